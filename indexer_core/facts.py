@@ -1,0 +1,96 @@
+"""What is kept of headers: instance facts, and the series facts aggregated from them.
+
+Only what an allow-list admits gets in here, free text already scrubbed of the names and ids that
+occur in the same header (`indexer_core.privacy`). Series facts are stored in the index row, so
+that new rules and templates can be applied without reading a blob again (`reprocess`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+FACTS_FORMAT = 1
+
+Scalar = str | int | float | bool
+Value = Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceFacts:
+    """One DICOM object as its header describes it.
+
+    Parameters
+    ----------
+    sop_instance_uid, series_instance_uid, study_instance_uid, sop_class_uid, transfer_syntax_uid
+        Identifiers; the first three are derived where the header lacks them (flag ``derivedUid``).
+    patient_key
+        Keyed hash of issuer and patient id, empty when the header has no patient id.
+    frames
+        Number of frames, 1 for a single-frame image, 0 without pixels.
+    has_pixels
+        Pixel data announced by the header (Rows and Columns present and an image SOP class or a
+        pixel element), never by reading it.
+    attributes
+        Allow-listed header values by DICOM keyword (functional groups flattened into the same
+        keywords; the orientation of every distinct frame group under ``ImageOrientationPatient``).
+        Numbers are int or float, codes are strings ``"<value>|<scheme>|<meaning>"``, several
+        values are tuples.
+    position_mm
+        Position along the slice normal, or None.
+    flags
+        What was odd (``derivedUid``, ``noPreamble``, ``burnedInRisk``, ``truncatedHeader``, ...).
+    """
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    patient_key: str
+    frames: int
+    has_pixels: bool
+    attributes: dict[str, Value]
+    position_mm: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFacts:
+    """A series as its headers describe it: value sets, nothing averaged away.
+
+    Parameters
+    ----------
+    instances, frames
+        Counts over the instances used (a SOP Instance UID that occurs in two blobs counts once).
+    attributes
+        DICOM keyword -> distinct values with the number of instances that have each, most frequent
+        first (ties: by value), at most 16 values.
+    planes
+        Plane name (axial, coronal, sagittal, oblique) -> number of frames or instances,
+        from ImageOrientationPatient and the functional groups.
+    patient_keys
+        Distinct keyed hashes (more than one is a conflict).
+    n_slice_gaps
+        Places where the spacing between sorted positions exceeds 1.5 times its median, plus gaps
+        in the instance numbers when there are no positions.
+    flags
+        Flags of the series, sorted.
+    """
+
+    scope: str
+    series_instance_uid: str
+    study_instance_uid: str
+    instances: int
+    frames: int
+    has_pixels: bool
+    attributes: dict[str, tuple[tuple[Value, int], ...]]
+    planes: dict[str, int] = field(default_factory=dict)
+    patient_keys: tuple[str, ...] = ()
+    n_slice_gaps: int = 0
+    flags: tuple[str, ...] = ()
+
+
+def to_json(facts: InstanceFacts | SeriesFacts) -> dict[str, Any]:
+    """Plain JSON value with ``format_version``; the inverse of `instance_from_json` and `series_from_json`."""
+    from dataclasses import asdict
+
+    return {"format_version": FACTS_FORMAT, **asdict(facts)}
