@@ -1,0 +1,1 @@
+"""The functions: events in, series out, search."""

@@ -5,8 +5,11 @@ occur in the same header (`indexer_core.privacy`). Series facts are stored in th
 that new rules and templates can be applied without reading a blob again (`reprocess`).
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from indexer_core.errors import CorruptIndexError
 
 FACTS_FORMAT = 1
 
@@ -27,13 +30,15 @@ class InstanceFacts:
     frames
         Number of frames, 1 for a single-frame image, 0 without pixels.
     has_pixels
-        Pixel data announced by the header (Rows and Columns present and an image SOP class or a
-        pixel element), never by reading it.
+        A picture whose pixel data the header announces (its element was met and is not empty, or
+        Rows and Columns are there where the read ended before it); nothing of it is read.
     attributes
         Allow-listed header values by DICOM keyword (functional groups flattened into the same
         keywords; the orientation of every distinct frame group under ``ImageOrientationPatient``).
         Numbers are int or float, codes are strings ``"<value>|<scheme>|<meaning>"``, several
-        values are tuples.
+        values are tuples. Derived, beside DICOM's keywords: ``AgeYears`` (90 stands for all above
+        89), ``FramesPerOrientation`` (in the order of the orientations, where there is more than
+        one frame), ``FrameGaps``.
     position_mm
         Position along the slice normal, or None.
     flags
@@ -63,7 +68,8 @@ class SeriesFacts:
         Counts over the instances used (a SOP Instance UID that occurs in two blobs counts once).
     attributes
         DICOM keyword -> distinct values with the number of instances that have each, most frequent
-        first (ties: by value), at most 16 values.
+        first (ties: by value), at most 16 values; ``SOPClassUID`` and ``TransferSyntaxUID`` are
+        among them, what differs in each instance by nature (``InstanceNumber``) is not.
     planes
         Plane name (axial, coronal, sagittal, oblique) -> number of frames or instances,
         from ImageOrientationPatient and the functional groups.
@@ -90,7 +96,54 @@ class SeriesFacts:
 
 
 def to_json(facts: InstanceFacts | SeriesFacts) -> dict[str, Any]:
-    """Plain JSON value with ``format_version``; the inverse of `instance_from_json` and `series_from_json`."""
-    from dataclasses import asdict
+    """Plain JSON value with ``format_version``.
 
+    The inverses are `instance_from_json` and `series_from_json`.
+    """
     return {"format_version": FACTS_FORMAT, **asdict(facts)}
+
+
+def instance_from_json(document: Mapping[str, Any]) -> InstanceFacts:
+    """Instance facts from what `to_json` made of them, JSON's lists turned back into tuples.
+
+    Raises
+    ------
+    CorruptIndexError
+        The document is of a newer format, or is not one of instance facts.
+    """
+    values = _fields(document, InstanceFacts)
+    values["attributes"] = {name: _value(value) for name, value in values["attributes"].items()}
+    values["flags"] = tuple(values["flags"])
+    return InstanceFacts(**values)
+
+
+def series_from_json(document: Mapping[str, Any]) -> SeriesFacts:
+    """Series facts from what `to_json` made of them, JSON's lists turned back into tuples.
+
+    Raises
+    ------
+    CorruptIndexError
+        The document is of a newer format, or is not one of series facts.
+    """
+    values = _fields(document, SeriesFacts)
+    values["attributes"] = {
+        name: tuple((_value(value), count) for value, count in counted)
+        for name, counted in values["attributes"].items()
+    }
+    values["patient_keys"] = tuple(values["patient_keys"])
+    values["flags"] = tuple(values["flags"])
+    return SeriesFacts(**values)
+
+
+def _fields(document: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The document without its version, once version and field names are known to be right."""
+    if not 1 <= document.get("format_version", 0) <= FACTS_FORMAT:
+        raise CorruptIndexError("header facts of an unknown format version")
+    values = {name: value for name, value in document.items() if name != "format_version"}
+    if values.keys() != {entry.name for entry in fields(kind)}:
+        raise CorruptIndexError(f"not a stored {kind.__name__}")
+    return values
+
+
+def _value(value: Any) -> Value:
+    return tuple(value) if isinstance(value, list | tuple) else value

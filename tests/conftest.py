@@ -21,3 +21,21 @@ def samples() -> Path:
     if not folder.is_dir():
         pytest.skip("the sample DICOM files (DICOM_SAMPLES) are not on this machine")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Under CI a skipped test is a failure, unless it needs a GPU."""
+    if os.environ.get("CI"):
+        for report in _forbidden_skips(terminalreporter):
+            terminalreporter.write_line(f"SKIPPED UNDER CI: {report.nodeid}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and _forbidden_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _forbidden_skips(reporter):
+    return [r for r in reporter.stats.get("skipped", []) if "gpu" not in r.keywords]

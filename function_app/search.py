@@ -1,0 +1,90 @@
+"""Search as the API answers it; the command line prints the same values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from indexer_core.errors import InvalidInputError
+from indexer_core.filters import Filter
+from indexer_core.index.reader import Snapshot
+from indexer_core.ports import TextEncoder
+from indexer_core.search import Hit, Selection, listing, record_of, search_text, select
+
+MAX_TOP = 1000
+MAX_TEXT_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """What is asked: words, explicit filters, how many series at most."""
+
+    text: str
+    filters: tuple[Filter, ...] = ()
+    top: int = 10
+
+
+def search(
+    request: SearchRequest,
+    snapshot: Snapshot,
+    encoder: TextEncoder,
+    template_names: Sequence[str],
+) -> dict[str, Any]:
+    """Answer a request from one snapshot: `value`, `interpretation`, `count`, `manifest`.
+
+    Raises
+    ------
+    InvalidInputError
+        The text is empty or too long, or `top` is out of range.
+    """
+    text = request.text.strip()
+    if not text:
+        raise InvalidInputError("say what to look for, for example: axial T2 MRI of the brain")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
+    if not 1 <= request.top <= MAX_TOP:
+        raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
+    selection = select(snapshot, request.filters)
+    hits = search_text(snapshot, encoder.encode([text])[0], selection, request.top)
+    return {
+        "value": [_hit(hit, snapshot, request.filters, template_names) for hit in hits],
+        "interpretation": _interpretation(text, request.filters, selection),
+        "count": selection.n_passed,
+        "manifest": snapshot.manifest.number,
+        "nextLink": None,
+    }
+
+
+def records(snapshot: Snapshot, filters: Sequence[Filter]) -> "list[tuple[Hit, dict[str, Any]]]":
+    """Every record that passes the filters, in series-key order."""
+    selection = select(snapshot, filters)
+    return [(hit, record_of(hit, snapshot)) for hit in listing(snapshot, selection)]
+
+
+def _interpretation(text: str, filters: Sequence[Filter], selection: Selection) -> dict[str, Any]:
+    return {
+        "text": text,
+        "filters": [
+            {"field": f.field, "operator": f.operator, "values": list(f.values)} for f in filters
+        ],
+        "unknown": dict(selection.unknown),
+    }
+
+
+def _hit(
+    hit: Hit, snapshot: Snapshot, filters: Sequence[Filter], template_names: Sequence[str]
+) -> dict[str, Any]:
+    record = record_of(hit, snapshot)
+    evidence = record.pop("evidence", {})
+    texts = record.pop("texts", [])
+    why = {
+        "template": None if hit.text is None else template_names[hit.text],
+        "text": None if hit.text is None else texts[hit.text],
+        "filters": [str(condition) for condition in filters],
+        "evidence": {
+            field: {key: found[key] for key in ("value", "source", "confidence")}
+            for field, found in evidence.items()
+        },
+        "flags": record.get("flags", []),
+    }
+    first = {key: record.pop(key) for key in ("seriesInstanceUid", "studyInstanceUid")}
+    return {**first, "score": round(hit.score, 4), "why": why, **record}

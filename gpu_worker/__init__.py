@@ -1,0 +1,1 @@
+"""The worker: series in, one committed segment per batch out. Torch models live here only."""

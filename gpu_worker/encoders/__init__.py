@@ -1,0 +1,1 @@
+"""Encoders that need torch, and their export to files that need none."""

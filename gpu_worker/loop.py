@@ -1,0 +1,258 @@
+"""The worker's loop: receive a batch, see, describe, embed, commit once, acknowledge.
+
+Publish, then acknowledge: a crash in between means that the messages come back and find their
+revision in the index. An ordinary failure drops only its series from the batch; a message that was
+seen before is worked on alone, so that one poison cannot sink the batch that it travels in.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from indexer_core.assembly import (
+    AssembledInstance,
+    AssembledSeries,
+    Assembly,
+    SeriesReady,
+    parse_ready,
+)
+from indexer_core.errors import CorruptIndexError, IndexerError, InvalidInputError
+from indexer_core.events import look_message
+from indexer_core.indexing import Entry, Indexer
+from indexer_core.look import content_of
+from indexer_core.pixels.errors import PixelsUnavailable
+from indexer_core.pixels.stack import PixelSource, stack_of
+from indexer_core.ports import (
+    BlobRange,
+    Clock,
+    ImageEncoder,
+    PreconditionFailed,
+    QueueMessage,
+    RowStore,
+    WorkQueue,
+)
+from indexer_core.sources import Sources
+
+log = logging.getLogger(__name__)
+
+SERIES = "series"
+"""Partition of the rejects table for series that could not be indexed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """batch: series per commit. visibility_s: how long a message is hidden while it is worked on.
+
+    retry_s: a message that failed comes back after this. max_tries: one received more often than
+    this is set aside with its reason.
+    """
+
+    batch: int = 32
+    visibility_s: float = 600.0
+    retry_s: float = 30.0
+    max_tries: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Everything that the loop needs."""
+
+    ready: WorkQueue
+    poison: WorkQueue
+    looks: WorkQueue
+    rejects: RowStore
+    assembly: Assembly
+    indexer: Indexer
+    sources: Sources
+    image_encoder: ImageEncoder
+    threads: Executor
+    clock: Clock
+    settings: WorkerSettings = field(default_factory=WorkerSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """Outcomes of one batch: message id -> ``indexed``, ``done``, ``overtaken``, ``failed``, ..."""
+
+    outcomes: dict[str, str]
+    manifest: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    message: QueueMessage
+    ready: SeriesReady
+    assembled: AssembledSeries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    job: _Job
+    entry: Entry
+
+
+class _Overtaken(Exception):  # noqa: N818 - not an error: the blob changed, and is looked at again
+    def __init__(self, url: str) -> None:
+        super().__init__("a blob is no longer the version that was assembled")
+        self.url = url
+
+
+def work_once(worker: Worker) -> BatchReport | None:
+    """Work on one batch; None when the queue has nothing visible."""
+    messages = worker.ready.receive(worker.settings.batch, worker.settings.visibility_s)
+    if not messages:
+        return None
+    fresh = [message for message in messages if message.dequeue_count == 1]
+    outcomes: dict[str, str] = {}
+    started_s = time.monotonic()
+    manifest = 0
+    for batch in (fresh, *([message] for message in messages if message.dequeue_count > 1)):
+        if batch:
+            manifest = max(manifest, _work_on(batch, worker, outcomes))
+    elapsed_s = time.monotonic() - started_s
+    log.info(
+        "batch series=%d indexed=%d failed=%d manifest=%d elapsed_s=%.3f",
+        len(outcomes),
+        sum(outcome == "indexed" for outcome in outcomes.values()),
+        sum(outcome == "failed" for outcome in outcomes.values()),
+        manifest,
+        elapsed_s,
+    )
+    return BatchReport(outcomes=outcomes, manifest=manifest, elapsed_s=elapsed_s)
+
+
+def _work_on(messages: Sequence[QueueMessage], worker: Worker, outcomes: dict[str, str]) -> int:
+    jobs = [job for message in messages for job in _take(message, worker, outcomes)]
+    prepared = [
+        done
+        for job, done in zip(jobs, worker.threads.map(_attempt(worker), jobs), strict=True)
+        if _accept(job, done, worker, outcomes)
+    ]
+    entries = [item for item in prepared if isinstance(item, _Prepared)]
+    if not entries:
+        return 0
+    distinct = {item.job.ready: item.entry for item in entries}
+    manifest = worker.indexer.write(list(distinct.values()), "index")
+    for item in entries:
+        worker.ready.delete(item.job.message)
+        outcomes[item.job.message.id] = "indexed"
+    return manifest.number
+
+
+def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> Iterator[_Job]:
+    """The job of a message that is still due; others are acknowledged or set aside here."""
+    try:
+        ready = parse_ready(message.body)
+        if message.dequeue_count > worker.settings.max_tries:
+            _set_aside(message, ready, worker, "it failed every time it was tried")
+            outcomes[message.id] = "poison"
+            return
+        due = worker.indexer.due(ready)
+        if due.action == "index":
+            yield _Job(message=message, ready=ready, assembled=worker.assembly.load(ready))
+            return
+        if due.action == "taken":
+            worker.assembly.outrank(ready, due.taken)
+        worker.ready.delete(message)
+        outcomes[message.id] = due.action
+    except InvalidInputError:
+        worker.poison.send(message.body)
+        worker.ready.delete(message)
+        outcomes[message.id] = "poison"
+    except CorruptIndexError as error:
+        _fail(message, error, worker, outcomes)
+
+
+def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | Exception]:
+    def attempt(job: _Job) -> _Prepared | Exception:
+        try:
+            return _prepare(job, worker)
+        except Exception as error:  # noqa: BLE001 - one series must not sink its batch
+            return error
+
+    return attempt
+
+
+def _prepare(job: _Job, worker: Worker) -> _Prepared:
+    instances = [i for i in job.assembled.instances if i.facts.has_pixels]
+    image, flags = None, []
+    if instances:
+        sources = [
+            PixelSource(facts=instance.facts, fetch=_fetch(worker.sources, instance))
+            for instance in instances
+        ]
+        stack = stack_of(sources)
+        if isinstance(stack, PixelsUnavailable):
+            flags.append("pixelsUnavailable")
+        else:
+            image = worker.image_encoder.encode([stack.slices])[0]
+    return _Prepared(job=job, entry=worker.indexer.entry(job.ready, job.assembled, image, flags))
+
+
+def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]:
+    """Reads exactly the version that was assembled, or one with the same stored content hash."""
+
+    def fetch() -> bytes:
+        located = sources.locate(instance.url)
+        if located is None:
+            raise _Overtaken(instance.url)
+        properties = located.store.properties(located.name)
+        if properties is None or instance.content not in (
+            content_of(properties),
+            properties.etag,
+        ):
+            raise _Overtaken(instance.url)
+        found = located.store.get_range(
+            located.name, 0, properties.size_bytes, if_match=properties.etag
+        )
+        if isinstance(found, BlobRange):
+            return found.data
+        assert found is None or isinstance(found, PreconditionFailed)
+        raise _Overtaken(instance.url)
+
+    return fetch
+
+
+def _accept(
+    job: _Job, done: _Prepared | Exception, worker: Worker, outcomes: dict[str, str]
+) -> bool:
+    """Whether the series goes on to the commit; the others are dealt with here."""
+    match done:
+        case _Prepared():
+            return True
+        case _Overtaken(url=url):
+            worker.looks.send(look_message(url))
+            worker.ready.delete(job.message)
+            outcomes[job.message.id] = "overtaken"
+        case _:
+            _fail(job.message, done, worker, outcomes)
+    return False
+
+
+def _fail(
+    message: QueueMessage, error: Exception, worker: Worker, outcomes: dict[str, str]
+) -> None:
+    kind = error.kind if isinstance(error, IndexerError) else type(error).__name__
+    log.warning("series kept for another try kind=%s", kind)
+    worker.ready.extend(message, worker.settings.retry_s)
+    outcomes[message.id] = "failed"
+
+
+def _set_aside(message: QueueMessage, ready: SeriesReady, worker: Worker, reason: str) -> None:
+    values = {
+        "code": "poison",
+        "queue": "series-ready",
+        "body": message.body,
+        "reason": reason,
+        "rejected_s": worker.clock.now_s(),
+    }
+    row = worker.rejects.get(SERIES, ready.series)
+    if row is None:
+        worker.rejects.insert(SERIES, ready.series, values)
+    else:
+        worker.rejects.merge(row, values)
+    worker.poison.send(message.body)
+    worker.ready.delete(message)

@@ -1,0 +1,183 @@
+"""Text encoder that runs an exported model with onnxruntime and tokenizers, without torch.
+
+Reads the folder that `gpu_worker.encoders.export` writes, from disk or from a blob store.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer_core.errors import CorruptIndexError, InvalidInputError
+
+EXPORT_FORMAT = 1
+MODEL_NAME = "model.onnx"
+TOKENIZER_NAME = "tokenizer.json"
+MANIFEST_NAME = "encoder.json"
+BATCH_SIZE = 32
+MAX_DEFAULT_THREADS = 4
+
+ReadFile = Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """The verified files of an exported text encoder."""
+
+    manifest: dict[str, Any]
+    model: bytes
+    tokenizer_json: str
+
+
+def read_export(source: Path | ReadFile) -> Export:
+    """Read an exported encoder and check every digest.
+
+    Parameters
+    ----------
+    source
+        The folder, or a function from a file name to that file's bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        When a file is missing or the format is newer than this program.
+    CorruptIndexError
+        When a file is not what the manifest says.
+    """
+    read = _reader(source)
+    manifest = _parse_manifest(read(MANIFEST_NAME))
+    model, tokenizer = read(MODEL_NAME), read(TOKENIZER_NAME)
+    for name, data in ((MODEL_NAME, model), (TOKENIZER_NAME, tokenizer)):
+        if sha256(data).hexdigest() != manifest["sha256"].get(name):
+            raise CorruptIndexError(f"{name} of the text encoder has a wrong sha256: export again")
+    return Export(manifest=manifest, model=model, tokenizer_json=tokenizer.decode())
+
+
+def _reader(source: Path | ReadFile) -> ReadFile:
+    if not isinstance(source, Path):
+        return source
+    folder = source
+
+    def read(name: str) -> bytes:
+        try:
+            return (folder / name).read_bytes()
+        except OSError as error:
+            raise InvalidInputError(
+                f"{name} of the text encoder cannot be read: export it first"
+            ) from error
+
+    return read
+
+
+def _parse_manifest(data: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+        version = int(manifest["format_version"])
+        complete = all(
+            isinstance(manifest[key], kind)
+            for key, kind in (
+                ("encoder_id", str),
+                ("dimension", int),
+                ("max_tokens", int),
+                ("sha256", dict),
+            )
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptIndexError(f"{MANIFEST_NAME} of the text encoder is unreadable") from error
+    if version > EXPORT_FORMAT:
+        raise InvalidInputError(
+            f"the text encoder has format {version}; this program reads up to {EXPORT_FORMAT}"
+        )
+    if not complete:
+        raise CorruptIndexError(f"{MANIFEST_NAME} of the text encoder has a value of a wrong type")
+    return dict(manifest)
+
+
+class OnnxTextEncoder:
+    """`indexer_core.ports.TextEncoder` over an exported model.
+
+    Texts are batched with others of the same number of tokens, so nothing is ever padded: no work
+    is wasted, and the vector of a text hardly depends on what else is in the call.
+    """
+
+    def __init__(self, *, export: Export, threads: int | None = None) -> None:
+        """Build the session; `threads` defaults to the cores of the machine, at most four.
+
+        Raises
+        ------
+        InvalidInputError
+            When onnxruntime or tokenizers is not installed.
+        """
+        self.encoder_id: str = export.manifest["encoder_id"]
+        self.dimension: int = export.manifest["dimension"]
+        self._tokenizer = _open_tokenizer(export)
+        self._session = _open_session(export.model, threads or default_threads())
+
+    @classmethod
+    def load(cls, source: Path | ReadFile, *, threads: int | None = None) -> Self:
+        """Read, verify and open an exported encoder; see `read_export` for `source` and errors."""
+        return cls(export=read_export(source), threads=threads)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(texts), dimension), rows L2-normalised, in input order
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if not texts:
+            return vectors
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+        for rows in _batches([len(ids) for ids in tokens]):
+            ids = np.array([tokens[row] for row in rows], dtype=np.int64)
+            inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+            (vectors[rows],) = self._session.run(None, inputs)
+        return vectors
+
+
+def default_threads() -> int:
+    """Threads of one session: the cores of the machine, at most four."""
+    return min(os.cpu_count() or 1, MAX_DEFAULT_THREADS)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Row numbers in groups of one length and at most `BATCH_SIZE` rows, longest first.
+
+    The longest go first so that memory peaks at once instead of at the end.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for _, group in groupby(order, key=lambda row: lengths[row]):
+        rows = list(group)
+        for start in range(0, len(rows), BATCH_SIZE):
+            yield rows[start : start + BATCH_SIZE]
+
+
+def _open_tokenizer(export: Export) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise InvalidInputError("text search needs tokenizers: pip install tokenizers") from error
+    tokenizer = Tokenizer.from_str(export.tokenizer_json)
+    # The file may carry the padding and length its author trained with.
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=export.manifest["max_tokens"])
+    return tokenizer
+
+
+def _open_session(model: bytes, threads: int) -> Any:
+    try:
+        from onnxruntime import InferenceSession, SessionOptions
+    except ImportError as error:
+        raise InvalidInputError("text search needs onnxruntime: pip install onnxruntime") from error
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,174 @@
+"""Explicit filters on the fields of a series record, and what they leave out for being unknown.
+
+A filter is ``field``, an operator and a value: ``modality=MR``, ``plane=axial,coronal`` (either),
+``contrast!=yes``, ``ageYears>=60``, ``sequence=FLAIR`` (the list contains it), ``studyDate>=2019``.
+Comparing is without regard to case. A series whose field is unknown passes no filter on it, except
+``field=unknown``; how many were left out for that reason is always told.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from indexer_core.errors import InvalidInputError
+from indexer_core.index.rows import (
+    BOOL_FIELDS,
+    COUNT_FIELDS,
+    LIST_FIELDS,
+    NUMBER_FIELDS,
+    STRING_FIELDS,
+)
+
+UNKNOWN = "unknown"
+FIELDS = (*STRING_FIELDS, *NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS, *LIST_FIELDS)
+_NUMERIC = frozenset((*NUMBER_FIELDS, *COUNT_FIELDS))
+_ORDERED = _NUMERIC | {"studyDate"}
+_FORM = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+
+_COMPARE: dict[str, Callable[..., pa.Array]] = {
+    ">=": pc.greater_equal,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    "<": pc.less,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One condition; `values` are alternatives, one only for the ordering operators."""
+
+    field: str
+    operator: str
+    values: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.field}{self.operator}{','.join(self.values)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterResult:
+    """Rows that pass, and rows for which the field is unknown: both bool of shape (n_rows,)."""
+
+    passed: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+
+
+def parse_filter(text: str) -> Filter:
+    """Read ``field<operator>value``.
+
+    Raises
+    ------
+    InvalidInputError
+        The form, the field or the value is not one that can be used; the message lists what can.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise InvalidInputError(
+            f"filter {text!r}: write it as field=value, for example modality=MR"
+        )
+    field, operator, value = match.groups()
+    known = {name.lower(): name for name in FIELDS}
+    if field.lower() not in known:
+        raise InvalidInputError(
+            f"filter field {field!r} is unknown; use one of {', '.join(FIELDS)}"
+        )
+    name = known[field.lower()]
+    values = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not values:
+        raise InvalidInputError(f"filter {text!r} has no value; field=unknown finds missing ones")
+    _check(name, operator, values)
+    return Filter(field=name, operator=operator, values=values)
+
+
+def apply_filter(table: pa.Table, condition: Filter) -> FilterResult:
+    """Evaluate one filter over a rows table."""
+    column = table.column(condition.field).combine_chunks()
+    unknown = _unknown(column, condition.field)
+    if condition.operator in _COMPARE:
+        matched = _compare(column, condition)
+    else:
+        matched = _any_of(column, condition)
+        if condition.operator == "!=":
+            matched = ~matched & ~unknown
+    wants_unknown = UNKNOWN in _lower(condition.values)
+    if not wants_unknown:
+        matched = matched & ~unknown
+        return FilterResult(passed=matched, unknown=unknown)
+    passed = ~unknown if condition.operator == "!=" else matched | unknown
+    return FilterResult(passed=passed, unknown=np.zeros_like(unknown))
+
+
+def _check(name: str, operator: str, values: Sequence[str]) -> None:
+    if operator in _COMPARE and (name not in _ORDERED or len(values) != 1):
+        raise InvalidInputError(f"{operator} compares one number or date; {name} takes = or !=")
+    if name in _NUMERIC:
+        for value in values:
+            if value.lower() != UNKNOWN:
+                _number(name, value)
+    if name in BOOL_FIELDS and not {v.lower() for v in values} <= {"true", "false"}:
+        raise InvalidInputError(f"{name} is true or false")
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not np.isfinite(number):
+        raise InvalidInputError(f"{name} is a number, not {value!r}")
+    return number
+
+
+def _unknown(column: pa.Array, field: str) -> NDArray[np.bool_]:
+    if field in LIST_FIELDS:
+        empty = pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
+        return _mask(empty) if field == "sequence" else np.zeros(len(column), dtype=np.bool_)
+    missing = _mask(pc.is_null(column))
+    if pa.types.is_string(column.type):
+        blank = pc.is_in(column, value_set=pa.array(["", UNKNOWN]))
+        return missing | _mask(blank)
+    return missing
+
+
+def _compare(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
+    compare = _COMPARE[condition.operator]
+    value = condition.values[0]
+    if condition.field in _NUMERIC:
+        return _mask(compare(column, _number(condition.field, value)))
+    # A date given to the year or month compares to that precision: 2019 <= 2019-05-01 is true.
+    return _mask(compare(pc.utf8_slice_codeunits(column, 0, len(value)), value))
+
+
+def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
+    if condition.field in _NUMERIC:
+        numbers = [
+            _number(condition.field, value)
+            for value in condition.values
+            if value.lower() != UNKNOWN
+        ]
+        return np.isin(column.to_numpy(zero_copy_only=False).astype(np.float64), numbers)
+    wanted = set(_lower(condition.values))
+    if condition.field in BOOL_FIELDS:
+        return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))
+    if condition.field in LIST_FIELDS:
+        lists = column.to_pylist()
+        found = [not wanted.isdisjoint(_lower(items or ())) for items in lists]
+        return np.array(found, dtype=np.bool_)
+    if condition.field == "studyDate":
+        starts = [pc.starts_with(column, value) for value in sorted(wanted)]
+        return np.logical_or.reduce([_mask(start) for start in starts])
+    return _mask(pc.is_in(pc.utf8_lower(column), value_set=pa.array(sorted(wanted))))
+
+
+def _mask(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    filled: NDArray[np.bool_] = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
+    return filled.astype(np.bool_)
+
+
+def _lower(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value.lower() for value in values)

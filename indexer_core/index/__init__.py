@@ -1,0 +1,1 @@
+"""The index: immutable segments, numbered manifests, and the reader that searches them."""

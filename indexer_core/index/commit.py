@@ -1,0 +1,209 @@
+"""Manifests in a blob store, and the commit loop: the only way that the index changes.
+
+Load the newest manifest N, apply the update, put manifest N+1 if absent. Somebody else's N+1 is a
+conflict: reload, revalidate, try again. A lost answer is not a conflict: read N+1 back, and the
+commit id says whether it is ours.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from indexer_core.errors import ConflictError, CorruptIndexError, NotFoundError, UnknownOutcomeError
+from indexer_core.index.manifest import (
+    EMPTY,
+    Lineage,
+    Manifest,
+    Stub,
+    dump_manifest,
+    parse_manifest,
+)
+from indexer_core.index.updates import (
+    Applied,
+    Incomplete,
+    Refused,
+    Unchanged,
+    Update,
+    apply_update,
+)
+from indexer_core.ports import BlobStore, PreconditionFailed
+
+PREFIX = "manifests/"
+HINT = "latest-manifest"
+
+
+def manifest_name(number: int) -> str:
+    """Blob name of manifest `number`; names sort in number order."""
+    return f"{PREFIX}{number:012d}.json"
+
+
+class Manifests:
+    """The manifests of one index."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def read(self, number: int) -> Manifest | Stub | None:
+        """Manifest `number`, its stub, or None when it was never written."""
+        name = manifest_name(number)
+        found = self._blobs.get(name)
+        return None if found is None else parse_manifest(found.data, name)
+
+    def at(self, number: int) -> Manifest:
+        """Manifest `number`.
+
+        Raises
+        ------
+        NotFoundError
+            It was never written or has expired.
+        """
+        if number == 0:
+            return EMPTY
+        found = self.read(number)
+        if not isinstance(found, Manifest):
+            state = "has expired" if isinstance(found, Stub) else "does not exist"
+            raise NotFoundError(f"manifest {number} {state}")
+        return found
+
+    def newest(self, known: Manifest = EMPTY) -> Manifest:
+        """The newest manifest; one GET when `known` is still the newest.
+
+        The hint is plain overwrite and may be stale: it only shortens the walk. Meeting a stub
+        means that the walk began too far back, so it starts again from a listing.
+        """
+        current = known if known.number else self._from_hint()
+        while True:
+            found = self.read(current.number + 1)
+            if found is None:
+                return current
+            current = self._from_listing() if isinstance(found, Stub) else found
+
+    def history(self) -> Iterator[Manifest]:
+        """Retained manifests, oldest first."""
+        for entry in self._blobs.list(PREFIX):
+            found = self._blobs.get(entry.name)
+            if found is None:
+                continue
+            parsed = parse_manifest(found.data, entry.name)
+            if isinstance(parsed, Manifest):
+                yield parsed
+
+    def put(self, manifest: Manifest) -> bool:
+        """Create the manifest; False when another one has its number.
+
+        Raises
+        ------
+        UnknownOutcomeError
+            The answer was lost and the read-back failed too.
+        """
+        name = manifest_name(manifest.number)
+        try:
+            result = self._blobs.put_if_absent(name, dump_manifest(manifest))
+        except UnknownOutcomeError:
+            return self._is_ours(manifest)
+        # A client that retried by itself sees its own first write as a conflict.
+        if isinstance(result, PreconditionFailed):
+            return self._is_ours(manifest)
+        self._leave_hint(manifest.number)
+        return True
+
+    def _is_ours(self, manifest: Manifest) -> bool:
+        found = self.read(manifest.number)
+        return isinstance(found, Manifest) and found.commit_id == manifest.commit_id
+
+    def _from_hint(self) -> Manifest:
+        found = self._blobs.get(HINT)
+        if found is None or not found.data.isdigit():
+            return self._from_listing()
+        hinted = self.read(int(found.data))
+        return hinted if isinstance(hinted, Manifest) else self._from_listing()
+
+    def _from_listing(self) -> Manifest:
+        names = [entry.name for entry in self._blobs.list(PREFIX)]
+        for name in reversed(names):
+            found = self._blobs.get(name)
+            if found is None:
+                continue
+            parsed = parse_manifest(found.data, name)
+            if isinstance(parsed, Manifest):
+                return parsed
+        if names:
+            raise CorruptIndexError("every manifest has expired; the newest one must never")
+        return EMPTY
+
+    def _leave_hint(self, number: int) -> None:
+        if number % 16:  # rarely enough to cost nothing, often enough to keep the walk short
+            return
+        found = self._blobs.get(HINT)
+        data = str(number).encode()
+        if found is None:
+            self._blobs.put_if_absent(HINT, data)
+        else:
+            self._blobs.put_if_match(HINT, data, found.etag)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The update is in manifest `manifest`; `changed` is False when it already was."""
+
+    manifest: Manifest
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """The update could not be made any more; nothing was changed."""
+
+    reason: str
+
+
+Complete = Callable[[Manifest, Update, Incomplete], Update]
+
+
+def commit(
+    manifests: Manifests,
+    update: Update,
+    *,
+    commit_id: str,
+    lineage: Lineage,
+    complete: Complete | None = None,
+    budget: int = 64,
+) -> Committed | Abandoned:
+    """Commit an update.
+
+    Parameters
+    ----------
+    commit_id
+        Fresh per commit and stable across its retries; an attempt whose answer was lost is
+        recognised by it.
+    complete
+        Makes the files that revalidation found missing and returns the amended update.
+    budget
+        Attempts before giving up.
+
+    Raises
+    ------
+    ConflictError
+        Others won `budget` races in a row.
+    """
+    newest = EMPTY
+    for _ in range(budget):
+        newest = manifests.newest(newest)
+        if newest.commit_id == commit_id:
+            return Committed(manifest=newest, changed=True)
+        outcome = apply_update(newest, update)
+        match outcome:
+            case Unchanged():
+                return Committed(manifest=newest, changed=False)
+            case Refused(reason=reason):
+                return Abandoned(reason=reason)
+            case Incomplete():
+                if complete is None:
+                    return Abandoned(reason="files are missing that this commit cannot make")
+                update = complete(newest, update, outcome)
+            case Applied(manifest=content):
+                candidate = replace(
+                    content, number=newest.number + 1, commit_id=commit_id, lineage=lineage
+                )
+                if manifests.put(candidate):
+                    return Committed(manifest=candidate, changed=True)
+    raise ConflictError(f"lost {budget} commit races in a row; try again later")

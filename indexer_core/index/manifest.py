@@ -1,0 +1,264 @@
+"""A manifest: the full list of what is live at one commit.
+
+Manifests are numbered from 1, created only if absent, and never changed; number N orders all
+commits. An expired one is replaced by an empty stub so that its name is never free again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from indexer_core.errors import CorruptIndexError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRef:
+    """One immutable file, named ``<write id>-<sha256>...`` and checksummed singly."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorFile:
+    """Vectors of one space under one encoder, in row order (`text_count`, `image_count`)."""
+
+    file: FileRef
+    space: str
+    encoder_id: str
+    kind: str
+    n_vectors: int
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinateFile:
+    """Map coordinates of one projection version: float32 (n_points, 2), in image-vector order."""
+
+    file: FileRef
+    projection: str
+    n_points: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """An immutable set of rows with its vector and coordinate files.
+
+    `level` counts the merges that made it. A later manifest may add a file, none changes one.
+    """
+
+    id: str
+    rows: FileRef
+    n_rows: int
+    n_alive: int
+    n_points: int
+    vectors: tuple[VectorFile, ...] = ()
+    coordinates: tuple[CoordinateFile, ...] = ()
+    level: int = 0
+
+    def vector_file(self, space: str, encoder_id: str) -> VectorFile | None:
+        """The file of this space and encoder, or None."""
+        for vectors in self.vectors:
+            if (vectors.space, vectors.encoder_id) == (space, encoder_id):
+                return vectors
+        return None
+
+    def coordinate_file(self, projection: str) -> CoordinateFile | None:
+        """The coordinates of this projection version, or None."""
+        for coordinates in self.coordinates:
+            if coordinates.projection == projection:
+                return coordinates
+        return None
+
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file of the segment."""
+        return (
+            self.rows,
+            *(vectors.file for vectors in self.vectors),
+            *(coordinates.file for coordinates in self.coordinates),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """A vector space: the encoder that searches use, and one that is being filled beside it."""
+
+    name: str
+    live: str
+    dimension: int
+    building: str | None = None
+    building_dimension: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """The map encoder in force; it reads vectors of `encoder_id` in the image space."""
+
+    version: str
+    encoder_id: str
+    file: FileRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A generation of rules, templates and image recipe; `number` rises with every change."""
+
+    number: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """What made a manifest."""
+
+    reason: str
+    software: str
+    created_s: float
+    counts: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Everything live at commit `number`; `commit_id` is stable across retries of one commit."""
+
+    number: int
+    commit_id: str
+    lineage: Lineage
+    segments: tuple[Segment, ...] = ()
+    spaces: tuple[Space, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
+    projection: Projection | None = None
+    suppressed: frozenset[str] = frozenset()
+    pins: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def parent(self) -> int:
+        """Number of the manifest that this one follows, 0 for the first."""
+        return self.number - 1
+
+    def space(self, name: str) -> Space | None:
+        """The space of this name, or None."""
+        return next((space for space in self.spaces if space.name == name), None)
+
+    def segment(self, segment_id: str) -> Segment | None:
+        """The live segment of this id, or None."""
+        return next((segment for segment in self.segments if segment.id == segment_id), None)
+
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file that this manifest names."""
+        own = tuple(file for segment in self.segments for file in segment.files())
+        return own if self.projection is None else (*own, self.projection.file)
+
+
+EMPTY = Manifest(
+    number=0, commit_id="", lineage=Lineage(reason="empty", software="", created_s=0.0)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stub:
+    """What is left of an expired manifest: its name stays taken."""
+
+    number: int
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Canonical JSON with ``format_version`` and a checksum over everything else."""
+    body = asdict(manifest)
+    body["suppressed"] = sorted(manifest.suppressed)
+    body["pins"] = {str(number): list(names) for number, names in sorted(manifest.pins.items())}
+    body["format_version"] = FORMAT_VERSION
+    return _sealed(body)
+
+
+def dump_stub(number: int) -> bytes:
+    """The stub that replaces an expired manifest."""
+    return _sealed({"format_version": FORMAT_VERSION, "stub": True, "number": number})
+
+
+def parse_manifest(data: bytes, name: str) -> Manifest | Stub:
+    """Read a manifest or stub.
+
+    Raises
+    ------
+    CorruptIndexError
+        The checksum does not fit, or the format is newer than this software.
+    """
+    body = _unsealed(data, name)
+    version = body.pop("format_version", None)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CorruptIndexError(
+            f"{name}: format_version {version} is newer than this software reads "
+            f"({FORMAT_VERSION}); upgrade dicom-indexer"
+        )
+    if body.get("stub"):
+        return Stub(number=body["number"])
+    try:
+        return _manifest(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptIndexError(f"{name}: not a manifest ({type(error).__name__})") from error
+
+
+def _sealed(body: dict[str, Any]) -> bytes:
+    return _canonical({**body, "checksum": _checksum(body)})
+
+
+def _unsealed(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+        checksum = body.pop("checksum")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CorruptIndexError(f"{name}: not a manifest (unreadable)") from error
+    if checksum != _checksum(body):
+        raise CorruptIndexError(f"{name}: checksum does not fit its content")
+    return dict(body)
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(body)).hexdigest()
+
+
+def _manifest(body: dict[str, Any]) -> Manifest:
+    projection = body["projection"]
+    return Manifest(
+        number=int(body["number"]),
+        commit_id=str(body["commit_id"]),
+        lineage=Lineage(**body["lineage"]),
+        segments=tuple(_segment(segment) for segment in body["segments"]),
+        spaces=tuple(Space(**space) for space in body["spaces"]),
+        recipes=tuple(Recipe(**recipe) for recipe in body["recipes"]),
+        projection=None
+        if projection is None
+        else Projection(**{**projection, "file": FileRef(**projection["file"])}),
+        suppressed=frozenset(body["suppressed"]),
+        pins={int(number): tuple(names) for number, names in body["pins"].items()},
+    )
+
+
+def _segment(body: dict[str, Any]) -> Segment:
+    return Segment(
+        id=body["id"],
+        rows=FileRef(**body["rows"]),
+        n_rows=body["n_rows"],
+        n_alive=body["n_alive"],
+        n_points=body["n_points"],
+        vectors=tuple(
+            VectorFile(**{**vectors, "file": FileRef(**vectors["file"])})
+            for vectors in body["vectors"]
+        ),
+        coordinates=tuple(
+            CoordinateFile(**{**coordinates, "file": FileRef(**coordinates["file"])})
+            for coordinates in body["coordinates"]
+        ),
+        level=body["level"],
+    )

@@ -1,0 +1,400 @@
+"""Looking at a blob: make the rows say what the blob is now, and arm the series that it touches.
+
+The blobs row of a URL is written last and names, in `claims`, every series partition that may ever
+have held a row of this blob. A claim is made before the partition is written. So a look that was
+overtaken (by an overwrite that moved the blob to another series, or by its deletion) leaves nothing
+behind that the next look, or its own redelivery, does not find and clear.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from indexer_core.assembly import Assembly
+from indexer_core.errors import ConflictError, InvalidInputError
+from indexer_core.events import LookEvent, is_newer
+from indexer_core.facts import InstanceFacts, to_json
+from indexer_core.header import Rejected, read_header
+from indexer_core.ports import (
+    BlobProperties,
+    Clock,
+    PreconditionFailed,
+    Row,
+    RowStore,
+    Written,
+)
+from indexer_core.sources import Located, Sources
+from indexer_core.uids import instance_key, series_key
+
+FORMAT_VERSION = 1
+_LOOKS = 16
+_ARCHIVED = "archived"
+_UNREADABLE = "unreadable"
+_HEALING = frozenset({_ARCHIVED, _UNREADABLE})  # these heal without a change of the blob's etag
+
+SEEN, GONE, REJECTED, LOOKING = "seen", "gone", "rejected", "looking"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look found: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale``, ``foreign``.
+
+    `reason` tells a rejection apart (a code), `series` names the series it belongs to.
+    """
+
+    outcome: str
+    series: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    facts: InstanceFacts
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gone:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bad:
+    code: str
+    reason: str
+
+
+_Found = _Seen | _Gone | _Bad
+
+
+class Looker:
+    """Looks at blobs of the configured sources."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sources,
+        blobs: RowStore,
+        instances: RowStore,
+        rejects: RowStore,
+        assembly: Assembly,
+        clock: Clock,
+        patient_secret: bytes,
+    ) -> None:
+        self._sources = sources
+        self._blobs = blobs
+        self._instances = instances
+        self._rejects = rejects
+        self._assembly = assembly
+        self._clock = clock
+        self._secret = patient_secret
+
+    def look(self, event: LookEvent) -> Looked:
+        """Bring the rows up to what the blob is now; safe to repeat and to run twice at once.
+
+        Raises
+        ------
+        ConflictError
+            The blob changed under every one of several looks.
+        UnavailableError
+            A store cannot answer now.
+        """
+        located = self._sources.locate(event.url)
+        if located is None:
+            return Looked(outcome="foreign", reason="notConfigured")
+        key = instance_key(located.url)
+        for _ in range(_LOOKS):
+            row = self._blobs.get(_shard(key), key)
+            if row is not None and _is_stale(row, event):
+                return Looked(outcome="stale", series=row.values["series"])
+            looked = self._once(located, key, row, event)
+            if looked is not None:
+                return looked
+        raise ConflictError("the blob changed under every look; it will be looked at again")
+
+    def _once(self, located: Located, key: str, row: Row | None, event: LookEvent) -> Looked | None:
+        properties = located.store.properties(located.name)
+        if properties is not None and row is not None and _is_same(row, properties):
+            return self._settle_again(located, key, row, properties, event)
+        found = self._read(located, properties)
+        if found is None:
+            return None
+        match found:
+            case _Seen():
+                assert properties is not None
+                return self._seen(located, key, row, properties, found, event)
+            case _Gone():
+                return self._absent(located, key, row, GONE, None, event, properties)
+            case _Bad():
+                return self._absent(located, key, row, REJECTED, found, event, properties)
+
+    def _read(self, located: Located, properties: BlobProperties | None) -> _Found | None:
+        if properties is None:
+            return _Gone()
+        if properties.archived:
+            return _Bad(code=_ARCHIVED, reason="archived: it heals when it is rehydrated")
+        source = _Ranges(located, properties)
+        try:
+            header = read_header(source, self._secret)
+        except InvalidInputError as error:  # the store will not let us read it
+            return _Bad(code=_UNREADABLE, reason=str(error))
+        if source.overtaken:
+            return None
+        if isinstance(header, Rejected):
+            return _Bad(code=header.reason.value, reason=header.sentence)
+        return _Seen(facts=header, scope=located.scope)
+
+    def _seen(
+        self,
+        located: Located,
+        key: str,
+        row: Row | None,
+        properties: BlobProperties,
+        found: _Seen,
+        event: LookEvent,
+    ) -> Looked | None:
+        facts = found.facts
+        series = series_key(found.scope, facts.study_instance_uid, facts.series_instance_uid)
+        claimed = self._claim(located, key, row, series)
+        if claimed is None:
+            return None
+        others = [other for other in _claims(claimed) if other != series]
+        if not self._withdraw_all(others, key, _settled_in(row)):
+            return None
+        values = {
+            "format_version": FORMAT_VERSION,
+            "url": located.url,
+            "etag": properties.etag,
+            "content": content_of(properties),
+            "scope": found.scope,
+            "sop": facts.sop_instance_uid,
+            "facts": json.dumps(to_json(facts), separators=(",", ":")),
+            "seen_s": self._clock.now_s(),
+            "gone": False,
+        }
+        if not self._write_instance(series, key, values):
+            return None
+        self._assembly.arm(series)
+        settled = {
+            "state": SEEN,
+            "series": series,
+            "etag": properties.etag,
+            "content": content_of(properties),
+            "size_bytes": properties.size_bytes,
+            "reason": "",
+            **_sequence(event),
+        }
+        if isinstance(self._blobs.merge(claimed, settled), PreconditionFailed):
+            return None
+        if row is None or row.values["state"] != SEEN:
+            self._heal(located.scope, key)
+        return Looked(outcome="changed", series=series)
+
+    def _absent(
+        self,
+        located: Located,
+        key: str,
+        row: Row | None,
+        state: str,
+        bad: _Bad | None,
+        event: LookEvent,
+        properties: BlobProperties | None,
+    ) -> Looked | None:
+        if row is not None and not self._withdraw_all(_claims(row), key, _settled_in(row)):
+            return None
+        reason = "" if bad is None else bad.code
+        if bad is not None:
+            self._reject(located, key, bad)
+        settled = {
+            "state": state,
+            "series": "",
+            "etag": "" if properties is None else properties.etag,
+            "content": "" if properties is None else content_of(properties),
+            "size_bytes": 0 if properties is None else properties.size_bytes,
+            "reason": reason,
+            **_sequence(event),
+        }
+        if row is None:
+            written = self._blobs.insert(_shard(key), key, {**_new_row(located), **settled})
+        else:
+            written = self._blobs.merge(row, settled)
+        if isinstance(written, PreconditionFailed):
+            return None
+        if bad is None:
+            self._heal(located.scope, key)
+        return Looked(outcome=state, reason=reason)
+
+    def _settle_again(
+        self,
+        located: Located,
+        key: str,
+        row: Row,
+        properties: BlobProperties,
+        event: LookEvent,
+    ) -> Looked | None:
+        # The rows may be behind although the blob is not: a crash, or a look that was overtaken.
+        series = row.values["series"]
+        others = [other for other in _claims(row) if other != series]
+        if not self._withdraw_all(others, key, series):
+            return None
+        if series:
+            instance = self._instances.get(series, key)
+            if instance is None or not _is_of(instance, properties):
+                return self._reread(located, key, row, properties, event)
+            self._assembly.arm(series)
+        return Looked(
+            outcome=REJECTED if row.values["state"] == REJECTED else "unchanged",
+            series=series,
+            reason=row.values["reason"],
+        )
+
+    def _reread(
+        self,
+        located: Located,
+        key: str,
+        row: Row,
+        properties: BlobProperties,
+        event: LookEvent,
+    ) -> Looked | None:
+        found = self._read(located, properties)
+        if not isinstance(found, _Seen):
+            return None
+        return self._seen(located, key, row, properties, found, event)
+
+    def _claim(self, located: Located, key: str, row: Row | None, series: str) -> Row | None:
+        """The blobs row, now naming the series among its claims; None when it changed meanwhile."""
+        if row is not None and series in _claims(row):
+            return row
+        claims = [] if row is None else _claims(row)
+        values = {"claims": json.dumps([*claims, series])}
+        if row is None:
+            created = {**_new_row(located), **values}
+            written = self._blobs.insert(_shard(key), key, created)
+            before: Mapping[str, Any] = created
+        else:
+            written = self._blobs.merge(row, values)
+            before = row.values
+        if isinstance(written, PreconditionFailed):
+            return None
+        return Row(partition=_shard(key), key=key, values={**before, **values}, etag=written.etag)
+
+    def _withdraw_all(self, claims: list[str], key: str, settled: str) -> bool:
+        """Take the blob out of these series and arm them; False when another look interferes."""
+        return all(self._withdraw(series, key, is_last=series == settled) for series in claims)
+
+    def _withdraw(self, series: str, key: str, *, is_last: bool) -> bool:
+        row = self._instances.get(series, key)
+        if row is None:
+            if is_last:
+                self._assembly.arm(series)
+            return True
+        if not row.values["gone"]:
+            written = self._instances.merge(row, {"gone": True})
+            if isinstance(written, PreconditionFailed):
+                return False
+            row = Row(partition=series, key=key, values=row.values, etag=written.etag)
+        # Marked first, deleted last: a crash in between leaves a row that says what is to be done.
+        self._assembly.arm(series)
+        return self._instances.delete(row)
+
+    def _write_instance(self, series: str, key: str, values: Mapping[str, Any]) -> bool:
+        row = self._instances.get(series, key)
+        if row is None:
+            written = self._instances.insert(series, key, values)
+        else:
+            written = self._instances.merge(row, values)
+        return isinstance(written, Written)
+
+    def _reject(self, located: Located, key: str, bad: _Bad) -> None:
+        values = {
+            "url": located.url,
+            "code": bad.code,
+            "reason": bad.reason,
+            "rejected_s": self._clock.now_s(),
+        }
+        row = self._rejects.get(located.scope, key)
+        if row is None:
+            self._rejects.insert(located.scope, key, values)
+        else:
+            self._rejects.merge(row, values)
+
+    def _heal(self, scope: str, key: str) -> None:
+        row = self._rejects.get(scope, key)
+        if row is not None:
+            self._rejects.delete(row)
+
+
+class _Ranges:
+    """Byte ranges of one version of a blob, for the header reader."""
+
+    def __init__(self, located: Located, properties: BlobProperties) -> None:
+        self._located = located
+        self._etag = properties.etag
+        self.size_bytes = properties.size_bytes
+        self.overtaken = False
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes [offset, offset + length), empty once the blob has changed."""
+        found = self._located.store.get_range(
+            self._located.name, offset, length, if_match=self._etag
+        )
+        if found is None or isinstance(found, PreconditionFailed):
+            self.overtaken = True
+            return b""
+        return found.data
+
+
+def content_of(properties: BlobProperties) -> str:
+    """What stands for the content in a digest: the stored hash where there is one, else the etag."""
+    return properties.content_digest or properties.etag
+
+
+def _is_stale(row: Row, event: LookEvent) -> bool:
+    known = row.values["sequencer"]
+    if not known or event.sequencer is None or row.values["state"] == LOOKING:
+        return False
+    return not is_newer(event.sequencer, known)
+
+
+def _is_same(row: Row, properties: BlobProperties) -> bool:
+    if row.values["reason"] in _HEALING:
+        return False
+    return row.values["state"] in (SEEN, REJECTED) and row.values["etag"] == properties.etag
+
+
+def _is_of(instance: Row, properties: BlobProperties) -> bool:
+    return not instance.values["gone"] and bool(instance.values["etag"] == properties.etag)
+
+
+def _settled_in(row: Row | None) -> str:
+    return "" if row is None else str(row.values["series"])
+
+
+def _claims(row: Row) -> list[str]:
+    claims: list[str] = json.loads(row.values["claims"])
+    return claims
+
+
+def _new_row(located: Located) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "url": located.url,
+        "scope": located.scope,
+        "state": LOOKING,
+        "series": "",
+        "claims": "[]",
+        "etag": "",
+        "content": "",
+        "size_bytes": 0,
+        "sequencer": "",
+        "reason": "",
+    }
+
+
+def _sequence(event: LookEvent) -> dict[str, str]:
+    return {} if event.sequencer is None else {"sequencer": event.sequencer}
+
+
+def _shard(key: str) -> str:
+    return key[:2]

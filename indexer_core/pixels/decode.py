@@ -1,0 +1,255 @@
+"""One decoded frame of a DICOM object, within limits, with what is needed to show it.
+
+The header's promises are checked before anything is allocated by them. Decoders are those that
+pydicom finds: its own, pylibjpeg, python-gdcm. They may crash on hostile data, so programs that
+read foreign files call this in a child process.
+"""
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from indexer_core.pixels.codestream import announced_values
+from indexer_core.pixels.errors import PixelError, PixelProblem
+from indexer_core.pixels.recipe import PixelLimits
+
+DEFAULT_LIMITS = PixelLimits()
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_NATIVE = frozenset(
+    {
+        ImplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+    }
+)
+_INFLATE_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelObject:
+    """A parsed DICOM object whose announced frame size is within the limits.
+
+    Parameters
+    ----------
+    frames
+        Number of frames, at least 1.
+    frame_bits
+        Decoded size of one frame, in bits, as the header announces it.
+    """
+
+    dataset: Dataset
+    transfer_syntax_uid: UID
+    frames: int
+    frame_bits: int
+    limits: PixelLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """A decoded frame as stored, before any rescaling.
+
+    Parameters
+    ----------
+    values : ndarray, shape (rows, columns) or (rows, columns, 3)
+        Stored values; colour is RGB, palettes applied.
+    colour_maximum
+        Largest value a colour sample can have; 0 for grey frames.
+    """
+
+    values: NDArray[Any]
+    colour_maximum: int = 0
+
+
+def open_pixels(data: bytes, limits: PixelLimits = DEFAULT_LIMITS) -> PixelObject:
+    """Parse a whole DICOM object and check what it announces.
+
+    Raises
+    ------
+    PixelError
+        When it is no DICOM object, has no pixels, or announces more than the limits allow.
+    """
+    _refuse_deflate_bomb(data, limits)
+    dataset = _parse(data)
+    if not any(keyword in dataset for keyword in _PIXEL_KEYWORDS):
+        raise PixelError(PixelProblem.NO_PIXELS)
+    frame_bits = _announced_frame_bits(dataset)
+    if frame_bits > limits.max_frame_bytes * 8:
+        raise PixelError(PixelProblem.TOO_LARGE)
+    return PixelObject(
+        dataset=dataset,
+        transfer_syntax_uid=_transfer_syntax(dataset),
+        frames=max(1, _count(dataset, "NumberOfFrames", default=1)),
+        frame_bits=frame_bits,
+        limits=limits,
+    )
+
+
+def decode_frame(source: PixelObject, frame: int) -> Frame:
+    """Decode one frame, and no other.
+
+    Parameters
+    ----------
+    frame
+        Frame number from 0.
+
+    Raises
+    ------
+    PixelError
+        When the frame does not exist, is incomplete or too large, or no decoder can read it.
+    """
+    if not 0 <= frame < source.frames:
+        raise PixelError(PixelProblem.NO_SUCH_FRAME)
+    if source.transfer_syntax_uid in _NATIVE:
+        _refuse_truncated(source, frame)
+    else:
+        _refuse_codestream_bomb(source, frame)
+    values, properties = _decode(source, frame)
+    return _as_grey_or_rgb(values, properties, source.dataset)
+
+
+def _parse(data: bytes) -> Dataset:
+    try:
+        return dcmread(BytesIO(data), force=True)
+    except Exception as error:
+        raise PixelError(PixelProblem.NOT_DICOM) from error
+
+
+def _refuse_deflate_bomb(data: bytes, limits: PixelLimits) -> None:
+    """Find out the inflated size beforehand, since pydicom inflates a data set at once."""
+    if DeflatedExplicitVRLittleEndian.encode() not in data[:1024] or data[128:132] != b"DICM":
+        return
+    # File Meta Information: its group length (0002,0000) is the first element, 12 bytes long.
+    start = 144 + int.from_bytes(data[140:144], "little")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    pending, n_bytes = data[start:], 0
+    try:
+        while pending and not inflater.eof:
+            n_bytes += len(inflater.decompress(pending, _INFLATE_STEP))
+            if n_bytes > limits.max_inflated_bytes:
+                raise PixelError(PixelProblem.TOO_LARGE)
+            pending = inflater.unconsumed_tail
+    except zlib.error as error:
+        raise PixelError(PixelProblem.NOT_DICOM) from error
+
+
+def _announced_frame_bits(dataset: Dataset) -> int:
+    rows, columns = _count(dataset, "Rows"), _count(dataset, "Columns")
+    bits = _count(dataset, "BitsAllocated", default=_float_bits(dataset))
+    if rows == 0 or columns == 0 or bits == 0:
+        raise PixelError(PixelProblem.NO_PIXELS)
+    samples = max(1, _count(dataset, "SamplesPerPixel", default=1))
+    return rows * columns * samples * bits
+
+
+def _float_bits(dataset: Dataset) -> int:
+    if "FloatPixelData" in dataset:
+        return 32
+    return 64 if "DoubleFloatPixelData" in dataset else 0
+
+
+def _count(dataset: Dataset, keyword: str, default: int = 0) -> int:
+    try:
+        value = dataset.get(keyword)
+        return default if value is None else max(0, int(value))
+    except Exception as error:
+        raise PixelError(PixelProblem.UNDECODABLE) from error
+
+
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """The transfer syntax; one that is missing is inferred from how the data set was parsed."""
+    meta = getattr(dataset, "file_meta", None)
+    stated = meta.get("TransferSyntaxUID") if meta is not None else None
+    if stated:
+        return UID(stated)
+    implicit, little_endian = dataset.original_encoding
+    inferred = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    if little_endian is False:
+        inferred = ExplicitVRBigEndian
+    if meta is not None:
+        meta.TransferSyntaxUID = inferred
+    return inferred
+
+
+def _refuse_truncated(source: PixelObject, frame: int) -> None:
+    # Frames of one-bit pixels follow each other without padding (PS3.5 8.1.1).
+    needed_bits = source.frame_bits * (frame + 1)
+    if source.dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        needed_bits = needed_bits * 2 // 3  # two pixels share their colour (PS3.3 C.7.6.3.1.2)
+    if len(_pixel_bytes(source.dataset)) * 8 < needed_bits:
+        raise PixelError(PixelProblem.TRUNCATED)
+
+
+def _pixel_bytes(dataset: Dataset) -> bytes:
+    value = next(dataset[k].value for k in _PIXEL_KEYWORDS if k in dataset)
+    return value if isinstance(value, bytes) else b""
+
+
+def _refuse_codestream_bomb(source: PixelObject, frame: int) -> None:
+    if source.transfer_syntax_uid == RLELossless:
+        return  # its decoder takes the size from the header, which is checked
+    try:
+        stream = get_frame(_pixel_bytes(source.dataset), frame, number_of_frames=source.frames)
+    except Exception as error:
+        raise PixelError(PixelProblem.TRUNCATED) from error
+    values = announced_values(stream)
+    bytes_per_value = max(1, _count(source.dataset, "BitsAllocated") // 8)
+    if values is not None and values * bytes_per_value > source.limits.max_frame_bytes:
+        raise PixelError(PixelProblem.TOO_LARGE)
+
+
+def _decode(source: PixelObject, frame: int) -> tuple[NDArray[Any], dict[str, Any]]:
+    try:
+        decoder = get_decoder(source.transfer_syntax_uid)
+    except NotImplementedError as error:
+        raise PixelError(PixelProblem.NO_CODEC) from error
+    if not decoder.is_available:
+        raise PixelError(PixelProblem.NO_CODEC)
+    # Native frames after this one may be missing, for which pydicom would refuse the whole object.
+    # Encapsulated ones need the true number, by which fragments are shared out among frames.
+    frames = frame + 1 if source.transfer_syntax_uid in _NATIVE else source.frames
+    try:
+        values, properties = decoder.as_array(
+            source.dataset,
+            index=frame,
+            number_of_frames=frames,  # type: ignore[arg-type] # pydicom 3.0 lacks the Unpack
+        )
+    except Exception as error:
+        raise PixelError(PixelProblem.UNDECODABLE) from error
+    return values, dict(properties)
+
+
+def _as_grey_or_rgb(values: NDArray[Any], properties: dict[str, Any], dataset: Dataset) -> Frame:
+    photometric = str(properties.get("photometric_interpretation", ""))
+    if photometric == "PALETTE COLOR":
+        return _palette_frame(values, dataset)
+    if values.ndim == 3:
+        maximum = (1 << min(16, _count(dataset, "BitsStored", default=8) or 8)) - 1
+        return Frame(values=values[..., :3], colour_maximum=maximum)
+    if values.ndim != 2 or values.size == 0:
+        raise PixelError(PixelProblem.UNDECODABLE)
+    return Frame(values=values)
+
+
+def _palette_frame(values: NDArray[Any], dataset: Dataset) -> Frame:
+    try:
+        coloured = apply_color_lut(values, dataset)
+    except Exception as error:
+        raise PixelError(PixelProblem.UNDECODABLE) from error
+    return Frame(values=coloured[..., :3], colour_maximum=int(np.iinfo(coloured.dtype).max))

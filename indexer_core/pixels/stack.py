@@ -1,0 +1,141 @@
+"""The prepared stack of a series: what an image encoder sees."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer_core.facts import InstanceFacts
+from indexer_core.pixels.decode import DEFAULT_LIMITS, PixelObject, decode_frame, open_pixels
+from indexer_core.pixels.display import DEFAULT_RECIPE, show
+from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
+from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
+from indexer_core.pixels.resizing import resize
+from indexer_core.pixels.selection import SliceRef, central_frames, choose_slices
+
+Slice = NDArray[np.float32] | PixelsUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSource:
+    """An instance and a way to its bytes.
+
+    `fetch` may raise; the exception goes through, since it says nothing about the pixels.
+    """
+
+    facts: InstanceFacts
+    fetch: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A series ready for an image encoder.
+
+    Parameters
+    ----------
+    slices : ndarray of float32, shape (n_slices, rows, columns), values in [0, 1], C-contiguous
+        Read-only, in order along the series.
+    problems
+        Of the slices that were chosen but could not be had.
+    """
+
+    slices: NDArray[np.float32]
+    problems: tuple[PixelProblem, ...] = ()
+
+
+StackResult = Stack | PixelsUnavailable
+Decode = Callable[[bytes, Sequence[int] | None, PixelRecipe, PixelLimits], Sequence[Slice]]
+
+
+def slices_from_bytes(
+    data: bytes,
+    frames: Sequence[int] | None = None,
+    recipe: PixelRecipe = DEFAULT_RECIPE,
+    limits: PixelLimits = DEFAULT_LIMITS,
+) -> tuple[Slice, ...]:
+    """Prepared slices of one DICOM object; pure, so that a child process can run it.
+
+    Parameters
+    ----------
+    data
+        The whole DICOM object.
+    frames
+        Frame numbers from 0; None for the central ones.
+
+    Returns
+    -------
+    tuple
+        Per frame a float32 array of shape (recipe.rows, recipe.columns) with values in [0, 1], or
+        why it is not available. When the object as a whole cannot be read and no frames were
+        named: that one reason.
+    """
+    try:
+        source = open_pixels(data, limits)
+    except PixelError as error:
+        return (PixelsUnavailable(error.problem),) * (1 if frames is None else len(frames))
+    if frames is None:
+        frames = central_frames(source.frames, recipe.n_slices, recipe.central_share)
+    return tuple(_prepare(source, frame, recipe) for frame in frames)
+
+
+def stack_of(
+    sources: Sequence[PixelSource],
+    recipe: PixelRecipe = DEFAULT_RECIPE,
+    limits: PixelLimits = DEFAULT_LIMITS,
+    decode: Decode = slices_from_bytes,
+) -> StackResult:
+    """Choose, fetch, decode and prepare the slices that represent a series.
+
+    Parameters
+    ----------
+    sources
+        The instances of one series, in an order that does not change between calls.
+    decode
+        How bytes become slices; a caller may pass one that runs `slices_from_bytes` elsewhere.
+
+    Returns
+    -------
+    Stack or PixelsUnavailable
+        A stack of those slices that could be had; unavailable, with the first reason, when none.
+    """
+    facts = [source.facts for source in sources]
+    chosen = choose_slices(facts, recipe.n_slices, recipe.central_share)
+    found: list[Slice] = []
+    for instance, frames in _frames_by_instance(chosen):
+        found.extend(decode(sources[instance].fetch(), frames, recipe, limits))
+    return _joined(found)
+
+
+def stack_of_object(
+    data: bytes, recipe: PixelRecipe = DEFAULT_RECIPE, limits: PixelLimits = DEFAULT_LIMITS
+) -> StackResult:
+    """The stack of a single DICOM object, such as an uploaded one."""
+    return _joined(slices_from_bytes(data, None, recipe, limits))
+
+
+def _joined(found: Sequence[Slice]) -> StackResult:
+    slices = [item for item in found if not isinstance(item, PixelsUnavailable)]
+    problems = tuple(item.problem for item in found if isinstance(item, PixelsUnavailable))
+    if not slices:
+        return PixelsUnavailable(problems[0] if problems else PixelProblem.NO_PIXELS)
+    stacked = np.stack(slices)
+    stacked.flags.writeable = False
+    return Stack(slices=stacked, problems=problems)
+
+
+def _frames_by_instance(chosen: Sequence[SliceRef]) -> list[tuple[int, list[int]]]:
+    """Frames grouped by instance, so that no object is fetched or parsed twice."""
+    grouped: dict[int, list[int]] = {}
+    for slice_ref in chosen:
+        grouped.setdefault(slice_ref.instance, []).append(slice_ref.frame)
+    return list(grouped.items())
+
+
+def _prepare(source: PixelObject, frame: int, recipe: PixelRecipe) -> Slice:
+    try:
+        decoded = decode_frame(source, frame)
+    except PixelError as error:
+        return PixelsUnavailable(error.problem)
+    image = show(decoded, source.dataset, frame, recipe)
+    return resize(image, (recipe.rows, recipe.columns))

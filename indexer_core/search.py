@@ -1,0 +1,165 @@
+"""Searching one snapshot: filters, then vectors; the score of a series is the best of its texts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer_core.errors import InvalidInputError
+from indexer_core.filters import Filter, apply_filter
+from indexer_core.index.reader import LiveSegment, Snapshot
+from indexer_core.index.rows import row_at
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+
+# Five texts per series: twice that many hits hold enough distinct series, and k costs a flat scan
+# nothing. Where it was too few, the search is repeated with more.
+_OVERSAMPLE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Rows that pass all filters, per segment, with the unknowns that were left out by field."""
+
+    rows: tuple[NDArray[np.bool_], ...]
+    n_passed: int
+    unknown: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A series found: `text` is the number of the matched template, None for a listing."""
+
+    segment: LiveSegment
+    row: int
+    score: float
+    text: int | None
+
+
+def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
+    """Rows of a snapshot that pass all filters."""
+    unknown: dict[str, int] = {}
+    rows = tuple(_passing(segment, filters, unknown) for segment in snapshot.segments)
+    n_passed = sum(int(mask.sum()) for mask in rows)
+    return Selection(rows=rows, n_passed=n_passed, unknown=unknown)
+
+
+def search_text(
+    snapshot: Snapshot, query: NDArray[np.float32], selection: Selection, top: int
+) -> list[Hit]:
+    """The `top` best series for a query vector float32 (dimension,), best first.
+
+    Ties are ordered by series key, so that a page never depends on how segments were merged.
+    """
+    return _search(snapshot, TEXT_SPACE, query, selection, top)
+
+
+def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
+    """Every selected series, in series-key order, without scores."""
+    found = [
+        (segment.loaded.orders[row][0], segment, int(row))
+        for segment, mask in zip(snapshot.segments, selection.rows, strict=True)
+        for row in np.flatnonzero(mask)
+    ]
+    for _, segment, row in sorted(found, key=lambda item: item[0]):
+        yield Hit(segment=segment, row=row, score=0.0, text=None)
+
+
+def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
+    """The series record of a hit, coordinates included."""
+    record = dict(row_at(hit.segment.loaded.table, hit.row).record or {})
+    x, y, version = coordinates_of(hit, snapshot)
+    return {**record, "x": x, "y": y, "projectionVersion": version}
+
+
+def coordinates_of(
+    hit: Hit, snapshot: Snapshot
+) -> tuple[float | None, float | None, str | None]:
+    """Map coordinates of a hit with their projection version; None where it has no place."""
+    projection = snapshot.manifest.projection
+    if projection is None:
+        return None, None, None
+    counts = hit.segment.loaded.counts(IMAGE_SPACE)
+    points = hit.segment.loaded.points(projection.version)
+    if points is None or counts[hit.row] == 0:
+        return None, None, None
+    x, y = points[int(counts[: hit.row].sum())]
+    return float(x), float(y), projection.version
+
+
+def blobs_of(hit: Hit) -> tuple[str, ...]:
+    """URLs of the instances behind a hit (paths are PHI: shown only on request)."""
+    return row_at(hit.segment.loaded.table, hit.row).blobs
+
+
+def _passing(
+    segment: LiveSegment, filters: Sequence[Filter], unknown: dict[str, int]
+) -> NDArray[np.bool_]:
+    results = [apply_filter(segment.loaded.table, condition) for condition in filters]
+    for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
+        # Left out for this field alone: everything else about the series fits.
+        others = segment.live.copy()
+        for other, passing in enumerate(results):
+            if other != index:
+                others &= passing.passed
+        left_out = int((others & result.unknown & ~result.passed).sum())
+        unknown[condition.field] = unknown.get(condition.field, 0) + left_out
+    passed = segment.live.copy()
+    for result in results:
+        passed &= result.passed
+    return passed
+
+
+def _search(
+    snapshot: Snapshot,
+    space_name: str,
+    query: NDArray[np.float32],
+    selection: Selection,
+    top: int,
+) -> list[Hit]:
+    space = snapshot.manifest.space(space_name)
+    if space is None:
+        return []
+    if query.shape != (space.dimension,):
+        raise InvalidInputError(
+            f"the query has {query.shape[-1]} dimensions, the index {space.dimension}: "
+            "it was encoded by another encoder"
+        )
+    hits = [
+        hit
+        for segment, mask in zip(snapshot.segments, selection.rows, strict=True)
+        if mask.any()
+        for hit in _in_segment(segment, space_name, space.live, query, mask, top)
+    ]
+    hits.sort(key=lambda hit: (-hit.score, hit.segment.loaded.orders[hit.row][0]))
+    return hits[:top]
+
+
+def _in_segment(
+    segment: LiveSegment,
+    space: str,
+    encoder_id: str,
+    query: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    top: int,
+) -> Iterator[Hit]:
+    counts = segment.loaded.counts(space)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    owner = np.repeat(np.arange(len(counts)), counts)
+    vectors = segment.loaded.vectors(space, encoder_id)
+    wanted = min(top, int((mask & (counts > 0)).sum()))
+    selected = np.repeat(mask, counts)
+    k = min(_OVERSAMPLE * wanted, int(selected.sum()))
+    best: dict[int, tuple[float, int]] = {}
+    while k:
+        scores, found = vectors.search(query[None, :], k, selected)
+        for score, vector in zip(scores[0], found[0], strict=True):
+            if vector >= 0:
+                row = int(owner[vector])
+                best.setdefault(row, (float(score), int(vector - starts[row])))
+        if len(best) >= wanted or k >= int(selected.sum()):
+            break
+        k = min(4 * k, int(selected.sum()))
+    for row, (score, text) in best.items():
+        yield Hit(segment=segment, row=row, score=score, text=text)

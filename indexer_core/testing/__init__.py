@@ -1,0 +1,1 @@
+"""In-memory adapters, fault wrappers, contract suites and strategies for tests."""

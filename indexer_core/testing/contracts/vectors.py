@@ -1,0 +1,154 @@
+"""The contract of `indexer_core.ports.VectorFiles`."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.ports import VectorFiles
+from indexer_core.testing.strategies import coarse_vectors
+
+
+def brute_force(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int, rows: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The oracle: exact scores, best first, equal scores by row number."""
+    allowed = np.flatnonzero(rows)
+    scores = queries.astype(np.float64) @ vectors[allowed].astype(np.float64).T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), allowed[order]
+
+
+# Every adapter's subclass runs the same inherited tests, which hypothesis finds suspicious.
+_inherited = settings(suppress_health_check=[HealthCheck.differing_executors])
+
+
+class VectorFilesContract(ABC):
+    """What every exact vector file does. Subclasses say which by `files`."""
+
+    @staticmethod
+    @abstractmethod
+    def files() -> VectorFiles:
+        """The adapter under test (no fixture: hypothesis calls it per example)."""
+
+    @_inherited
+    @given(st.data())
+    def test_search_equals_brute_force_over_the_allowed_rows(self, data: st.DataObject) -> None:
+        vectors = data.draw(coarse_vectors())
+        n_vectors, dimension = vectors.shape
+        rows = data.draw(hnp.arrays(np.bool_, n_vectors))
+        k = data.draw(st.integers(0, n_vectors + 2))
+        shape = (data.draw(st.integers(0, 3)), dimension)
+        quarters = data.draw(hnp.arrays(np.int8, shape, elements=st.integers(-4, 4)))
+        queries = quarters.astype(np.float32) / np.float32(4)
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        scores, found = reader.search(queries, k, rows)
+        expected_scores, expected = brute_force(vectors, queries, k, rows)
+        present = found >= 0
+        assert np.array_equal(found[present], expected.ravel())
+        assert np.array_equal(scores[present], expected_scores.ravel())
+        assert np.all(scores[~present] == -np.inf)
+        assert scores.dtype == np.float32
+        assert found.dtype == np.int64
+
+    @_inherited
+    @given(vectors=coarse_vectors())
+    def test_stored_vectors_are_given_back(self, vectors: NDArray[np.float32]) -> None:
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        assert (reader.n_vectors, reader.dimension) == vectors.shape
+        restored = reader.reconstruct()
+        assert restored.dtype == np.float32
+        assert np.array_equal(restored, vectors)
+
+    def test_equal_vectors_are_ranked_by_row_number(self) -> None:
+        vectors = np.tile(np.array([[0.6, 0.8], [0.8, 0.6]], np.float32), (300, 1))
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        rows = np.ones(600, np.bool_)
+        rows[:4] = False
+        _, found = reader.search(np.array([[1, 0]], np.float32), 5, rows)
+        assert found.tolist() == [[5, 7, 9, 11, 13]]
+
+    def test_score_of_a_row_does_not_depend_on_the_filter(self) -> None:
+        random = np.random.default_rng(7)
+        vectors = random.standard_normal((4000, 48)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        queries = vectors[:3]
+        all_scores, all_rows = reader.search(queries, 4000, np.ones(4000, np.bool_))
+        for share in (0.5, 0.01, 0.001):
+            rows = random.random(4000) < share
+            rows[:3] = True
+            scores, found = reader.search(queries, 10, rows)
+            for i in range(len(queries)):
+                known = dict(zip(all_rows[i].tolist(), all_scores[i].tolist(), strict=True))
+                assert [known[row] for row in found[i].tolist()] == scores[i].tolist()
+
+    def test_empty_file_gives_no_rows(self) -> None:
+        files = self.files()
+        reader = files.open(files.build(np.empty((0, 5), np.float32)))
+        assert (reader.n_vectors, reader.dimension) == (0, 5)
+        scores, found = reader.search(np.ones((2, 5), np.float32), 3, np.empty(0, np.bool_))
+        assert len(scores) == len(found) == 2
+        assert not np.any(found >= 0)
+        assert reader.reconstruct().shape == (0, 5)
+
+    def test_same_vectors_give_the_same_bytes(self) -> None:
+        vectors = np.random.default_rng(1).random((20, 7)).astype(np.float32)
+        assert self.files().build(vectors) == self.files().build(vectors.copy())
+        assert self.files().build(vectors) == self.files().build(np.asfortranarray(vectors))
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_values_that_are_not_finite_are_refused(self, bad: float) -> None:
+        files = self.files()
+        vectors = np.zeros((3, 4), np.float32)
+        reader = files.open(files.build(vectors))
+        vectors[1, 2] = bad
+        with pytest.raises(InvalidInputError):
+            files.build(vectors)
+        with pytest.raises(InvalidInputError):
+            reader.search(vectors, 1, np.ones(3, np.bool_))
+
+    def test_shapes_that_do_not_fit_are_refused(self) -> None:
+        files = self.files()
+        reader = files.open(files.build(np.zeros((3, 4), np.float32)))
+        with pytest.raises(InvalidInputError):
+            reader.search(np.zeros((1, 5), np.float32), 1, np.ones(3, np.bool_))
+        with pytest.raises(InvalidInputError):
+            reader.search(np.zeros((1, 4), np.float32), 1, np.ones(4, np.bool_))
+        with pytest.raises(InvalidInputError):
+            files.build(np.zeros(4, np.float32))
+
+    @_inherited
+    @given(garbage=st.binary(max_size=300))
+    def test_garbage_is_refused(self, garbage: bytes) -> None:
+        with pytest.raises(CorruptIndexError):
+            self.files().open(garbage)
+
+    @_inherited
+    @given(st.data())
+    def test_damaged_file_is_refused(self, data: st.DataObject) -> None:
+        files = self.files()
+        stored = bytearray(files.build(np.ones((3, 4), np.float32)))
+        place = data.draw(st.integers(0, len(stored) - 1))
+        stored[place] ^= data.draw(st.integers(1, 255))
+        with pytest.raises(CorruptIndexError):
+            files.open(bytes(stored))
+
+    @_inherited
+    @given(st.data())
+    def test_cut_or_extended_file_is_refused(self, data: st.DataObject) -> None:
+        files = self.files()
+        stored = files.build(np.ones((3, 4), np.float32))
+        with pytest.raises(CorruptIndexError):
+            files.open(stored[: data.draw(st.integers(0, len(stored) - 1))])
+        with pytest.raises(CorruptIndexError):
+            files.open(stored + data.draw(st.binary(min_size=1, max_size=40)))

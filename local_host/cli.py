@@ -1,0 +1,139 @@
+"""The command line: reads arguments and hands over; every heavy import happens behind it."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from indexer_core import __version__
+from indexer_core.errors import IndexerError
+from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
+
+_EPILOG = """
+A first try:      dicom-indexer demo
+Your own files:   dicom-indexer index FOLDER
+                  dicom-indexer search "axial T2 MRI of the brain"
+
+Research software, not for diagnosis. Headers are patient data: they stay on this machine.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"dicom-indexer: {message} (dicom-indexer --help shows how)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 only if all went well."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.ERROR,
+        format="%(asctime)s %(name)s %(message)s",
+    )
+    settings = read_settings(getattr(options, "data", None), os.environ)
+    try:
+        return _command(options.command)(options, settings)
+    except IndexerError as error:
+        print(f"dicom-indexer: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # The reader of our output has gone (head, less): nothing is wrong, nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("dicom-indexer: stopped; the same command carries on where it was", file=sys.stderr)
+    return 1
+
+
+def _command(name: str) -> Callable[[argparse.Namespace, Settings], int]:
+    from local_host import commands
+
+    found: Callable[[argparse.Namespace, Settings], int] = getattr(commands, f"run_{name}")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--data",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help=f"data directory (default {DEFAULT_DATA}, or {DATA_VARIABLE})",
+    )
+    common.add_argument(
+        "--verbose", action="store_true", default=argparse.SUPPRESS, help="log to standard error"
+    )
+    parser = _Parser(
+        prog="dicom-indexer",
+        description="Find DICOM series in plain language.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.set_defaults(verbose=False)
+    parser.add_argument("--version", action="version", version=f"dicom-indexer {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help_text, description=help_text, parents=[common])
+
+    demo = add("demo", "index pydicom's public sample files and run three searches")
+    demo.add_argument("--top", type=int, default=3, metavar="N", help="series per search")
+
+    for name, help_text in (
+        ("index", "index every DICOM file below the paths; run it again after changes"),
+        ("watch", "index, then follow the folders for new, changed and deleted files"),
+    ):
+        command = add(name, help_text)
+        command.add_argument("paths", nargs="+", metavar="PATH", help="folder or file")
+        command.add_argument("--format", choices=("text", "json"), default="text")
+
+    search = add("search", "find series by describing them")
+    search.add_argument("text", metavar="TEXT", help='for example "sagittal T1 of the brain"')
+    search.add_argument("--top", type=int, default=10, metavar="N", help="at most N series")
+    _add_filter(search)
+    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+    export = add("export", "print the records of all series, or of those that pass the filters")
+    _add_filter(export)
+    export.add_argument("--format", choices=("ndjson", "csv", "parquet"), default="ndjson")
+    export.add_argument("--output", metavar="FILE", help="write here instead of standard output")
+    export.add_argument(
+        "--include-blobs", action="store_true", help="add file paths (they may name patients)"
+    )
+
+    for name, help_text in (
+        ("status", "what is indexed, and what is still to be done"),
+        ("log", "what every commit did, and with which software, encoders and rules"),
+        ("rejects", "files and messages that were set aside, with the reason"),
+        ("verify", "prove every checksum, and search against brute force"),
+    ):
+        add(name, help_text).add_argument("--format", choices=("text", "json"), default="text")
+
+    trace = add("trace", "every stage that a series has passed")
+    trace.add_argument("uid", metavar="UID", help="Series Instance UID or series key")
+    trace.add_argument("--include-blobs", action="store_true", help="add file paths")
+    add("replay", "try again what was set aside")
+    add("reprocess", "apply changed rules and templates to all series, without reading files")
+    for name, help_text in (
+        ("delete", "hide a series from every search until it is restored"),
+        ("restore", "show a deleted series again"),
+    ):
+        add(name, help_text).add_argument("uid", metavar="UID", help="Series Instance UID or key")
+    return parser
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable",
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,49 @@
+"""The folders that the user asked to index: the only places that a URL may lead to."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from indexer_core.adapters.local_files import LocalFiles, path_of, url_of
+from indexer_core.errors import InvalidInputError
+from indexer_core.ports import RowStore
+from indexer_core.sources import Located
+
+SCOPE = "local"
+
+
+class LocalSource:
+    """Files below the indexed folders; implements `indexer_core.sources.Source`."""
+
+    def __init__(self, rows: RowStore) -> None:
+        self._rows = rows
+        self._load()
+
+    def add(self, paths: Iterable[Path]) -> None:
+        """Remember folders or files as indexed."""
+        for path in paths:
+            url = url_of(path)
+            key = hashlib.sha256(url.encode()).hexdigest()
+            self._rows.insert(SCOPE, key, {"url": url})
+        self._load()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What is indexed."""
+        return self._paths
+
+    def locate(self, url: str) -> Located | None:
+        """The file of a URL, when it lies below an indexed folder."""
+        try:
+            path = path_of(url)
+        except InvalidInputError:
+            return None
+        canonical = url_of(path)
+        inside = Path(path_of(canonical))
+        if not any(inside == root or root in inside.parents for root in self._paths):
+            return None
+        return Located(scope=SCOPE, url=canonical, name=canonical, store=self._files)
+
+    def _load(self) -> None:
+        self._paths = tuple(path_of(row.values["url"]) for row in self._rows.query(SCOPE))
+        self._files = LocalFiles(self._paths)

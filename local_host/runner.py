@@ -1,0 +1,162 @@
+"""Runs the functions and the worker's loop on one machine until there is nothing left to do."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from function_app.handlers import ingest, reject_message, series_check
+from indexer_core.assembly import Closed
+from indexer_core.errors import IndexerError
+from indexer_core.ports import QueueMessage, WorkQueue
+from local_host.wiring import LocalSystem
+
+log = logging.getLogger(__name__)
+
+_MAX_TRIES = 5
+_BATCH = 32
+_VISIBILITY_S = 600.0
+
+
+class Progress(Protocol):
+    """Told of how far a run has come."""
+
+    def advance(self, stage: str, n_done: int, n_total: int) -> None:
+        """`n_done` of `n_total` of a stage are done."""
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def advance(self, stage: str, n_done: int, n_total: int) -> None:
+        """Say nothing."""
+
+
+_FILE_NAMES = {"changed": "indexed", "gone": "removed", "stale": "unchanged"}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run did: files and series by outcome, and why some of them were set aside."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    series: Counter[str] = field(default_factory=Counter)
+    rejects: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def went_well(self) -> bool:
+        """Whether everything that could be looked at was, and nothing failed."""
+        return not self.failures
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Files indexed, unchanged, removed, rejected; series written and failed."""
+        files: Counter[str] = Counter()
+        for outcome, count in self.files.items():
+            files[_FILE_NAMES.get(outcome, outcome)] += count
+        return {
+            "files": {
+                name: files[name] for name in ("indexed", "unchanged", "removed", "rejected")
+            },
+            "series": {"indexed": self.series["closed"], "failed": self.series["poison"]},
+        }
+
+
+class Runner:
+    """One process that stands in for the Functions host and the worker."""
+
+    def __init__(self, system: LocalSystem, progress: Progress | None = None) -> None:
+        self._system = system
+        self._progress = progress or Silent()
+        self.tally = Tally()
+
+    def reclaim(self) -> None:
+        """Take back what a killed run had received; safe because of the writer lock."""
+        system = self._system
+        for queue in (system.blob_events, system.series_checks, system.series_ready):
+            queue.reclaim()
+
+    def emit(self, events: Iterable[str]) -> None:
+        """Put events on their queue."""
+        for event in events:
+            self._system.blob_events.send(event)
+
+    def run_until_idle(self, *, close: bool = True) -> Tally:
+        """Work until no message is visible; with `close`, series do not wait for a quiet period.
+
+        Raises
+        ------
+        UnavailableError
+            The data directory cannot be written (a full disk, say); the next run carries on.
+        """
+        while True:
+            worked = self._drain_events()
+            if close:
+                for series in list(self._system.assembly.open_keys()):
+                    self._system.assembly.force(series)
+            worked |= self._drain_checks()
+            worked |= self._drain_ready()
+            if not worked:
+                return self.tally
+
+    def _drain_events(self) -> bool:
+        def handle(body: str) -> None:
+            for looked in ingest(body, self._system.services):
+                self.tally.files[looked.outcome] += 1
+
+        return self._drain("headers", self._system.blob_events, "blob-events", handle)
+
+    def _drain_checks(self) -> bool:
+        def handle(body: str) -> None:
+            result = series_check(body, self._system.services)
+            if isinstance(result, Closed):
+                self.tally.series["closed"] += 1
+            elif result is not None:
+                self.tally.series[result.reason] += 1
+
+        return self._drain("series", self._system.series_checks, "series-check", handle)
+
+    def _drain(
+        self, stage: str, queue: WorkQueue, name: str, handle: Callable[[str], None]
+    ) -> bool:
+        n_done = 0
+        n_total = queue.length()
+        while messages := queue.receive(_BATCH, _VISIBILITY_S):
+            for message in messages:
+                self._try(queue, name, message, handle)
+                n_done += 1
+                self._progress.advance(stage, n_done, max(n_done, n_total))
+        return n_done > 0
+
+    def _try(
+        self, queue: WorkQueue, name: str, message: QueueMessage, handle: Callable[[str], None]
+    ) -> None:
+        try:
+            handle(message.body)
+        except IndexerError as error:
+            log.warning("%s kept for another try kind=%s", name, error.kind)
+            if message.dequeue_count < _MAX_TRIES:
+                queue.extend(message, 0.0)
+                return
+            self.tally.failures[str(error)] += 1
+            reject_message(self._system.services, name, message.body, str(error))
+            self._system.poison.send(message.body)
+        queue.delete(message)
+
+    def _drain_ready(self) -> bool:
+        queue = self._system.series_ready
+        n_total = queue.length()
+        if n_total == 0:
+            return False
+        from gpu_worker.loop import work_once
+
+        n_done = 0
+        while (report := work_once(self._system.worker)) is not None:
+            counts = Counter(report.outcomes.values())
+            self.tally.series.update(counts)
+            if counts["poison"]:
+                self.tally.failures["a series failed every time it was tried"] += counts["poison"]
+            n_done += len(report.outcomes) - counts["failed"]
+            self._progress.advance("indexing", n_done, max(n_done, n_total))
+        return n_done > 0

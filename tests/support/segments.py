@@ -1,0 +1,82 @@
+"""Rows and segments without a pipeline."""
+
+import hashlib
+
+import numpy as np
+
+from indexer_core.index.manifest import FileRef, Lineage, Projection, Space
+from indexer_core.index.rows import IndexRow
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, SegmentWriter, SpaceVectors
+from indexer_core.index.updates import OpenIndex
+
+TEXT = "text-encoder"
+IMAGE = "image-encoder"
+TEXT_DIMENSION, IMAGE_DIMENSION = 8, 4
+LINEAGE = Lineage(reason="test", software="test", created_s=0.0)
+PROJECTION = Projection(
+    version="0.1",
+    encoder_id=IMAGE,
+    file=FileRef(
+        name="projections/p", sha256=hashlib.sha256(b"projector").hexdigest(), size_bytes=9
+    ),
+)
+OPEN = OpenIndex(
+    spaces=(
+        Space(name=TEXT_SPACE, live=TEXT, dimension=TEXT_DIMENSION),
+        Space(name=IMAGE_SPACE, live=IMAGE, dimension=IMAGE_DIMENSION),
+    ),
+    projection=PROJECTION,
+)
+
+
+def unit_vectors(seed: str, n: int, dimension: int) -> np.ndarray:
+    """The same unit vectors for the same seed."""
+    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+    vectors = np.random.default_rng(number).standard_normal((n, dimension)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def row(key: str, revision: int, write_id: str, *, alive: bool = True) -> IndexRow:
+    """A row with five texts and an image, or a tombstone."""
+    record = {
+        "seriesInstanceUid": key,
+        "studyInstanceUid": "1.2",
+        "revision": revision,
+        "modality": "CT" if revision % 2 else "MR",
+        "bodyRegion": "unknown",
+        "sequence": ["T1", "FLAIR"] if revision % 2 else [],
+        "flags": [],
+        "instances": revision,
+        "ageYears": None if revision == 1 else 40 + revision,
+        "texts": ["a", "b", "c", "d", "e"],
+    }
+    return IndexRow(
+        series_key=key,
+        revision=revision,
+        recipe=1,
+        write_id=write_id,
+        digest=f"{key}{revision}",
+        alive=alive,
+        record=record if alive else None,
+        facts={"format_version": 1} if alive else None,
+        text_count=5 if alive else 0,
+        image_count=1 if alive else 0,
+    )
+
+
+def write_segment(writer: SegmentWriter, write_id: str, rows: list[IndexRow], *, text: bool = True):
+    """A segment whose vectors follow from (series, revision)."""
+    seeds = [f"{r.series_key}/{r.revision}" for r in rows if r.alive]
+    texts = [unit_vectors(f"t{seed}", 5, TEXT_DIMENSION) for seed in seeds]
+    images = [unit_vectors(f"i{seed}", 1, IMAGE_DIMENSION) for seed in seeds]
+    spaces = [
+        SpaceVectors(space=TEXT_SPACE, encoder_id=TEXT, vectors=_stack(texts, TEXT_DIMENSION)),
+        SpaceVectors(space=IMAGE_SPACE, encoder_id=IMAGE, vectors=_stack(images, IMAGE_DIMENSION)),
+    ]
+    xy = _stack(images, IMAGE_DIMENSION)[:, :2]
+    points = [Points(projection=PROJECTION.version, xy=xy)]
+    return writer.write(write_id, rows, spaces[0 if text else 1 :], points)
+
+
+def _stack(parts: list[np.ndarray], dimension: int) -> np.ndarray:
+    return np.concatenate([np.empty((0, dimension), np.float32), *parts])
