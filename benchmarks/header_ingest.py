@@ -30,7 +30,10 @@ NOT_OBJECTS = ("MANIFEST.csv", "LICENSES.md", "README.md")
 # CR, DX, MG, CT, US, MR, SC, NM, PT, XA, RF: one frame description in the main data set.
 CLASSIC = {
     f"1.2.840.10008.5.1.4.1.1.{end}"
-    for end in "1 1.1 1.1.1 1.2 1.2.1 2 3.1 4 6 6.1 7 12.1 12.2 20 128".split()
+    for end in (
+        *("1", "1.1", "1.1.1", "1.2", "1.2.1", "2", "3.1", "4", "6", "6.1", "7"),
+        *("12.1", "12.2", "20", "128"),
+    )
 }
 KEYWORDS = [attribute.keyword for attribute in ATTRIBUTES if not attribute.inner] + [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID"),

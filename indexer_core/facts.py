@@ -137,7 +137,7 @@ def series_from_json(document: Mapping[str, Any]) -> SeriesFacts:
 
 def _fields(document: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """The document without its version, once version and field names are known to be right."""
-    if not 1 <= document.get("format_version", 0) <= FACTS_FORMAT:
+    if document.get("format_version") not in range(1, FACTS_FORMAT + 1):
         raise CorruptIndexError("header facts of an unknown format version")
     values = {name: value for name, value in document.items() if name != "format_version"}
     if values.keys() != {entry.name for entry in fields(kind)}:

@@ -151,7 +151,8 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
             for value in condition.values
             if value.lower() != UNKNOWN
         ]
-        return np.isin(column.to_numpy(zero_copy_only=False).astype(np.float64), numbers)
+        values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        return np.isin(values, numbers)
     wanted = set(_lower(condition.values))
     if condition.field in BOOL_FIELDS:
         return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))
@@ -166,8 +167,8 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
 
 
 def _mask(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    filled: NDArray[np.bool_] = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
-    return filled.astype(np.bool_)
+    filled: NDArray[np.bool_] = np.asarray(pc.fill_null(array, False), dtype=np.bool_)
+    return filled
 
 
 def _lower(values: Sequence[str]) -> tuple[str, ...]:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 Vector = tuple[float, float, float]
 
 # A slice is called after the axis its normal is closest to, and oblique when the normal is more
-# than 37 degrees from every axis: the threshold 0.8 on the cosine is that of David Clunie's
-# dicom3tools ("getMajorAxisFromPatientRelativeDirectionCosine", obliquityThresholdCosineValue),
-# which most viewers follow.
+# than 37 degrees from every axis. The threshold on the cosine is David Clunie's (PixelMed,
+# "obliquityThresholdCosineValue"), taken over by GDCM (gdcm::Orientation) and by most viewers.
 OBLIQUITY_THRESHOLD = 0.8
 _PLANES = ("sagittal", "coronal", "axial")
 # Scanners write positions with some noise; no slices are closer together than this.

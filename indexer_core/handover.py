@@ -32,9 +32,7 @@ class HandOver:
         return commit_directly(self.indexer(), ready, assembled)
 
 
-def commit_directly(
-    indexer: Indexer, ready: SeriesReady, assembled: AssembledSeries
-) -> int | None:
+def commit_directly(indexer: Indexer, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
     """Commit a series that needs no pixels; the revision already taken by other content, if any."""
     due = indexer.due(ready)
     if due.action == "taken":

@@ -275,7 +275,7 @@ class Indexer:
             ),
         ]
         images = [entry for entry in entries if entry.image is not None]
-        points = ()
+        points: tuple[Points, ...] = ()
         if manifest.projection is not None and images:
             points = (self._points(images, manifest.projection),)
         rows = [_row(entry, write_id, recipe) for entry in entries]

@@ -15,6 +15,7 @@ _DESCRIPTIONS = (
 _MAX_CHARACTERS = 120
 _GAUSS_PER_TESLA = 10_000.0
 _STRONGEST_T = 25.0
+_SEPARATORS = str.maketrans({"_": " ", "^": " "})
 # Dates, times, UIDs and long numbers say who and when, not what.
 _IDENTIFYING = re.compile(
     r"\b\d{1,4}([./-])\d{1,2}\1\d{1,4}\b|\b\d+(?:\.\d+){3,}\b|\b\w*\d{6,}\w*\b|\S+@\S+|\b\d{1,2}:\d{2}(?::\d{2})?\b"
@@ -29,8 +30,8 @@ def clean_descriptions(view: FactsView) -> tuple[str, ...]:
     cleaned = []
     for keyword in _DESCRIPTIONS:
         for text, _ in view.texts(keyword):
-            kept = " ".join(_IDENTIFYING.sub(" ", text.replace("^", " ")).split())
-            cleaned.append(kept[:_MAX_CHARACTERS].strip(" ,;-_"))
+            kept = " ".join(_IDENTIFYING.sub(" ", text.translate(_SEPARATORS)).split())
+            cleaned.append(kept[:_MAX_CHARACTERS].strip(" ,;-_#"))
     return tuple(dict.fromkeys(text for text in cleaned if text))
 
 
@@ -70,7 +71,13 @@ def age_band(view: FactsView) -> str:
 
 
 def person(view: FactsView) -> str:
-    """Stage of life and sex in words, like "elderly woman"; "" when neither is known."""
+    """Stage of life and sex in words, like "an elderly woman"; "" when neither is known."""
+    words = _stage_of_life(view)
+    article = "an" if words[:1] in tuple("aeiou") else "a"
+    return f"{article} {words}" if words else ""
+
+
+def _stage_of_life(view: FactsView) -> str:
     years, letter = age_years(view), sex(view)
     adult = {"F": "woman", "M": "man"}.get(letter, "adult")
     young = {"F": "girl", "M": "boy"}.get(letter, "")

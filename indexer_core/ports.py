@@ -61,11 +61,8 @@ class BlobEntry:
     properties: BlobProperties
 
 
-class BlobStore(Protocol):
-    """Named immutable-or-versioned bytes: one container, or one private folder.
-
-    Names are `/`-separated relative paths.
-    """
+class BlobReader(Protocol):
+    """Versioned bytes that are only read: users' files, or one side of a blob store."""
 
     def properties(self, name: str) -> BlobProperties | None:
         """Properties, or None when there is no such blob."""
@@ -80,6 +77,13 @@ class BlobStore(Protocol):
 
         Returns None when there is no such blob, PreconditionFailed when its etag is not `if_match`.
         """
+
+
+class BlobStore(BlobReader, Protocol):
+    """Named immutable-or-versioned bytes: one container, or one private folder.
+
+    Names are `/`-separated relative paths.
+    """
 
     def put_if_absent(self, name: str, data: bytes) -> WriteResult:
         """Create the blob durably; PreconditionFailed when one exists."""

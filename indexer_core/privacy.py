@@ -38,7 +38,10 @@ VOCABULARY = frozenset(
 )
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*")
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    r"|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
+)
 _ALONE, _ENDS = r"(?<![^\W_])", r"(?![^\W_])"
 _DIGITS = re.compile(
     "|".join(
@@ -46,7 +49,7 @@ _DIGITS = re.compile(
             # UIDs
             r"\d+(?:\.\d+){4,}",
             # dates: 2019-01-31, 31.1.2019, 1/31/19, 31 Jan 2019, Jan 31 2019, 31JAN2019
-            rf"{_ALONE}\d{{4}}[-./ ]\d{{1,2}}[-./ ]\d{{1,2}}{_ENDS}",
+            rf"{_ALONE}(?:19|20)\d{{2}}[-./ ]\d{{1,2}}[-./ ]\d{{1,2}}{_ENDS}",
             rf"{_ALONE}\d{{1,2}}[-./]\d{{1,2}}[-./](?:\d{{4}}|\d{{2}}){_ENDS}",
             rf"{_ALONE}\d{{1,2}}[-./ ]*{_MONTH}[-./, ]*(?:\d{{4}}|\d{{2}}){_ENDS}",
             rf"{_ALONE}{_MONTH}[-./ ]*\d{{1,2}}(?:st|nd|rd|th)?[-./, ]+(?:\d{{4}}|\d{{2}}){_ENDS}",

@@ -122,8 +122,10 @@ def _flags(view: FactsView, said: Classification, more: Sequence[str]) -> tuple[
     annotated = view.components("BurnedInAnnotation")
     pictured = view.facts.has_pixels and (
         said.modality in _SCREEN_MODALITIES
-        or any(uid.startswith(_SCREEN_CLASSES) and uid[len(_SCREEN_CLASSES) :][:1] in ("", ".")
-               for uid, _ in view.texts("SOPClassUID"))
+        or any(
+            uid.startswith(_SCREEN_CLASSES) and uid[len(_SCREEN_CLASSES) :][:1] in ("", ".")
+            for uid, _ in view.texts("SOPClassUID")
+        )
     )
     found = {*view.facts.flags, *said.flags, *more}
     if "YES" in annotated or (pictured and "NO" not in annotated):

@@ -73,9 +73,7 @@ def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
     return {**record, "x": x, "y": y, "projectionVersion": version}
 
 
-def coordinates_of(
-    hit: Hit, snapshot: Snapshot
-) -> tuple[float | None, float | None, str | None]:
+def coordinates_of(hit: Hit, snapshot: Snapshot) -> tuple[float | None, float | None, str | None]:
     """Map coordinates of a hit with their projection version; None where it has no place."""
     projection = snapshot.manifest.projection
     if projection is None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from indexer_core.ports import BlobStore
+from indexer_core.ports import BlobReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class Located:
     scope: str
     url: str
     name: str
-    store: BlobStore
+    store: BlobReader
 
 
 class Source(Protocol):

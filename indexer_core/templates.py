@@ -151,6 +151,9 @@ def _parse(text: str, name: str) -> tuple[Piece, ...]:
         if not closed or "[" in inside:
             raise InvalidInputError(f"template {name}: brackets do not pair, or are nested")
         pieces.append(Piece(alternatives=tuple(inside.split("|"))))
+    without_fields = _FIELD_NAME.sub("", text)
+    if "{" in without_fields or "}" in without_fields:
+        raise InvalidInputError(f"template {name}: braces do not pair")
     for field_name in _FIELD_NAME.findall(text):
         if field_name not in FIELDS:
             raise InvalidInputError(f"template {name}: unknown field {{{field_name}}}")
@@ -218,7 +221,9 @@ def _modality_words(subject: _Subject) -> str:
 
 def _modality_expanded(subject: _Subject) -> str:
     also = list(_modality_name(subject, "also") or ())
-    return ", ".join([subject.said.modality.replace(UNKNOWN, "series"), _modality_long(subject), *also])
+    return ", ".join(
+        [subject.said.modality.replace(UNKNOWN, "series"), _modality_long(subject), *also]
+    )
 
 
 def _anatomy(subject: _Subject) -> str:
@@ -242,10 +247,9 @@ def _meaning(subject: _Subject) -> str:
 
 def _expansions(subject: _Subject) -> str:
     words = subject.templates.expansions
-    return ", ".join(
-        label if label == words.get(label) else f"{label} {words.get(label, '')}".strip()
-        for label in subject.said.sequence
-    )
+    said = (part for label in subject.said.sequence for part in (label, words.get(label, "")))
+    parts = (item.strip() for part in said for item in part.split(","))
+    return ", ".join(dict.fromkeys(filter(None, parts)))
 
 
 def _contrast(subject: _Subject) -> str:

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.ERROR,
         format="%(asctime)s %(name)s %(message)s",
     )
+    # pydicom quotes header values when it warns; what matters of it becomes a flag or a reason.
+    logging.getLogger("pydicom").addHandler(logging.NullHandler())
+    logging.getLogger("pydicom").propagate = False
+    warnings.filterwarnings("ignore", module=r"pydicom\b")
     settings = read_settings(getattr(options, "data", None), os.environ)
     try:
         return _command(options.command)(options, settings)
@@ -55,7 +60,7 @@ def _command(name: str) -> Callable[[argparse.Namespace, Settings], int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--data",
         metavar="DIR",
@@ -76,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dicom-indexer {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+    def add(name: str, help_text: str) -> _Parser:
         return commands.add_parser(name, help=help_text, description=help_text, parents=[common])
 
     demo = add("demo", "index pydicom's public sample files and run three searches")
@@ -125,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_filter(parser: argparse.ArgumentParser) -> None:
+def _add_filter(parser: _Parser) -> None:
     parser.add_argument(
         "--filter",
         action="append",

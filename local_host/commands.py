@@ -75,7 +75,7 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     system = _reading(settings)
     snapshot = system.reader().snapshot
     request = SearchRequest(text=options.text, filters=filters, top=options.top)
-    found = search(request, snapshot, system.encoder, system.describer.templates.names)
+    found = search(request, snapshot, system.encoder, _template_names(system))
     output.print_hits(found, options.format)
     return 0
 
@@ -103,7 +103,7 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
         print(f'\n$ dicom-indexer search "{text}"', flush=True)
         request = SearchRequest(text=text, top=options.top)
         snapshot = system.reader().snapshot
-        found = search(request, snapshot, system.encoder, system.describer.templates.names)
+        found = search(request, snapshot, system.encoder, _template_names(system))
         output.print_hits(found, "table")
     output.print_next_steps(settings.data)
     return 0 if tally.went_well else 1
@@ -287,6 +287,10 @@ def _known(system: LocalSystem) -> list[str]:
 
 def _filters(options: argparse.Namespace) -> tuple[Filter, ...]:
     return tuple(parse_filter(text) for text in options.filter)
+
+
+def _template_names(system: LocalSystem) -> tuple[str, ...]:
+    return tuple(template.name for template in system.describer.templates.templates)
 
 
 def _keys_of(reader: Reader, uid: str) -> frozenset[str]:

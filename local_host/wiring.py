@@ -12,8 +12,8 @@ from function_app.handlers import Services
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
-from indexer_core.adapters.sqlite_queue import SqliteQueue
-from indexer_core.adapters.sqlite_rows import SqliteRows
+from indexer_core.adapters.sqlite.queue import SqliteQueue
+from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.descriptor import DIMENSION, ImageDescriptor

@@ -39,3 +39,13 @@ def pytest_sessionfinish(session, exitstatus):
 
 def _forbidden_skips(reporter):
     return [r for r in reporter.stats.get("skipped", []) if "gpu" not in r.keywords]
+
+
+@pytest.fixture(scope="session")
+def sample_searcher(samples, tmp_path_factory):
+    """All sample files, indexed once per session."""
+    from tests.support.system import Searcher, index_folder
+
+    system = index_folder(tmp_path_factory.mktemp("samples") / "data", samples)
+    yield Searcher(system, samples)
+    system.close()

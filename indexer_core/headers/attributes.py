@@ -15,6 +15,8 @@ MAX_ATTRIBUTE_CHARACTERS = 5_000
 OLDEST_AGE_YEARS = 90
 _DAYS = {"Y": 365.25, "M": 365.25 / 12, "W": 7.0, "D": 1.0}
 _AGE = re.compile(r"(\d{1,3})\s*([YMWD]?)")
+# Code strings by DICOM PS3.5 section 6.2, in whatever case they are written.
+_TERM = re.compile(r"[A-Za-z0-9_ ]{1,16}")
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})(?!\d)")
 _PRIVATE_CREATORS = range(0x10, 0x100)
 _B_VALUE_MARK = 10**9
@@ -52,14 +54,23 @@ def read_value(
         return tuple(map(tidy_number, dataset.numbers(attribute.tag, attribute.vr)))
     if attribute.kind is Kind.TEXT:
         return _scrubbed((dataset.text(attribute.tag),), identifiers)
-    if attribute.kind is Kind.PRODUCT:
-        return _scrubbed((dataset.text(attribute.tag),), _NOBODY)
-    if attribute.kind is Kind.TERMS:
-        return _scrubbed(dataset.texts(attribute.tag), identifiers)
     if attribute.kind is Kind.CODE:
         return _distinct(_code(item, identifiers) for item in _inner_items(dataset, attribute))
-    labels = [item.text(attribute.inner[-1]) for item in dataset.items(attribute.tag)]
-    return _distinct(_scrubbed(labels, identifiers))
+    if attribute.kind is Kind.LABELS:
+        labels = [item.text(attribute.inner[-1]) for item in dataset.items(attribute.tag)]
+        return _distinct(_scrubbed(labels, identifiers))
+    return _read_texts(dataset, attribute, identifiers)
+
+
+def _read_texts(
+    dataset: DataSet, attribute: Attribute, identifiers: Identifiers
+) -> tuple[str, ...]:
+    if attribute.kind is Kind.TERMS:
+        return _scrubbed(dataset.texts(attribute.tag), identifiers)
+    text = dataset.text(attribute.tag)
+    if attribute.kind is Kind.DEFINED:
+        return (text,) if _TERM.fullmatch(text) else ()
+    return _scrubbed((text,), _NOBODY if attribute.kind is Kind.PRODUCT else identifiers)
 
 
 def tidy_number(value: float) -> int | float:
@@ -129,7 +140,7 @@ def _private_b_value(dataset: DataSet) -> tuple[Scalar, ...]:
     for private in tags.PRIVATE_B_VALUES:
         number = dataset.number(_private_tag(dataset, private), private.vr)
         if number is not None and number >= 0:
-            # GE adds 1e9 to mark a value that was set by hand.
+            # Some GE releases store the value plus 1e9.
             return (tidy_number(number % _B_VALUE_MARK),)
     return ()
 

@@ -14,6 +14,7 @@ class Kind(enum.Enum):
 
     TEXT = "one text"
     TERMS = "one or several terms of a vocabulary, kept as they are unless they identify somebody"
+    DEFINED = "one term of a closed list: nobody's name, though it may equal one"
     PRODUCT = "one text that names a product: nobody's name, though it may equal one"
     NUMBERS = "one or several numbers"
     CODE = "items of a code sequence: value|scheme|meaning"
@@ -38,14 +39,14 @@ _T, _C, _N = Kind.TEXT, Kind.TERMS, Kind.NUMBERS
 ATTRIBUTES: tuple[Attribute, ...] = (
     # What kind of object: modality rules, and telling derived and localizer images apart.
     Attribute(0x00080008, "ImageType", _C),
-    Attribute(0x00080060, "Modality", _C),
-    Attribute(0x00080064, "ConversionType", _C),
+    Attribute(0x00080060, "Modality", Kind.DEFINED),
+    Attribute(0x00080064, "ConversionType", Kind.DEFINED),
     # Which part of the body: direct votes, and free text in which it is named.
     Attribute(0x00180015, "BodyPartExamined", _C),
     Attribute(0x00082218, "AnatomicRegionSequence", Kind.CODE),
     Attribute(0x00082228, "PrimaryAnatomicStructureSequence", Kind.CODE),
-    Attribute(0x00200060, "Laterality", _C),
-    Attribute(0x00200062, "ImageLaterality", _C),
+    Attribute(0x00200060, "Laterality", Kind.DEFINED),
+    Attribute(0x00200062, "ImageLaterality", Kind.DEFINED),
     Attribute(0x00081030, "StudyDescription", _T),
     Attribute(0x0008103E, "SeriesDescription", _T),
     Attribute(0x00181030, "ProtocolName", _T),
@@ -53,14 +54,14 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(0x00321060, "RequestedProcedureDescription", _T),
     Attribute(0x00081032, "ProcedureCodeSequence", Kind.CODE),
     # How the patient lay and the image was taken: plane and view.
-    Attribute(0x00185100, "PatientPosition", _C),
+    Attribute(0x00185100, "PatientPosition", Kind.DEFINED),
     Attribute(0x00185101, "ViewPosition", _C),
     Attribute(0x00540220, "ViewCodeSequence", Kind.CODE),
     # MR: which sequence it is.
     Attribute(0x00180020, "ScanningSequence", _C),
     Attribute(0x00180021, "SequenceVariant", _C),
     Attribute(0x00180022, "ScanOptions", _C),
-    Attribute(0x00180023, "MRAcquisitionType", _C),
+    Attribute(0x00180023, "MRAcquisitionType", Kind.DEFINED),
     Attribute(0x00180024, "SequenceName", _C),
     Attribute(0x00189005, "PulseSequenceName", _C),
     Attribute(0x00189209, "AcquisitionContrast", _C),
@@ -84,7 +85,7 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(0x00181210, "ConvolutionKernel", _C),
     Attribute(0x00181400, "AcquisitionDeviceProcessingDescription", _T),
     Attribute(0x00187004, "DetectorType", _C),
-    Attribute(0x00541001, "Units", _C),
+    Attribute(0x00541001, "Units", Kind.DEFINED),
     Attribute(0x00540016, "Radiopharmaceutical", Kind.LABELS, b"LO", (0x00180031,)),
     Attribute(0x00540016, "RadionuclideCodeSequence", Kind.CODE, b"", (0x00540300,)),
     Attribute(0x00540016, "RadiopharmaceuticalCodeSequence", Kind.CODE, b"", (0x00540304,)),
@@ -95,17 +96,17 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute(0x00280030, "PixelSpacing", _N),
     Attribute(0x00200013, "InstanceNumber", _N),
     Attribute(0x00280002, "SamplesPerPixel", _N, b"US"),
-    Attribute(0x00280004, "PhotometricInterpretation", _C),
+    Attribute(0x00280004, "PhotometricInterpretation", Kind.DEFINED),
     Attribute(0x00280008, "NumberOfFrames", _N),
     Attribute(0x00280010, "Rows", _N, b"US"),
     Attribute(0x00280011, "Columns", _N, b"US"),
     Attribute(0x00280100, "BitsAllocated", _N, b"US"),
-    Attribute(0x00280301, "BurnedInAnnotation", _C),
-    Attribute(0x00282110, "LossyImageCompression", _C),
+    Attribute(0x00280301, "BurnedInAnnotation", Kind.DEFINED),
+    Attribute(0x00282110, "LossyImageCompression", Kind.DEFINED),
     # Whose machine; age (derived), sex and date (normalised) of the cohort filters.
     Attribute(0x00080070, "Manufacturer", Kind.PRODUCT),
     Attribute(0x00081090, "ManufacturerModelName", Kind.PRODUCT),
-    Attribute(0x00100040, "PatientSex", _C),
+    Attribute(0x00100040, "PatientSex", Kind.DEFINED),
     # Objects without pixels: what they are about.
     Attribute(0x0040A043, "ConceptNameCodeSequence", Kind.CODE),
     Attribute(0x30060002, "StructureSetLabel", _T),
@@ -188,7 +189,7 @@ FRAME_ATTRIBUTES: tuple[tuple[int, Attribute], ...] = (
     (0x00189226, Attribute(0x00089209, "AcquisitionContrast", _C)),
     (0x00189325, Attribute(0x00180060, "KVP", _N)),
     (0x00189314, Attribute(0x00181210, "ConvolutionKernel", _C)),
-    (0x00209071, Attribute(0x00209072, "ImageLaterality", _C)),
+    (0x00209071, Attribute(0x00209072, "ImageLaterality", Kind.DEFINED)),
     (0x00209071, Attribute(0x00082218, "AnatomicRegionSequence", Kind.CODE)),
     (0x00209111, Attribute(0x00209128, "TemporalPositionIdentifier", _N, b"UL")),
 )

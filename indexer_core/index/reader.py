@@ -56,7 +56,8 @@ class LoadedSegment:
     def counts(self, space: str) -> NDArray[np.int64]:
         """Vectors per row in a space, int64 (n_rows,)."""
         name = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}[space]
-        return self.table.column(name).to_numpy().astype(np.int64)
+        counts: NDArray[np.int64] = self.table.column(name).to_numpy().astype(np.int64)
+        return counts
 
     def vectors(self, space: str, encoder_id: str) -> VectorFileReader:
         """The vectors of a space under an encoder.

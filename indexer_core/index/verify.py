@@ -83,9 +83,7 @@ def _check_rows(segment: LiveSegment, manifest: Manifest) -> Iterator[str]:
             yield f"{name}: coordinates do not fit the rows"
 
 
-def _check_search(
-    segment: LiveSegment, snapshot: Snapshot, seen: Verification
-) -> Iterator[str]:
+def _check_search(segment: LiveSegment, snapshot: Snapshot, seen: Verification) -> Iterator[str]:
     space = snapshot.manifest.space(TEXT_SPACE)
     assert space is not None
     vectors = segment.loaded.vectors(TEXT_SPACE, space.live)

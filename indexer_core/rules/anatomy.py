@@ -10,7 +10,7 @@ from indexer_core.rules.model import UNKNOWN, BodyPart, Evidence, Vote
 from indexer_core.rules.ruleset import IGNORED, PHANTOM, Rules
 from indexer_core.rules.sources import texts_for
 from indexer_core.rules.text import Text
-from indexer_core.rules.vocabulary import Match
+from indexer_core.rules.vocabulary import Match, find
 
 _FIELD = "bodyPart"
 _PHANTOM_CONFIDENCE = 0.95
@@ -35,7 +35,7 @@ def classify_anatomy(
 ) -> Anatomy:
     """Body region and part; unknown where the evidence is below the threshold."""
     votes = _weighed(_text_votes(view, rules, modality), rules) + _hints(view, rules, modality)
-    region_of = {name: part["region"] for name, part in rules.parts.items()}
+    region_of = rules.region_of
     region_votes = [
         replace(vote, field="bodyRegion", value=region_of[vote.value], rule=vote.value)
         for vote in votes
@@ -53,9 +53,7 @@ def classify_anatomy(
     region_evidence = evidence(region, confidence, region_votes, supporting)
     candidates = [vote for vote in votes if region_of[vote.value] == region]
     candidates += [
-        vote
-        for vote in model_votes
-        if vote.field == _FIELD and region_of.get(vote.value) == region
+        vote for vote in model_votes if vote.field == _FIELD and region_of.get(vote.value) == region
     ]
     part, part_evidence = _part(candidates, votes, rules)
     return Anatomy(
@@ -71,11 +69,7 @@ def classify_anatomy(
 @lru_cache(maxsize=8192)
 def parts_in(text: Text, rules: Rules, modality: str) -> tuple[Match, ...]:
     """Body parts that a text names, combinations joined, in order."""
-    found = [
-        match
-        for match in rules.body_vocabulary.find(text, modality)
-        if match.key != IGNORED
-    ]
+    found = [match for match in rules.body_vocabulary.find(text, modality) if match.key != IGNORED]
     for combination in rules.tables["body_parts"]["combinations"]:
         members = set(combination["of"])
         joined = [match for match in found if match.key in members]
@@ -113,7 +107,8 @@ def _weighed(votes: Sequence[tuple[Vote, str]], rules: Rules) -> list[Vote]:
     table = rules.tables["sources"]
     each = set(table["each"])
     own = any(
-        level == "series" and vote.source in ("SeriesDescription", "ProtocolName")
+        level == "series"
+        and vote.source in ("SeriesDescription", "ProtocolName")
         and vote.confidence >= rules.threshold("body") * 2
         for vote, level in votes
     )
@@ -156,9 +151,7 @@ def _hints(view: FactsView, rules: Rules, modality: str) -> list[Vote]:
     return votes
 
 
-def _part(
-    candidates: Sequence[Vote], votes: Sequence[Vote], rules: Rules
-) -> tuple[str, Evidence]:
+def _part(candidates: Sequence[Vote], votes: Sequence[Vote], rules: Rules) -> tuple[str, Evidence]:
     """The best part; votes for a wider part support the narrower ones that have their own."""
     narrow = float(rules.tables["sources"]["narrow"])
     own = tally(candidates)
@@ -192,7 +185,7 @@ def _phantom_sources(view: FactsView, rules: Rules, modality: str) -> list[str]:
     return [
         source.keyword
         for source in texts_for("body", view, rules)
-        if rules.phantom_vocabulary.find(source.text, modality)
+        if find(rules.phantom_vocabulary, source.text, modality)
     ]
 
 

@@ -52,7 +52,10 @@ def ordered(votes: Iterable[Vote]) -> tuple[Vote, ...]:
 
 
 def evidence(
-    value: str | tuple[str, ...], confidence: float, votes: Iterable[Vote], supporting: Iterable[Vote]
+    value: str | tuple[str, ...],
+    confidence: float,
+    votes: Iterable[Vote],
+    supporting: Iterable[Vote],
 ) -> Evidence:
     """Evidence whose source is the strongest of the supporting votes."""
     strongest = ordered(supporting)

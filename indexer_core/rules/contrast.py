@@ -36,9 +36,7 @@ def classify_contrast(
     return value, evidence(value, confidence, votes, [v for v in votes if v.value == value])
 
 
-def _text_votes(
-    source: SourceText, rules: Rules, modality: str, is_localizer: bool
-) -> list[Vote]:
+def _text_votes(source: SourceText, rules: Rules, modality: str, is_localizer: bool) -> list[Vote]:
     found = _rules_met(source.text, rules, modality)
     hidden = {name for rule in found.values() for name in rule.get("hides", ())}
     votes = []

@@ -18,9 +18,7 @@ from indexer_core.rules.sequence import classify_sequence
 _SURE = 0.5
 
 
-def classify(
-    facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ()
-) -> Classification:
+def classify(facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ()) -> Classification:
     """What the series is.
 
     Parameters

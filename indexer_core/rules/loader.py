@@ -143,11 +143,15 @@ def _validate_body_parts(tables: Mapping[str, Any], file: str) -> None:
 
 
 def _ends(name: str, parts: Mapping[str, Any]) -> bool:
-    seen = set()
-    while name is not None and name not in seen:
-        seen.add(name)
-        name = parts.get(name, {}).get("within")
-    return name is None
+    """Whether the chain of wider parts comes to an end."""
+    seen: set[str] = set()
+    current: str | None = name
+    while current is not None:
+        if current in seen:
+            return False
+        seen.add(current)
+        current = parts.get(current, {}).get("within")
+    return True
 
 
 def _validate_sequences(table: Mapping[str, Any], file: str) -> None:
@@ -189,13 +193,19 @@ def _validate_contrast(table: Mapping[str, Any], file: str) -> None:
     for name, rule in table["texts"].items():
         where = f"{file}: contrast {name}"
         _validate_rule(rule, where)
-        _check(rule.get("value") in (*CONTRASTS, "both"), f"{where}: value must be quoted yes, no or both")
+        _check(
+            rule.get("value") in (*CONTRASTS, "both"),
+            f"{where}: value must be quoted yes, no or both",
+        )
         _phrases(rule, ("patterns", "hides"), where)
         for pattern in rule.get("patterns", []):
             validate_pattern(pattern, where)
     for name, rule in table["facts"].items():
         _validate_rule(rule, f"{file}: contrast {name}")
-        _check(rule.get("value") in CONTRASTS, f"{file}: contrast {name}: value must be quoted yes or no")
+        _check(
+            rule.get("value") in CONTRASTS,
+            f"{file}: contrast {name}: value must be quoted yes or no",
+        )
 
 
 def _validate_plane(table: Mapping[str, Any], file: str) -> None:
@@ -215,4 +225,6 @@ def _validate_sources(tables: Mapping[str, Any], file: str) -> None:
         _check(valid, f"{where}: weights are numbers from 0 to 1")
     for name, hint in table["hints"].items():
         _validate_rule(hint, f"{file}: hint {name}")
-        _check(hint.get("part") in tables["body_parts"]["parts"], f"{file}: hint {name}: no such part")
+        _check(
+            hint.get("part") in tables["body_parts"]["parts"], f"{file}: hint {name}: no such part"
+        )

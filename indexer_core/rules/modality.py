@@ -8,6 +8,7 @@ from indexer_core.rules.conditions import FactsView, holds
 from indexer_core.rules.model import UNKNOWN, Evidence, Vote
 from indexer_core.rules.ruleset import Rules
 from indexer_core.rules.sources import texts_for
+from indexer_core.rules.vocabulary import find
 
 _FIELD = "modality"
 _BY_SOP_CLASS = 0.97
@@ -49,7 +50,11 @@ def classify_modality(
 def _sop_kinds(view: FactsView, table: Any) -> list[tuple[str, float, str]]:
     """Kinds of SOP class with their share of the instances; ``none`` where none is known."""
     classes = [
-        (table["sop_classes"].get(uid, "capture" if uid in table["captures"] else "none"), share, uid)
+        (
+            table["sop_classes"].get(uid, "capture" if uid in table["captures"] else "none"),
+            share,
+            uid,
+        )
         for uid, share in view.texts("SOPClassUID")
     ]
     return classes or [("none", 1.0, "")]
@@ -82,7 +87,7 @@ def _rule_votes(
 def _word_votes(view: FactsView, rules: Rules, current: str) -> list[Vote]:
     votes = []
     for source in texts_for(_FIELD, view, rules):
-        for match in rules.modality_vocabulary.find(source.text, current)[:1]:
+        for match in find(rules.modality_vocabulary, source.text, current)[:1]:
             votes.append(Vote(_FIELD, match.key, source.keyword, source.weight, "words"))
     return votes
 

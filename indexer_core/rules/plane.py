@@ -7,6 +7,7 @@ from indexer_core.rules.conditions import FactsView
 from indexer_core.rules.model import UNKNOWN, Evidence, Vote
 from indexer_core.rules.ruleset import Rules
 from indexer_core.rules.sources import texts_for
+from indexer_core.rules.vocabulary import find
 
 _FIELD = "plane"
 _BY_GEOMETRY = 0.98
@@ -76,7 +77,7 @@ def _word_votes(view: FactsView, rules: Rules, modality: str) -> list[Vote]:
         return []
     votes = []
     for source in texts_for(_FIELD, view, rules):
-        named = {match.key for match in rules.plane_vocabulary.find(source.text, modality)}
+        named = {match.key for match in find(rules.plane_vocabulary, source.text, modality)}
         value = next(iter(named), "")
         if "mixed" in named or {"axial", "coronal", "sagittal"} <= named:
             value = "mixed"

@@ -29,6 +29,11 @@ class Rules:
         return dict(self.tables["body_parts"]["parts"])
 
     @cached_property
+    def region_of(self) -> dict[str, str]:
+        """Body part id -> body region."""
+        return {name: part["region"] for name, part in self.parts.items()}
+
+    @cached_property
     def labels(self) -> dict[str, Any]:
         """Sequence labels in the order of a record."""
         return dict(self.tables["sequences"]["labels"])
@@ -79,7 +84,7 @@ class Rules:
     @cached_property
     def parts_by_code(self) -> dict[str, str]:
         """SNOMED code -> body part id."""
-        found = {}
+        found: dict[str, str] = {}
         for name, part in self.parts.items():
             concept = self._concept(part.get("concept"))
             if concept is not None:

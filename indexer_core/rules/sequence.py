@@ -14,7 +14,13 @@ from indexer_core.rules.text import Text
 _FIELD = "sequence"
 _BY_CODE = 0.9
 # Texts of the series, most telling first: a later one is heard only while none was decisive.
-_IN_TURN = ("SeriesDescription", "ProtocolName", "AcquisitionProtocolDescription", "SequenceName", "PulseSequenceName")
+_IN_TURN = (
+    "SeriesDescription",
+    "ProtocolName",
+    "AcquisitionProtocolDescription",
+    "SequenceName",
+    "PulseSequenceName",
+)
 
 
 def classify_sequence(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from indexer_core.rules.text import Text, is_unspaced, spellings, words
 
@@ -30,7 +31,7 @@ class Match:
     weight: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Vocabulary:
     """Phrases and their meanings.
 
@@ -50,7 +51,8 @@ class Vocabulary:
     _exact: dict[tuple[str, ...], list[Entry]] = field(default_factory=dict)
     _open: dict[tuple[tuple[str, ...], str], list[tuple[str, Entry]]] = field(default_factory=dict)
     _anywhere: dict[str, list[Entry]] = field(default_factory=dict)
-    _longest: int = 1
+    # Longest phrase that begins with this word: most words begin none.
+    _reach: dict[str, int] = field(default_factory=dict)
 
     def add(self, phrase: str, entry: Entry) -> None:
         """Add a phrase in all its spellings."""
@@ -61,7 +63,8 @@ class Vocabulary:
             tokens = words(spelling)
             if not tokens:
                 continue
-            self._longest = max(self._longest, len(tokens))
+            if len(tokens) > 1 or not spelling.endswith("*"):
+                self._reach[tokens[0]] = max(self._reach.get(tokens[0], 1), len(tokens))
             if spelling.endswith("*"):
                 key = (tokens[:-1], tokens[-1][:2])
                 self._open.setdefault(key, []).append((tokens[-1], entry))
@@ -96,7 +99,9 @@ class Vocabulary:
 
     def _scan_all(self, tokens: Sequence[str], modality: str) -> Iterator[Match]:
         for position in range(len(tokens)):
-            for length in range(1, min(self._longest, len(tokens) - position) + 1):
+            for length in range(
+                1, min(self._reach.get(tokens[position], 1), len(tokens) - position) + 1
+            ):
                 phrase = tuple(tokens[position : position + length])
                 exact = _meanings(self._exact.get(phrase, ()), modality)
                 for entry in (*exact, *self._opened(phrase, modality, every=True)):
@@ -105,7 +110,7 @@ class Vocabulary:
     def _longest_at(
         self, tokens: Sequence[str], start: int, modality: str
     ) -> tuple[int, list[Entry]]:
-        for length in range(min(self._longest, len(tokens) - start), 0, -1):
+        for length in range(min(self._reach.get(tokens[start], 1), len(tokens) - start), 0, -1):
             phrase = tuple(tokens[start : start + length])
             entries = _meanings(self._exact.get(phrase, ()), modality)
             if not entries:
@@ -118,9 +123,12 @@ class Vocabulary:
         self, phrase: tuple[str, ...], modality: str, *, every: bool = False
     ) -> list[Entry]:
         last = phrase[-1]
+        stems = self._open.get((phrase[:-1], last[:2]))
+        if not stems:
+            return []
         candidates = [
             (stem, entry)
-            for stem, entry in self._open.get((phrase[:-1], last[:2]), ())
+            for stem, entry in stems
             if last.startswith(stem) and entry.applies_to(modality)
         ]
         if not candidates:
@@ -131,6 +139,8 @@ class Vocabulary:
         return [entry for stem, entry in candidates if len(stem) == longest]
 
     def _unglue(self, token: str, modality: str) -> list[Entry]:
+        if not token.startswith(self.glued_prefixes):
+            return []
         for prefix in self.glued_prefixes:
             rest = token[len(prefix) :]
             if token.startswith(prefix) and len(rest) >= _SHORTEST_GLUED:
@@ -140,8 +150,16 @@ class Vocabulary:
         return []
 
 
+@lru_cache(maxsize=16384)
+def find(vocabulary: Vocabulary, text: Text, modality: str) -> tuple[Match, ...]:
+    """`Vocabulary.find`, remembered: archives repeat their descriptions."""
+    return vocabulary.find(text, modality)
+
+
 def _meanings(entries: Sequence[Entry], modality: str) -> list[Entry]:
     """Meanings in this modality; those stated for the modality win over those for any."""
+    if not entries:
+        return []
     applicable = [entry for entry in entries if entry.applies_to(modality)]
     stated = [entry for entry in applicable if entry.modalities]
     return stated or applicable

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from indexer_core.adapters.folder import FolderBlobs
-from indexer_core.adapters.sqlite_queue import SqliteQueue
+from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.ports import PreconditionFailed, WriteResult, Written
 from indexer_core.testing.memory import ManualClock, SequentialIds
 

@@ -3,6 +3,8 @@
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.errors import InvalidInputError, UnavailableError
@@ -10,6 +12,7 @@ from indexer_core.ports import BlobStore, PreconditionFailed
 from indexer_core.testing.contracts.blobs import BlobStoreContract, written
 from indexer_core.testing.memory import MemoryBlobs
 from indexer_core.testing.processes import count_up_blob, create_blobs, in_processes
+from indexer_core.testing.strategies import blob_names
 
 N_PROCESSES = 4
 
@@ -100,6 +103,18 @@ class TestFolderBlobs(BlobStoreContract):
 
     def test_sweeping_a_store_without_writes_does_nothing(self, store):
         assert store.sweep_temporary(older_than_s=1e12) == 0
+
+    @settings(max_examples=30)
+    @given(names=st.lists(blob_names(), max_size=8), prefix=st.text("ab/.-", max_size=2))
+    def test_any_names_are_listed_as_memory_lists_them(self, tmp_path_factory, names, prefix):
+        names = [n for n in names if not any(m.startswith(n + "/") for m in names)]
+        memory, folder = MemoryBlobs(), FolderBlobs(tmp_path_factory.mktemp("names"))
+        for name in names:
+            memory.put_if_absent(name, b"")
+            folder.put_if_absent(name, b"")
+        for start in (prefix, "", *(name[:2] for name in names)):
+            expected = [entry.name for entry in memory.list(start)]
+            assert [entry.name for entry in folder.list(start)] == expected
 
     def test_one_of_many_processes_creates_a_blob(self, store):
         contents = [b"%d" % i * 1000 for i in range(N_PROCESSES)]

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from indexer_core.adapters.sqlite_queue import SqliteQueue
+from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.testing.contracts.queues import VISIBILITY_S, WorkQueueContract, only
 from indexer_core.testing.memory import MemoryQueue, SequentialIds
 from indexer_core.testing.processes import QUEUE_NAME, in_processes, receive_all, send_one

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from indexer_core.adapters.sqlite_rows import SqliteRows
+from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.ports import Written
 from indexer_core.testing.contracts.rows import RowStoreContract, stored

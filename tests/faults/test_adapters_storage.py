@@ -12,8 +12,8 @@ from contextlib import closing
 import pytest
 
 from indexer_core.adapters.folder import FolderBlobs
-from indexer_core.adapters.sqlite_queue import SqliteQueue
-from indexer_core.adapters.sqlite_rows import SqliteRows
+from indexer_core.adapters.sqlite.queue import SqliteQueue
+from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.errors import CorruptIndexError, UnavailableError
 from indexer_core.ports import Written
 from indexer_core.testing.memory import ManualClock, SequentialIds
@@ -40,8 +40,8 @@ for write in (
 SQLITE_CHILD = """
 import sys
 from pathlib import Path
-from indexer_core.adapters.sqlite_queue import SqliteQueue
-from indexer_core.adapters.sqlite_rows import SqliteRows
+from indexer_core.adapters.sqlite.queue import SqliteQueue
+from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.errors import UnavailableError
 from indexer_core.testing.memory import ManualClock, SequentialIds
 path = Path(sys.argv[1]) / "state.db"
@@ -62,8 +62,8 @@ WRITER_CHILD = """
 import sys
 from pathlib import Path
 from indexer_core.adapters.folder import FolderBlobs
-from indexer_core.adapters.sqlite_queue import SqliteQueue
-from indexer_core.adapters.sqlite_rows import SqliteRows
+from indexer_core.adapters.sqlite.queue import SqliteQueue
+from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.testing.memory import ManualClock, SequentialIds
 root = Path(sys.argv[1])
 store = FolderBlobs(root / "blobs")
@@ -156,7 +156,7 @@ def test_acknowledged_writes_survive_a_killed_process(tmp_path):
 
 
 def test_write_lock_of_another_process_is_unavailable_after_the_timeout(tmp_path, monkeypatch):
-    monkeypatch.setattr("indexer_core.adapters.sqlite_file.BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("indexer_core.adapters.sqlite.file.BUSY_TIMEOUT_S", 0.0)
     rows = SqliteRows(tmp_path / "state.db", "t")
     rows.insert("p", "k", {"a": 1})
     with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:

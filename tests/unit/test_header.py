@@ -94,7 +94,7 @@ def test_every_sample_ends_as_facts_or_as_a_reject_with_a_reason(samples):
             text = json.dumps(to_json(outcome), allow_nan=False)
             assert len(text) < 32 * 1024
             assert instance_from_json(json.loads(text)) == outcome
-    print(dict(outcomes))
+    print(dict(outcomes))  # noqa: T201 - shown by pytest -s
     assert outcomes == {
         "facts": 724,
         RejectReason.DIRECTORY: 13,
@@ -389,3 +389,9 @@ def test_samples_without_preamble_or_syntax_are_read(samples):
     assert read(sample(samples, "ExplVR_BigEndNoMeta.dcm")).attributes["Modality"]
     assert read(sample(samples, "rtstruct.dcm")).attributes["ROIName"]
     assert read(sample(samples, "UN_sequence.dcm")).sop_class_uid.endswith("1.1.2")
+
+
+def test_a_modality_stays_although_somebody_is_called_so():
+    facts = read(encoded(dataset(PatientName="Mr^Siemens", Manufacturer="SIEMENS")))
+    assert facts.attributes["Modality"] == "MR"
+    assert facts.attributes["Manufacturer"] == "SIEMENS"

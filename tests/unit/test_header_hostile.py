@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from pathlib import Path
 from struct import pack
 
 import pytest
@@ -43,8 +44,7 @@ def small_files():
     for name in SMALL_FILES:
         path = get_testdata_file(name, download=False)
         if path is not None:
-            with open(path, "rb") as file:
-                contents.append(file.read()[:20_000])
+            contents.append(Path(path).read_bytes()[:20_000])
     assert len(contents) > 3
     return contents
 

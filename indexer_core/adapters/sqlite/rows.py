@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from indexer_core.adapters.sqlite_file import SqliteFile
+from indexer_core.adapters.sqlite.file import SqliteFile
 from indexer_core.errors import CorruptIndexError
 from indexer_core.ports import PreconditionFailed, Row, WriteResult, Written
 

@@ -1,13 +1,13 @@
-"""Work queues in a SQLite file: at least once, in send order while visible."""
+"""Work queues in a SQLite file: at least once, in the order in which messages become visible."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer_core.adapters.sqlite_file import SqliteFile
+from indexer_core.adapters.sqlite.file import SqliteFile
 from indexer_core.ports import Clock, Ids, QueueMessage
 
-# `place` gives the send order; the index covers the search for visible messages, so that
-# thousands of delayed messages cost a short scan and no look at their bodies.
+# The first index finds the visible messages in order without passing over the others: thousands of
+# delayed checks must not slow down a receive.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -18,10 +18,13 @@ CREATE TABLE IF NOT EXISTS messages (
     dequeue_count INTEGER NOT NULL,
     body TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS messages_by_queue ON messages (queue, place, visible_at_s);
+CREATE INDEX IF NOT EXISTS messages_by_time ON messages (queue, visible_at_s, place);
 CREATE INDEX IF NOT EXISTS messages_by_id ON messages (queue, id)
 """
-_VISIBLE = "SELECT place FROM messages WHERE queue = ? AND visible_at_s <= ? ORDER BY place LIMIT ?"
+_VISIBLE = """
+SELECT place FROM messages WHERE queue = ? AND visible_at_s <= ?
+ORDER BY visible_at_s, place LIMIT ?
+"""
 _TAKE = """
 UPDATE messages SET receipt = ?, visible_at_s = ?, dequeue_count = dequeue_count + 1
 WHERE place = ? RETURNING id, receipt, body, dequeue_count
@@ -111,6 +114,19 @@ class SqliteQueue:
                 "SELECT count(*) FROM messages WHERE queue = ?", (self._name,)
             ).fetchone()
         return int(row[0])
+
+    def reclaim(self) -> None:
+        """Make received messages visible now, as seen once; only while no other process receives.
+
+        After a kill the messages in hand would stay hidden until their visibility runs out. The
+        kill says nothing about them, so it does not count as tries.
+        """
+        with self._file.connection() as connection:
+            connection.execute(
+                "UPDATE messages SET visible_at_s = 0, dequeue_count = 1, receipt = ''"
+                " WHERE queue = ? AND dequeue_count > 0",
+                (self._name,),
+            )
 
     def close(self) -> None:
         """Close the idle connections; the next use opens new ones."""

@@ -1,0 +1,1 @@
+"""Queues and rows of one machine, in SQLite files."""
