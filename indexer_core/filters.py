@@ -152,7 +152,8 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
             if value.lower() != UNKNOWN
         ]
         values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
-        return np.isin(values, numbers)
+        found: NDArray[np.bool_] = np.isin(values, numbers)
+        return found
     wanted = set(_lower(condition.values))
     if condition.field in BOOL_FIELDS:
         return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))

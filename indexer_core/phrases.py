@@ -26,7 +26,7 @@ _CHILD, _ADOLESCENT, _ADULT, _MIDDLE, _ELDERLY = 2, 13, 18, 40, 60
 
 
 def clean_descriptions(view: FactsView) -> tuple[str, ...]:
-    """Distinct descriptions without dates, UIDs and long numbers, the commonest of each kind first."""
+    """Distinct descriptions without dates, UIDs and long numbers, commonest first of each kind."""
     cleaned = []
     for keyword in _DESCRIPTIONS:
         for text, _ in view.texts(keyword):

@@ -27,6 +27,7 @@ from indexer_core.phrases import (
 from indexer_core.rules.conditions import FactsView
 from indexer_core.rules.loader import load_rules
 from indexer_core.rules.model import UNKNOWN, Classification
+from indexer_core.rules.ruleset import Rules
 
 N_TEXTS = 5
 _MAX_CHARACTERS = 600
@@ -66,8 +67,10 @@ class Templates:
     expansions: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_templates(extra: Sequence[Path] = ()) -> Templates:
+def load_templates(extra: Sequence[Path] = (), rules: Rules | None = None) -> Templates:
     """Shipped templates; those of the user's files replace the ones of the same name.
+
+    Names of modalities and expansions of sequences are those of `rules`, or of the shipped ones.
 
     Raises
     ------
@@ -88,8 +91,7 @@ def load_templates(extra: Sequence[Path] = ()) -> Templates:
         Template(name=name, purpose=entry["purpose"], pieces=_parse(entry["text"], name))
         for name, entry in texts.items()
     )
-    # Names of modalities and sequences are rule tables: one place to edit them.
-    tables = load_rules().tables
+    tables = (rules or load_rules()).tables
     names = tables["modality"]["names"]
     expansions = {k: v["expansion"] for k, v in tables["sequences"]["labels"].items()}
     content = json.dumps([_SYNTAX_VERSION, version, texts, names, expansions], sort_keys=True)
@@ -204,10 +206,7 @@ def _modality_name(subject: _Subject, key: str) -> Any:
 
 
 def _modality_short(subject: _Subject) -> str:
-    also = _modality_name(subject, "also")
-    short = {"MR": "MRI", "PT": "PET", "US": "Ultrasound", "CR": "X-ray", "DX": "X-ray"}
-    code = subject.said.modality
-    return short.get(code) or (code if code == "CT" else _modality_long(subject) or str(also[:1]))
+    return str(_modality_name(subject, "short")) or _modality_long(subject)
 
 
 def _modality_long(subject: _Subject) -> str:
@@ -292,6 +291,7 @@ def _strength(subject: _Subject) -> str:
 
 
 FIELDS: Mapping[str, Callable[[_Subject], str]] = {
+    "modality_code": lambda s: _known(s.said.modality),
     "modality_short": _modality_short,
     "modality_long": _modality_long,
     "modality_words": _modality_words,
@@ -301,7 +301,7 @@ FIELDS: Mapping[str, Callable[[_Subject], str]] = {
     "region": _region,
     "body_part_meaning": _meaning,
     "laterality": _laterality,
-    "plane": lambda s: "" if s.said.plane in (UNKNOWN, "mixed") else s.said.plane,
+    "plane": lambda s: "" if s.said.plane == "mixed" else _known(s.said.plane),
     "kind": _kind,
     "view": _view,
     "sequences": lambda s: ", ".join(s.said.sequence),

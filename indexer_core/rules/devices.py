@@ -10,10 +10,9 @@ _FIELD = "manufacturer"
 
 
 def classify_manufacturer(view: FactsView, rules: Rules) -> tuple[str, Evidence]:
-    """Normalised name of the commonest maker ("" without any); the votes keep the names as written."""
+    """One name for the commonest maker ("" without any); the votes keep the names as written."""
     votes = [
-        Vote(_FIELD, raw, _source, round(share, 3), normalised(raw, rules))
-        for _source in ("Manufacturer",)
+        Vote(_FIELD, raw, "Manufacturer", round(share, 3), normalised(raw, rules))
         for raw, share in view.texts("Manufacturer")
     ]
     raw = view.text("Manufacturer")

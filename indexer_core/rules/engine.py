@@ -72,7 +72,7 @@ def _flags(anatomy: Anatomy, written: str, modality: str, rules: Rules) -> set[s
     found = {
         "phantom": anatomy.phantom,
         "headerBodyPartMismatch": anatomy.header_contradicts,
-        "headerModalityMismatch": bool(written) and current != modality and modality != UNKNOWN,
+        "headerModalityMismatch": bool(written) and modality not in (current, UNKNOWN),
     }
     return {flag for flag, is_set in found.items() if is_set}
 

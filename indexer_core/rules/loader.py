@@ -44,13 +44,13 @@ def load_rules(extra: Sequence[Path] = ()) -> Rules:
 
 def _shipped(name: str) -> dict[str, Any]:
     source = resources.files("indexer_core") / "data" / "rules" / f"{name}.yaml"
-    loaded: dict[str, Any] = yaml.load(source.read_bytes(), Loader=_LOADER)
+    loaded: dict[str, Any] = yaml.load(source.read_bytes(), Loader=_LOADER)  # noqa: S506 - a safe loader in C
     return loaded
 
 
 def _read_user_file(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.load(path.read_bytes(), Loader=_LOADER)
+        loaded = yaml.load(path.read_bytes(), Loader=_LOADER)  # noqa: S506 - a safe loader in C
     except OSError as exc:
         raise InvalidInputError(f"{path.name}: cannot be read") from exc
     except yaml.YAMLError as exc:

@@ -87,8 +87,10 @@ def _rule_votes(
 def _word_votes(view: FactsView, rules: Rules, current: str) -> list[Vote]:
     votes = []
     for source in texts_for(_FIELD, view, rules):
-        for match in find(rules.modality_vocabulary, source.text, current)[:1]:
-            votes.append(Vote(_FIELD, match.key, source.keyword, source.weight, "words"))
+        votes.extend(
+            Vote(_FIELD, match.key, source.keyword, source.weight, "words")
+            for match in find(rules.modality_vocabulary, source.text, current)[:1]
+        )
     return votes
 
 

@@ -82,7 +82,7 @@ def _word_votes(view: FactsView, rules: Rules, modality: str) -> list[Vote]:
         if "mixed" in named or {"axial", "coronal", "sagittal"} <= named:
             value = "mixed"
         elif len(named) > 1:
-            # "sag obl" is a sagittal stack tilted to the body; two right-angled planes tell nothing.
+            # "sag obl" is a tilted sagittal stack; two planes at right angles tell nothing.
             named -= {"oblique"}
             value = named.pop() if len(named) == 1 else ""
         if value:

@@ -54,8 +54,8 @@ def test_texts_read_as_sentences() -> None:
         "MRI 1.5 tesla axial ADC brain without contrast. MRI brain w/o contrast, ep2d diff ADC.",
         "Magnetic resonance imaging, MRI, of the brain (head, cerebral, cranial), head region, "
         "axial plane.",
-        "Magnetic resonance imaging (MRI) with Siemens equipment at 1.5 tesla, axial plane, "
-        "ADC sequence, 5 mm slices, without contrast.",
+        "Magnetic resonance imaging (MR) with Siemens equipment at 1.5 tesla, axial plane, "
+        "ADC, 5 mm slices, without contrast.",
         "MRI of the brain of an elderly woman, 60-69 years, without contrast.",
         "MR, magnetic resonance imaging, MRI, MR scan, ADC, apparent diffusion coefficient map, "
         "diffusion, brain, head, cerebral, cranial, without contrast agent, non-contrast, "
@@ -142,7 +142,7 @@ def test_user_template_replaces_the_one_of_its_name(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_template_is_told_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
-    with pytest.raises(InvalidInputError, match=".") as caught:
+    with pytest.raises(InvalidInputError) as caught:
         load_templates([write(tmp_path, text)])
     assert complaint in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
