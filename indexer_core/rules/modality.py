@@ -85,7 +85,7 @@ def _rule_votes(
 
 
 def _word_votes(view: FactsView, rules: Rules, current: str) -> list[Vote]:
-    votes = []
+    votes: list[Vote] = []
     for source in texts_for(_FIELD, view, rules):
         votes.extend(
             Vote(_FIELD, match.key, source.keyword, source.weight, "words")

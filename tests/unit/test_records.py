@@ -19,12 +19,38 @@ from indexer_core.templates import load_templates, render_templates
 
 RULES = load_rules()
 TEMPLATES = load_templates()
-PUBLIC_KEYS = (
-    "seriesKey scope seriesInstanceUid studyInstanceUid revision modality headerModality bodyRegion "
-    "bodyPart plane sequence contrast instances frames hasPixels sliceThicknessMm fieldStrengthT "
-    "manufacturer model ageYears sex studyDate patientKey descriptions texts flags evidence x y "
-    "projectionVersion"
-).split()
+PUBLIC_KEYS = [
+    "seriesKey",
+    "scope",
+    "seriesInstanceUid",
+    "studyInstanceUid",
+    "revision",
+    "modality",
+    "headerModality",
+    "bodyRegion",
+    "bodyPart",
+    "plane",
+    "sequence",
+    "contrast",
+    "instances",
+    "frames",
+    "hasPixels",
+    "sliceThicknessMm",
+    "fieldStrengthT",
+    "manufacturer",
+    "model",
+    "ageYears",
+    "sex",
+    "studyDate",
+    "patientKey",
+    "descriptions",
+    "texts",
+    "flags",
+    "evidence",
+    "x",
+    "y",
+    "projectionVersion",
+]
 
 
 def record(planes: dict[str, int] | None = None, gaps: int = 0, **attributes: Any) -> SeriesRecord:

@@ -52,14 +52,21 @@ BRAIN = series(
 def test_texts_read_as_sentences() -> None:
     assert render(BRAIN) == (
         "MRI 1.5 tesla axial ADC brain without contrast. MRI brain w/o contrast, ep2d diff ADC.",
-        "Magnetic resonance imaging, MRI, of the brain (head, cerebral, cranial), head region, "
-        "axial plane.",
-        "Magnetic resonance imaging (MR) with Siemens equipment at 1.5 tesla, axial plane, "
-        "ADC, 5 mm slices, without contrast.",
+        (
+            "Magnetic resonance imaging, MRI, of the brain (head, cerebral, cranial), head region, "
+            "axial plane."
+        ),
+        (
+            "Magnetic resonance imaging (MR) with Siemens equipment at 1.5 tesla, axial plane, "
+            "ADC, 5 mm slices, without contrast."
+        ),
         "MRI of the brain of an elderly woman, 60-69 years, without contrast.",
-        "MR, magnetic resonance imaging, MRI, MR scan, ADC, apparent diffusion coefficient map, "
-        "diffusion, brain, head, cerebral, cranial, without contrast agent, non-contrast, "
-        "unenhanced, native, axial images.",
+        (
+            "MR, magnetic resonance imaging, MRI, MR scan, ADC, "
+            "apparent diffusion coefficient map, diffusion, "
+            "brain, head, cerebral, cranial, without contrast agent, non-contrast, "
+            "unenhanced, native, axial images."
+        ),
     )
 
 
