@@ -8,7 +8,7 @@ from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
 from indexer_core.ports import TextEncoder
-from indexer_core.search import Hit, Selection, listing, record_of, search_text, select
+from indexer_core.search import Hit, Selection, listing, record_of, search_words, select
 
 MAX_TOP = 1000
 MAX_TEXT_CHARACTERS = 2000
@@ -44,7 +44,8 @@ def search(
     if not 1 <= request.top <= MAX_TOP:
         raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
     selection = select(snapshot, request.filters)
-    hits = search_text(snapshot, encoder.encode([text])[0], selection, request.top)
+    vector = encoder.encode([text])[0]
+    hits = search_words(snapshot, text, vector, selection, request.top)
     return {
         "value": [_hit(hit, snapshot, request.filters, template_names) for hit in hits],
         "interpretation": _interpretation(text, request.filters, selection),
@@ -77,6 +78,8 @@ def _hit(
     evidence = record.pop("evidence", {})
     texts = record.pop("texts", [])
     why = {
+        "similarity": round(hit.similarity, 4),
+        "words": list(hit.words),
         "template": None if hit.text is None else template_names[hit.text],
         "text": None if hit.text is None else texts[hit.text],
         "filters": [str(condition) for condition in filters],

@@ -2,9 +2,12 @@
 
 Publish, then acknowledge: a crash in between means that the messages come back and find their
 revision in the index. An ordinary failure drops only its series from the batch; a message that was
-seen before is worked on alone, so that one poison cannot sink the batch that it travels in.
+seen before is worked on alone, so that one poison cannot sink the batch that it travels in. A store
+that cannot answer, or a damaged index, is no series' fault: it ends the batch, nothing is set aside
+for it, and the messages come back.
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +21,15 @@ from indexer_core.assembly import (
     SeriesReady,
     parse_ready,
 )
-from indexer_core.errors import CorruptIndexError, IndexerError, InvalidInputError
+from indexer_core.errors import (
+    ConflictError,
+    CorruptIndexError,
+    IndexerError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
 from indexer_core.events import look_message
 from indexer_core.indexing import Entry, Indexer
 from indexer_core.look import content_of
@@ -45,8 +56,8 @@ SERIES = "series"
 class WorkerSettings:
     """batch: series per commit. visibility_s: how long a message is hidden while it is worked on.
 
-    retry_s: a message that failed comes back after this. max_tries: one received more often than
-    this is set aside with its reason.
+    retry_s: a message that failed comes back after this. max_tries: one that failed this often is
+    set aside with its reason.
     """
 
     batch: int = 32
@@ -125,45 +136,86 @@ def work_once(worker: Worker) -> BatchReport | None:
 
 
 def _work_on(messages: Sequence[QueueMessage], worker: Worker, outcomes: dict[str, str]) -> int:
-    jobs = [job for message in messages for job in _take(message, worker, outcomes)]
+    taken = [job for message in messages for job in _take(message, worker, outcomes)]
+    jobs, others = _newest_of_each(taken)
     prepared = [
         done
         for job, done in zip(jobs, worker.threads.map(_attempt(worker), jobs), strict=True)
         if _accept(job, done, worker, outcomes)
     ]
-    entries = [item for item in prepared if isinstance(item, _Prepared)]
-    if not entries:
+    number = _commit([item for item in prepared if isinstance(item, _Prepared)], worker, outcomes)
+    for job in others:
+        _judge_again(job, worker, outcomes)
+    return number
+
+
+def _newest_of_each(jobs: Sequence[_Job]) -> tuple[list[_Job], list[_Job]]:
+    """The highest revision of every series, and the other messages of the batch.
+
+    Two contents of one revision (a marker was lost) must not be written by one commit: nothing
+    would order them.
+    """
+    newest: dict[str, _Job] = {}
+    for job in jobs:
+        known = newest.get(job.ready.series)
+        if known is None or known.ready.revision < job.ready.revision:
+            newest[job.ready.series] = job
+    return list(newest.values()), [job for job in jobs if newest[job.ready.series] is not job]
+
+
+def _commit(items: Sequence[_Prepared], worker: Worker, outcomes: dict[str, str]) -> int:
+    """One commit for all; where that fails for what is in it, one for each."""
+    if not items:
         return 0
-    distinct = {item.job.ready: item.entry for item in entries}
-    manifest = worker.indexer.write(list(distinct.values()), "index")
-    for item in entries:
+    try:
+        manifest = worker.indexer.write([item.entry for item in items], "index")
+    except (ConflictError, CorruptIndexError, UnavailableError, UnknownOutcomeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one series must not sink its batch
+        if len(items) > 1:
+            return max(_commit([item], worker, outcomes) for item in items)
+        _fail(items[0].job.message, items[0].job.ready, error, worker, outcomes)
+        return 0
+    for item in items:
+        _heal(item.job.ready.series, worker)
         worker.ready.delete(item.job.message)
         outcomes[item.job.message.id] = "indexed"
     return manifest.number
+
+
+def _judge_again(job: _Job, worker: Worker, outcomes: dict[str, str]) -> None:
+    """A message that waited for another one of its series: by now it is done, or comes back."""
+    for _ in _take(job.message, worker, outcomes):
+        worker.ready.extend(job.message, 0.0)
+        outcomes[job.message.id] = "postponed"
 
 
 def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> Iterator[_Job]:
     """The job of a message that is still due; others are acknowledged or set aside here."""
     try:
         ready = parse_ready(message.body)
-        if message.dequeue_count > worker.settings.max_tries:
-            _set_aside(message, ready, worker, "it failed every time it was tried")
-            outcomes[message.id] = "poison"
+    except InvalidInputError as error:
+        key = hashlib.sha256(message.body.encode()).hexdigest()
+        _set_aside(message, key, str(error), worker, outcomes)
+        return
+    if message.dequeue_count > worker.settings.max_tries:
+        # Nobody came to say why: the worker died of it, or took longer than it may.
+        reason = "it was tried too often and never finished"
+        _set_aside(message, ready.series, reason, worker, outcomes)
+        return
+    due = worker.indexer.due(ready)
+    if due.action == "index":
+        try:
+            assembled = worker.assembly.load(ready)
+        except (CorruptIndexError, InvalidInputError) as error:
+            _fail(message, ready, error, worker, outcomes)
             return
-        due = worker.indexer.due(ready)
-        if due.action == "index":
-            yield _Job(message=message, ready=ready, assembled=worker.assembly.load(ready))
-            return
-        if due.action == "taken":
-            worker.assembly.outrank(ready, due.taken)
-        worker.ready.delete(message)
-        outcomes[message.id] = due.action
-    except InvalidInputError:
-        worker.poison.send(message.body)
-        worker.ready.delete(message)
-        outcomes[message.id] = "poison"
-    except CorruptIndexError as error:
-        _fail(message, error, worker, outcomes)
+        yield _Job(message=message, ready=ready, assembled=assembled)
+        return
+    if due.action == "taken":
+        worker.assembly.outrank(ready, due.taken)
+    worker.ready.delete(message)
+    outcomes[message.id] = due.action
 
 
 def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | Exception]:
@@ -198,7 +250,8 @@ def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]
     def fetch() -> bytes:
         located = sources.locate(instance.url)
         if located is None:
-            raise _Overtaken(instance.url)
+            # No look could settle this: it would not be allowed there either.
+            raise NotFoundError("a blob of the series is outside the configured sources")
         properties = located.store.properties(located.name)
         if properties is None or instance.content not in (
             content_of(properties),
@@ -224,24 +277,39 @@ def _accept(
         case _Prepared():
             return True
         case _Overtaken(url=url):
+            # The blob may be back to what it was when it is looked at: its series is then
+            # unchanged, and would not be handed on again by itself.
+            worker.assembly.recall(job.ready)
             worker.looks.send(look_message(url))
             worker.ready.delete(job.message)
             outcomes[job.message.id] = "overtaken"
         case _:
-            _fail(job.message, done, worker, outcomes)
+            _fail(job.message, job.ready, done, worker, outcomes)
     return False
 
 
 def _fail(
-    message: QueueMessage, error: Exception, worker: Worker, outcomes: dict[str, str]
+    message: QueueMessage,
+    ready: SeriesReady,
+    error: Exception,
+    worker: Worker,
+    outcomes: dict[str, str],
 ) -> None:
     kind = error.kind if isinstance(error, IndexerError) else type(error).__name__
+    if message.dequeue_count >= worker.settings.max_tries:
+        # Only our own messages are known to hold no patient attribute.
+        told = str(error) if isinstance(error, IndexerError) else kind
+        reason = f"it failed every time it was tried: {told}"
+        _set_aside(message, ready.series, reason, worker, outcomes)
+        return
     log.warning("series kept for another try kind=%s", kind)
     worker.ready.extend(message, worker.settings.retry_s)
     outcomes[message.id] = "failed"
 
 
-def _set_aside(message: QueueMessage, ready: SeriesReady, worker: Worker, reason: str) -> None:
+def _set_aside(
+    message: QueueMessage, key: str, reason: str, worker: Worker, outcomes: dict[str, str]
+) -> None:
     values = {
         "code": "poison",
         "queue": "series-ready",
@@ -249,10 +317,19 @@ def _set_aside(message: QueueMessage, ready: SeriesReady, worker: Worker, reason
         "reason": reason,
         "rejected_s": worker.clock.now_s(),
     }
-    row = worker.rejects.get(SERIES, ready.series)
+    row = worker.rejects.get(SERIES, key)
     if row is None:
-        worker.rejects.insert(SERIES, ready.series, values)
+        worker.rejects.insert(SERIES, key, values)
     else:
         worker.rejects.merge(row, values)
+    # Acknowledged last: a crash before that means a second copy of the same poison, never none.
     worker.poison.send(message.body)
     worker.ready.delete(message)
+    outcomes[message.id] = "poison"
+
+
+def _heal(series: str, worker: Worker) -> None:
+    """What was set aside of this series is settled by a later revision, or by a replay."""
+    row = worker.rejects.get(SERIES, series)
+    if row is not None:
+        worker.rejects.delete(row)

@@ -222,6 +222,20 @@ class Assembly:
                 self.force(ready.series)
                 return
 
+    def recall(self, ready: SeriesReady) -> None:
+        """The content of `ready` could not be read any more: the next check hands on again.
+
+        It need not find another content: a blob may be back to what it was by the time that it is
+        looked at. The caller sends that look, which arms the check.
+        """
+        for _ in range(_RACES):
+            marker = self._instances.get(ready.series, MARKER)
+            if marker is None or marker.values["digest"] != ready.digest:
+                return  # moved on meanwhile
+            self._note_open(ready.series, marker.values["token"])
+            if isinstance(self._instances.merge(marker, {"unsent": True}), Written):
+                return
+
     def marker(self, series: str) -> Row | None:
         """The marker row, for `trace`."""
         return self._instances.get(series, MARKER)

@@ -163,7 +163,8 @@ class Indexer:
         if place is None or place.order[0] < ready.revision:
             return Due(action="index")
         row = self._reader.row(place)
-        if row.revision == ready.revision and row.digest == ready.digest:
+        # At a higher revision too: a late message of a content that came back since.
+        if row.digest == ready.digest:
             return Due(action="done")
         return Due(action="taken", taken=row.revision)
 

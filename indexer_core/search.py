@@ -1,7 +1,7 @@
-"""Searching one snapshot: filters, then vectors; the score of a series is the best of its texts."""
+"""Searching one snapshot: filters, then vectors (the best text of a series counts), then words."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from indexer_core.filters import Filter, apply_filter
 from indexer_core.index.reader import LiveSegment, Snapshot
 from indexer_core.index.rows import row_at
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.lexical import combine, matched_words, query_words
 
 # Five texts per series: twice that many hits hold enough distinct series, and k costs a flat scan
 # nothing. Where it was too few, the search is repeated with more.
 _OVERSAMPLE = 10
+# Series whose texts are read for exact words.
+_CANDIDATES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +32,18 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A series found: `text` is the number of the matched template, None for a listing."""
+    """A series found.
+
+    score: what it is ranked by. similarity: cosine of the best of its texts. text: the number of
+    that text, None for a listing. words: the query's words that its texts hold.
+    """
 
     segment: LiveSegment
     row: int
     score: float
     text: int | None
+    similarity: float = 0.0
+    words: tuple[str, ...] = ()
 
 
 def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
@@ -53,6 +62,21 @@ def search_text(
     Ties are ordered by series key, so that a page never depends on how segments were merged.
     """
     return _search(snapshot, TEXT_SPACE, query, selection, top)
+
+
+def search_words(
+    snapshot: Snapshot, text: str, query: NDArray[np.float32], selection: Selection, top: int
+) -> list[Hit]:
+    """As `search_text`, with exact words deciding between series that are about equally near.
+
+    The words are looked for in the texts of the nearest series only, so the cost does not grow
+    with the index.
+    """
+    candidates = search_text(snapshot, query, selection, max(top, _CANDIDATES))
+    words = query_words(text)
+    hits = [_with_words(hit, words) for hit in candidates]
+    hits.sort(key=lambda hit: (-hit.score, _key_of(hit)))
+    return hits[:top]
 
 
 def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
@@ -130,8 +154,18 @@ def _search(
         if mask.any()
         for hit in _in_segment(segment, space_name, space.live, query, mask, top)
     ]
-    hits.sort(key=lambda hit: (-hit.score, hit.segment.loaded.orders[hit.row][0]))
+    hits.sort(key=lambda hit: (-hit.score, _key_of(hit)))
     return hits[:top]
+
+
+def _key_of(hit: Hit) -> str:
+    return hit.segment.loaded.orders[hit.row][0]
+
+
+def _with_words(hit: Hit, words: frozenset[str]) -> Hit:
+    record = row_at(hit.segment.loaded.table, hit.row).record or {}
+    matched = matched_words(words, record.get("texts", ()))
+    return replace(hit, score=combine(hit.similarity, words, matched), words=matched)
 
 
 def _in_segment(
@@ -160,4 +194,4 @@ def _in_segment(
             break
         k = min(4 * k, int(selected.sum()))
     for row, (score, text) in best.items():
-        yield Hit(segment=segment, row=row, score=score, text=text)
+        yield Hit(segment=segment, row=row, score=score, text=text, similarity=score)

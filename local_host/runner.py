@@ -8,7 +8,7 @@ from typing import Protocol
 
 from function_app.handlers import ingest, reject_message, series_check
 from indexer_core.assembly import Closed
-from indexer_core.errors import IndexerError
+from indexer_core.errors import CorruptIndexError, IndexerError, UnavailableError
 from indexer_core.ports import QueueMessage, WorkQueue
 from local_host.wiring import LocalSystem
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 _MAX_TRIES = 5
 _BATCH = 32
 _VISIBILITY_S = 600.0
+_CHECKS = "series-check"
 
 
 class Progress(Protocol):
@@ -89,6 +90,8 @@ class Runner:
         ------
         UnavailableError
             The data directory cannot be written (a full disk, say); the next run carries on.
+        IndexerError
+            A series cannot be closed, or the data directory is damaged.
         """
         while True:
             worked = self._drain_events()
@@ -115,7 +118,7 @@ class Runner:
             elif result is not None:
                 self.tally.series[result.reason] += 1
 
-        return self._drain("series", self._system.series_checks, "series-check", handle)
+        return self._drain("series", self._system.series_checks, _CHECKS, handle)
 
     def _drain(
         self, stage: str, queue: WorkQueue, name: str, handle: Callable[[str], None]
@@ -134,12 +137,20 @@ class Runner:
     ) -> None:
         try:
             handle(message.body)
+        except CorruptIndexError:
+            raise
         except IndexerError as error:
             log.warning("%s kept for another try kind=%s", name, error.kind)
             if message.dequeue_count < _MAX_TRIES:
                 queue.extend(message, 0.0)
                 return
+            if name == _CHECKS:
+                # A check reads our own stores only, so no message is to blame; and its series stays
+                # open, so that the next loop would force the next check, for ever.
+                raise
             self.tally.failures[str(error)] += 1
+            if isinstance(error, UnavailableError):
+                return  # hidden from this run, taken back by the next
             reject_message(self._system.services, name, message.body, str(error))
             self._system.poison.send(message.body)
         queue.delete(message)

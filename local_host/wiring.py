@@ -71,9 +71,10 @@ class LocalSystem:
     @cached_property
     def describer(self) -> Describer:
         """Rules and templates in force."""
+        rules = load_rules(self.settings.rules)
         return Describer(
-            rules=load_rules(self.settings.rules),
-            templates=load_templates(self.settings.templates),
+            rules=rules,
+            templates=load_templates(self.settings.templates, rules),
             image_encoder_id=ImageDescriptor().encoder_id,
         )
 

@@ -6,9 +6,16 @@ commit id says whether it is ours.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from indexer_core.errors import ConflictError, CorruptIndexError, NotFoundError, UnknownOutcomeError
+from indexer_core.errors import (
+    ConflictError,
+    CorruptIndexError,
+    NotFoundError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
 from indexer_core.index.manifest import (
     EMPTY,
     Lineage,
@@ -133,12 +140,14 @@ class Manifests:
     def _leave_hint(self, number: int) -> None:
         if number % 16:  # rarely enough to cost nothing, often enough to keep the walk short
             return
-        found = self._blobs.get(HINT)
-        data = str(number).encode()
-        if found is None:
-            self._blobs.put_if_absent(HINT, data)
-        else:
-            self._blobs.put_if_match(HINT, data, found.etag)
+        # The manifest is there: what becomes of the hint must not make its commit fail.
+        with suppress(UnavailableError, UnknownOutcomeError):
+            found = self._blobs.get(HINT)
+            data = str(number).encode()
+            if found is None:
+                self._blobs.put_if_absent(HINT, data)
+            else:
+                self._blobs.put_if_match(HINT, data, found.etag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,12 @@ from tests.support.system import Searcher
 
 # What the tree reached, rounded down: raise these when a change does better.
 FLOORS = {
-    "tune": {"plain": 0.0, "negated": 0.0},
-    "test": {"plain": 0.0, "negated": 0.0},
+    "tune": {"plain": 0.93, "negated": 0.50, "all": 0.82},
+    "test": {"plain": 0.84, "negated": 0.52, "all": 0.76},
 }
 ACCURACY_FLOORS = {
-    "tune": {"modality": 0.0, "bodyRegion": 0.0, "plane": 0.0, "sequence": 0.0, "contrast": 0.0},
-    "test": {"modality": 0.0, "bodyRegion": 0.0, "plane": 0.0, "sequence": 0.0, "contrast": 0.0},
+    "tune": {"modality": 0.96, "bodyRegion": 0.96, "plane": 1.0, "sequence": 0.96, "contrast": 1.0},
+    "test": {"modality": 1.0, "bodyRegion": 0.83, "plane": 0.96, "sequence": 0.92, "contrast": 0.98},
 }
 
 

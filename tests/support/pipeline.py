@@ -1,0 +1,294 @@
+"""The whole pipeline over in-memory ports: events, assembly, worker and index."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import cache
+
+from function_app.handlers import Services, ingest, series_check
+from gpu_worker.loop import BatchReport, Worker, WorkerSettings, work_once
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.assembly import Assembly, AssemblySettings
+from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.errors import IndexerError
+from indexer_core.events import look_message
+from indexer_core.handover import HandOver
+from indexer_core.index.commit import Manifests
+from indexer_core.index.reader import Reader
+from indexer_core.index.rows import IndexRow, row_at
+from indexer_core.index.verify import verify
+from indexer_core.indexing import Describer, Indexer
+from indexer_core.look import Looker
+from indexer_core.ports import WorkQueue
+from indexer_core.rules import load_rules
+from indexer_core.sources import Sources
+from indexer_core.templates import load_templates
+from indexer_core.testing.faults import (
+    FaultPlan,
+    PassThrough,
+    SimulatedCrash,
+    WrappedBlobs,
+    WrappedQueue,
+    WrappedRows,
+)
+from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryQueue, MemoryRows
+from indexer_core.testing.memory import SequentialIds
+from tests.support.house import PREFIX, QUIET_S, MemorySource
+from tests.support.segments import unit_vectors
+
+MAX_WAIT_S = 600.0
+VISIBILITY_S = 60.0
+RETRY_S = 10.0
+
+
+class Inline(Executor):
+    """Runs at once, in the thread that asks."""
+
+    def map(self, fn, *iterables, timeout=None, chunksize=1):
+        return map(fn, *iterables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherRules(Describer):
+    """Makes the same records under another name, as an edited rule that decides nothing would."""
+
+    name: str
+
+    @property
+    def digest(self) -> str:
+        return self.name
+
+
+@cache
+def describer() -> Describer:
+    return Describer(
+        rules=load_rules(()),
+        templates=load_templates(()),
+        image_encoder_id=ImageDescriptor().encoder_id,
+    )
+
+
+def renamed_describer(name: str) -> OtherRules:
+    known = describer()
+    return OtherRules(
+        rules=known.rules,
+        templates=known.templates,
+        image_encoder_id=known.image_encoder_id,
+        name=name,
+    )
+
+
+class HashTextEncoder:
+    """Unit vectors that follow from the text; counts what it is asked."""
+
+    encoder_id = "hash-text"
+    dimension = 8
+
+    def __init__(self) -> None:
+        self.texts: Counter[str] = Counter()
+
+    def encode(self, texts):
+        import numpy as np
+
+        self.texts.update(texts)
+        rows = [unit_vectors(text, 1, self.dimension) for text in texts]
+        return np.concatenate([np.empty((0, self.dimension), np.float32), *rows])
+
+
+class CountingImageEncoder:
+    """The image descriptor; counts the series that it sees and calls `before` each."""
+
+    def __init__(self) -> None:
+        self._inner = ImageDescriptor()
+        self.encoder_id = self._inner.encoder_id
+        self.dimension = self._inner.dimension
+        self.n_series = 0
+        self.before: Callable[[], None] = lambda: None
+
+    def encode(self, stacks):
+        self.n_series += len(stacks)
+        self.before()
+        return self._inner.encode(stacks)
+
+
+class Pipeline:
+    """Stores and queues that outlive processes; `process` starts one over them, faulty if asked."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.ids = SequentialIds()
+        self.inbox = MemoryBlobs(self.clock)
+        self.index = MemoryBlobs(self.clock)
+        self.rows = {name: MemoryRows() for name in ("blobs", "instances", "open", "rejects")}
+        self.queues = {
+            name: MemoryQueue(self.clock, self.ids)
+            for name in ("events", "checks", "ready", "poison")
+        }
+        self.text_encoder = HashTextEncoder()
+        self.image_encoder = CountingImageEncoder()
+        self.describer: Describer = describer()
+
+    def process(self, plan: FaultPlan | None = None, **worker: object) -> "Process":
+        return Process(self, plan, **worker)
+
+    def upload(self, name: str, data: bytes, *, tell: bool = True) -> None:
+        self.inbox.overwrite(name, data)
+        if tell:
+            self.tell(name)
+
+    def remove(self, name: str) -> None:
+        self.inbox.delete(name)
+        self.tell(name)
+
+    def tell(self, name: str) -> None:
+        self.queues["events"].send(look_message(PREFIX + name))
+
+    @property
+    def is_idle(self) -> bool:
+        return not any(self.queues[name].length() for name in ("events", "checks", "ready"))
+
+    def settle(self, process: "Process") -> None:
+        """Let time pass until nothing is on its way and no series is open."""
+        for _ in range(60):
+            process.drain()
+            self.clock.advance(MAX_WAIT_S + 1)
+            if self.is_idle:
+                if not list(process.assembly.open_keys()):
+                    return
+                process.assembly.sweep(older_than_s=300.0)
+        raise AssertionError("it never settles")
+
+    def reader(self) -> Reader:
+        reader = Reader(self.index, FlatFp16Vectors())
+        reader.refresh()
+        return reader
+
+    def live(self) -> dict[str, IndexRow]:
+        """The searchable rows; every series once."""
+        rows: dict[str, IndexRow] = {}
+        for segment, number in self.reader().snapshot.rows():
+            row = row_at(segment.loaded.table, number)
+            assert row.series_key not in rows
+            rows[row.series_key] = row
+        return rows
+
+    def contents(self) -> dict[str, tuple]:
+        """What is searchable, without what a retry may change: revision and write id."""
+        return {
+            key: (row.digest, row.blobs, {**row.record, "revision": None}, row.facts)
+            for key, row in self.live().items()
+        }
+
+    def n_commits(self) -> int:
+        return Manifests(self.index).newest().number
+
+    def problems(self) -> list[str]:
+        return verify(self.index, FlatFp16Vectors()).problems
+
+    def rejects(self, partition: str) -> list[dict]:
+        return [dict(row.values) for row in self.rows["rejects"].query(partition)]
+
+
+class Process:
+    """One process: functions and worker."""
+
+    def __init__(self, house: Pipeline, plan: FaultPlan | None, **worker: object) -> None:
+        around = plan or PassThrough()
+        self.house = house
+        self.queues = {name: WrappedQueue(queue, around) for name, queue in house.queues.items()}
+        rows = {name: WrappedRows(table, around) for name, table in house.rows.items()}
+        blobs = WrappedBlobs(house.index, around)
+        self.indexer = Indexer(
+            blobs=blobs,
+            vector_files=FlatFp16Vectors(),
+            text_encoder=house.text_encoder,
+            image_dimension=DIMENSION,
+            describer=house.describer,
+            clock=house.clock,
+            ids=house.ids,
+        )
+        self._opened = False
+        self.assembly = Assembly(
+            instances=rows["instances"],
+            open_series=rows["open"],
+            checks=self.queues["checks"],
+            lists=blobs,
+            hand=HandOver(ready=self.queues["ready"], indexer=self.opened),
+            clock=house.clock,
+            ids=house.ids,
+            settings=AssemblySettings(quiet_s=QUIET_S, max_wait_s=MAX_WAIT_S),
+        )
+        sources = Sources([MemorySource(house.inbox)])
+        looker = Looker(
+            sources=sources,
+            blobs=rows["blobs"],
+            instances=rows["instances"],
+            rejects=rows["rejects"],
+            assembly=self.assembly,
+            clock=house.clock,
+            patient_secret=b"secret",
+        )
+        self.services = Services(
+            looker=looker, assembly=self.assembly, rejects=rows["rejects"], clock=house.clock
+        )
+        self._worker = {
+            "ready": self.queues["ready"],
+            "poison": self.queues["poison"],
+            "looks": self.queues["events"],
+            "rejects": rows["rejects"],
+            "assembly": self.assembly,
+            "sources": sources,
+            "image_encoder": house.image_encoder,
+            "threads": Inline(),
+            "clock": house.clock,
+            "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),
+            **worker,
+        }
+
+    def opened(self) -> Indexer:
+        if not self._opened:
+            self.indexer.open()
+            self._opened = True
+        return self.indexer
+
+    def work(self) -> BatchReport | None:
+        """One batch of the worker."""
+        return work_once(Worker(indexer=self.opened(), **self._worker))
+
+    def drain(self) -> None:
+        """Handle what is visible, over and over; what is not acknowledged comes back later."""
+        while self.events() | self.checks() | self._works():
+            pass
+
+    def events(self) -> bool:
+        return self._each("events", lambda body: ingest(body, self.services))
+
+    def checks(self) -> bool:
+        return self._each("checks", lambda body: series_check(body, self.services))
+
+    def _works(self) -> bool:
+        return sum(1 for _ in self._batches()) > 0
+
+    def _batches(self) -> Iterator[BatchReport]:
+        while (report := self.work()) is not None:
+            yield report
+
+    def _each(self, name: str, handle: Callable[[str], object]) -> bool:
+        queue: WorkQueue = self.queues[name]
+        n_handled = 0
+        while messages := queue.receive(32, VISIBILITY_S):
+            for message in messages:
+                n_handled += 1
+                handle(message.body)
+                queue.delete(message)
+        return n_handled > 0
+
+
+def survive(step: Callable[[], object]) -> bool:
+    """Whether a process survives a step; else its messages come back to the next process."""
+    try:
+        step()
+    except (SimulatedCrash, IndexerError):
+        return False
+    return True
