@@ -14,9 +14,10 @@ WEIGHT = 0.15
 _WORD = re.compile(r"[^\W_]+")
 # Words that say how to read the query rather than what to find.
 _FUNCTION_WORDS = frozenset(
-    ("a", "an", "and", "any", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to")
-    + ("with", "without", "not", "but", "no", "other", "than", "except", "excluding", "that")
-    + ("is", "all", "show", "me", "find", "images", "image", "scan", "scans", "series", "study")
+    """
+    a an and any at by for from in of on or the to with without not but no other than except
+    excluding that is all show me find images image scan scans series study
+    """.split()  # noqa: SIM905 - a list literal of so many words hides them
 )
 
 
