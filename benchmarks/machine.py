@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,7 @@ def describe() -> dict[str, str]:
     """Date, machine, Python and libraries."""
     return {
         "Date": datetime.now(UTC).date().isoformat(),
-        "Processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores usable",
+        "Processor": f"{_processor()}, {_n_cores()} cores usable",
         "Memory": f"{_memory_gib():.0f} GiB",
         "System": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
@@ -36,6 +37,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
     return names[0] if names else platform.machine()
+
+
+def _n_cores() -> int:
+    # Only Linux tells how many of the cores this process may use.
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _memory_gib() -> float:

@@ -41,6 +41,8 @@ def search(
         raise InvalidInputError("say what to look for, for example: axial T2 MRI of the brain")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
     if not 1 <= request.top <= MAX_TOP:
         raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
     selection = select(snapshot, request.filters)

@@ -198,13 +198,13 @@ def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> It
         key = hashlib.sha256(message.body.encode()).hexdigest()
         _set_aside(message, key, str(error), worker, outcomes)
         return
-    if message.dequeue_count > worker.settings.max_tries:
-        # Nobody came to say why: the worker died of it, or took longer than it may.
-        reason = "it was tried too often and never finished"
-        _set_aside(message, ready.series, reason, worker, outcomes)
-        return
     due = worker.indexer.due(ready)
     if due.action == "index":
+        if message.dequeue_count > worker.settings.max_tries:
+            # Nobody came to say why: the worker died of it, or took longer than it may.
+            reason = "it was tried too often and never finished"
+            _set_aside(message, ready.series, reason, worker, outcomes)
+            return
         try:
             assembled = worker.assembly.load(ready)
         except (CorruptIndexError, InvalidInputError) as error:

@@ -313,7 +313,7 @@ class Assembly:
             values={**idle.values, **announced},
             etag=marked.etag,
         )
-        # A conflict leaves `unsent` standing: the content is handed on once more, which is harmless.
+        # A conflict leaves `unsent` standing: the content is handed on once more, harmlessly.
         if isinstance(self._instances.merge(sent, {"unsent": False}), Written):
             self._forget_open(opened)
         return Closed(ready=ready)

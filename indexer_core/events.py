@@ -75,14 +75,25 @@ def is_newer(sequencer: str, than: str) -> bool:
     return sequencer.rjust(width, "0") > than.rjust(width, "0")
 
 
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: JSON may hold halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _loads(body: str) -> Any:
     try:
         return json.loads(body)
     except ValueError:
         pass
+    except RecursionError as error:
+        raise InvalidInputError("the message is nested too deeply") from error
     try:
         return json.loads(base64.b64decode(body, validate=True))
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidInputError("the message is neither JSON nor base64 of JSON") from error
 
 
@@ -98,13 +109,13 @@ def _looks(event: Mapping[str, Any]) -> Iterator[LookEvent]:
     if name == "BlobRenamed":
         yield from _look(data, "sourceUrl")
         yield from _look(data, "destinationUrl")
-    elif name in _TYPES and data.get("api") in _APIS:
+    elif name in _TYPES and str(data.get("api")) in _APIS:
         yield from _look(data, "url")
 
 
 def _look(data: Mapping[str, Any], key: str) -> Iterator[LookEvent]:
     url = data.get(key)
-    if not isinstance(url, str) or not url:
+    if not isinstance(url, str) or not url or not _is_text(url):
         raise InvalidInputError("the storage event names no blob")
     sequencer = data.get("sequencer")
     yield LookEvent(url=url, sequencer=sequencer if isinstance(sequencer, str) else None)

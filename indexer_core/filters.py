@@ -28,6 +28,7 @@ UNKNOWN = "unknown"
 FIELDS = (*STRING_FIELDS, *NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS, *LIST_FIELDS)
 _NUMERIC = frozenset((*NUMBER_FIELDS, *COUNT_FIELDS))
 _ORDERED = _NUMERIC | {"studyDate"}
+_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 _FORM = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
 
 _COMPARE: dict[str, Callable[..., pa.Array]] = {
@@ -95,23 +96,32 @@ def apply_filter(table: pa.Table, condition: Filter) -> FilterResult:
         matched = _any_of(column, condition)
         if condition.operator == "!=":
             matched = ~matched & ~unknown
-    wants_unknown = UNKNOWN in _lower(condition.values)
-    if not wants_unknown:
-        matched = matched & ~unknown
-        return FilterResult(passed=matched, unknown=unknown)
-    passed = ~unknown if condition.operator == "!=" else matched | unknown
+    if UNKNOWN not in _lower(condition.values):
+        return FilterResult(passed=matched & ~unknown, unknown=unknown)
+    # Unknown is one of the alternatives: "!=" leaves it out with the others, by wish.
+    passed = matched & ~unknown if condition.operator == "!=" else matched | unknown
     return FilterResult(passed=passed, unknown=np.zeros_like(unknown))
 
 
 def _check(name: str, operator: str, values: Sequence[str]) -> None:
     if operator in _COMPARE and (name not in _ORDERED or len(values) != 1):
         raise InvalidInputError(f"{operator} compares one number or date; {name} takes = or !=")
+    if operator in _COMPARE and values[0].lower() == UNKNOWN:
+        raise InvalidInputError(f"unknown is neither more nor less: write {name}=unknown")
+    for value in values:
+        if value.lower() != UNKNOWN:
+            _check_value(name, value)
+
+
+def _check_value(name: str, value: str) -> None:
     if name in _NUMERIC:
-        for value in values:
-            if value.lower() != UNKNOWN:
-                _number(name, value)
-    if name in BOOL_FIELDS and not {v.lower() for v in values} <= {"true", "false"}:
-        raise InvalidInputError(f"{name} is true or false")
+        _number(name, value)
+    if name == "studyDate" and not _DATE.fullmatch(value):
+        raise InvalidInputError(
+            f"studyDate is a year, month or day such as 2019, 2019-05 or 2019-05-01, not {value!r}"
+        )
+    if name in BOOL_FIELDS and value.lower() not in {"true", "false"}:
+        raise InvalidInputError(f"{name} is true, false or unknown, not {value!r}")
 
 
 def _number(name: str, value: str) -> float:
@@ -159,11 +169,12 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
         return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))
     if condition.field in LIST_FIELDS:
         lists = column.to_pylist()
-        found = [not wanted.isdisjoint(_lower(items or ())) for items in lists]
-        return np.array(found, dtype=np.bool_)
+        return np.array(
+            [not wanted.isdisjoint(_lower(items or ())) for items in lists], dtype=np.bool_
+        )
     if condition.field == "studyDate":
         starts = [pc.starts_with(column, value) for value in sorted(wanted)]
-        return np.logical_or.reduce([_mask(start) for start in starts])
+        return np.logical_or.reduce([_mask(start) for start in starts], dtype=np.bool_)
     return _mask(pc.is_in(pc.utf8_lower(column), value_set=pa.array(sorted(wanted))))
 
 

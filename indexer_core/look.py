@@ -38,9 +38,9 @@ SEEN, GONE, REJECTED, LOOKING = "seen", "gone", "rejected", "looking"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """What a look found: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale``, ``foreign``.
+    """What a look found, the series it belongs to, and the code of a rejection in `reason`.
 
-    `reason` tells a rejection apart (a code), `series` names the series it belongs to.
+    outcome: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale`` or ``foreign``.
     """
 
     outcome: str
@@ -185,10 +185,12 @@ class Looker:
             "reason": "",
             **_sequence(event),
         }
+        # Known before the blobs row says so: one that another look files after that is not ours.
+        reject = self._rejects.get(located.scope, key)
         if isinstance(self._blobs.merge(claimed, settled), PreconditionFailed):
             return None
-        if row is None or row.values["state"] != SEEN:
-            self._heal(located.scope, key)
+        if reject is not None:
+            self._rejects.delete(reject)
         return Looked(outcome="changed", series=series)
 
     def _absent(
@@ -243,6 +245,7 @@ class Looker:
             if instance is None or not _is_of(instance, properties):
                 return self._reread(located, key, row, properties, event)
             self._assembly.arm(series)
+            self._heal(located.scope, key)  # a crash may have left it behind the blobs row
         return Looked(
             outcome=REJECTED if row.values["state"] == REJECTED else "unchanged",
             series=series,
@@ -346,7 +349,7 @@ class _Ranges:
 
 
 def content_of(properties: BlobProperties) -> str:
-    """What stands for the content in a digest: the stored hash where there is one, else the etag."""
+    """What stands for the content in a digest: the stored hash if there is one, else the etag."""
     return properties.content_digest or properties.etag
 
 

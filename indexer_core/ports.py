@@ -211,8 +211,8 @@ class VectorFileReader(Protocol):
         (n, k'), best first, k' <= k; missing places are row -1 with score -inf.
         """
 
-    def reconstruct(self) -> NDArray[np.float32]:
-        """All stored vectors, float32 (n_vectors, dimension)."""
+    def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
+        """Stored vectors from `start` on (None: all), float32 (count, dimension)."""
 
 
 class VectorFiles(Protocol):

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
@@ -102,17 +104,36 @@ def coordinates_of(hit: Hit, snapshot: Snapshot) -> tuple[float | None, float | 
     projection = snapshot.manifest.projection
     if projection is None:
         return None, None, None
-    counts = hit.segment.loaded.counts(IMAGE_SPACE)
-    points = hit.segment.loaded.points(projection.version)
-    if points is None or counts[hit.row] == 0:
+    loaded = hit.segment.loaded
+    points = loaded.points(projection.version)
+    first = loaded.first_vector(IMAGE_SPACE, hit.row)
+    if points is None or first == loaded.first_vector(IMAGE_SPACE, hit.row + 1):
         return None, None, None
-    x, y = points[int(counts[: hit.row].sum())]
+    x, y = points[first]
     return float(x), float(y), projection.version
 
 
 def blobs_of(hit: Hit) -> tuple[str, ...]:
     """URLs of the instances behind a hit (paths are PHI: shown only on request)."""
     return row_at(hit.segment.loaded.table, hit.row).blobs
+
+
+def keys_of(snapshot: Snapshot, uid: str) -> frozenset[str]:
+    """Keys of the series that have this Series Instance UID, or have it as their key.
+
+    By columns alone, whatever the state of the rows: a removed series still has the rows that it
+    had, and a series key stands for one UID for ever.
+    """
+    found: set[str] = set()
+    for segment in snapshot.segments:
+        keys = segment.loaded.table.column("seriesKey")
+        named = pc.or_(
+            pc.equal(keys, uid),
+            pc.fill_null(pc.equal(segment.loaded.table.column("seriesInstanceUid"), uid), False),
+        )
+        matching: pa.ChunkedArray = keys.filter(named)
+        found.update(matching.to_pylist())
+    return frozenset(found)
 
 
 def _passing(

@@ -1,15 +1,20 @@
 """The command line: reads arguments and hands over; every heavy import happens behind it."""
 
 import argparse
+import io
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from indexer_core import __version__
-from indexer_core.errors import IndexerError
+from indexer_core.errors import ErrorKind, IndexerError
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
 _EPILOG = """
@@ -19,6 +24,13 @@ Your own files:   dicom-indexer index FOLDER
 
 Research software, not for diagnosis. Headers are patient data: they stay on this machine.
 """
+
+_HINTS = {
+    ErrorKind.CORRUPT_INDEX: (
+        "; the index is damaged: put the data directory back from a backup, or index again "
+        "with another --data"
+    ),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,26 +42,99 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 only if all went well."""
     options = _parser().parse_args(arguments)
+    _set_up_logs(verbose=options.verbose)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    with _sigterm_as_interrupt():
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        settings = read_settings(getattr(options, "data", None), os.environ)
+        status = _command(options.command)(options, settings)
+        sys.stdout.flush()
+    except IndexerError as error:
+        _say(f"{error}{_HINTS.get(error.kind, '')}")
+    except BrokenPipeError:
+        # The reader of our output has gone (head, less): nothing is wrong, nothing more to say.
+        _drop_output()
+        return 0
+    except KeyboardInterrupt:
+        _say("stopped; the same command carries on where it was")
+    except OSError as error:
+        _say(_sentence(error))
+        _drop_output()
+    except Exception as error:  # noqa: BLE001 - a bug: told in one line, without what it was about
+        _say(f"unexpected {type(error).__name__}: please report it with what --verbose prints")
+        if options.verbose:
+            _print_frames(error)
+    else:
+        return status
+    return 1
+
+
+def _say(message: str) -> None:
+    print(f"dicom-indexer: {message}", file=sys.stderr)
+
+
+def _sentence(error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        return f"reading or writing failed: {reason}"
+    return f"{os.fsdecode(error.filename)}: {reason}"
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, so that the interpreter's own flush does not fail."""
+    try:
+        target = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return  # not a real stream
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, target)
+    os.close(descriptor)
+
+
+def _print_frames(error: BaseException) -> None:
+    # Only places and types: messages of libraries quote header values.
+    import traceback
+
+    chain: BaseException | None = error
+    while chain is not None:
+        print("".join(traceback.format_tb(chain.__traceback__)), end="", file=sys.stderr)
+        print(type(chain).__name__, file=sys.stderr)
+        chain = chain.__cause__ or chain.__context__
+
+
+def _set_up_logs(*, verbose: bool) -> None:
     logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.ERROR,
+        level=logging.INFO if verbose else logging.ERROR,
         format="%(asctime)s %(name)s %(message)s",
     )
     # pydicom quotes header values when it warns; what matters of it becomes a flag or a reason.
     logging.getLogger("pydicom").addHandler(logging.NullHandler())
     logging.getLogger("pydicom").propagate = False
     warnings.filterwarnings("ignore", module=r"pydicom\b")
-    settings = read_settings(getattr(options, "data", None), os.environ)
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """A service manager's stop ends the command as Ctrl-C does: locks and threads are let go."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        return _command(options.command)(options, settings)
-    except IndexerError as error:
-        print(f"dicom-indexer: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # The reader of our output has gone (head, less): nothing is wrong, nothing more to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print("dicom-indexer: stopped; the same command carries on where it was", file=sys.stderr)
-    return 1
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Settings], int]:

@@ -2,30 +2,33 @@
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from itertools import chain, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from function_app.search import SearchRequest, records, search
-from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import InvalidInputError, NotFoundError
-from indexer_core.filters import Filter, parse_filter
-from indexer_core.index.commit import Manifests
-from indexer_core.index.reader import Reader
-from indexer_core.index.verify import verify
-from indexer_core.search import blobs_of
 from local_host import output
-from local_host.file_events import walk_events, watch_events
+from local_host.file_events import OnWarning, WalkWarning, Watch, walk_events, watch_events
 from local_host.locking import writer_lock
 from local_host.roots import SCOPE
-from local_host.runner import Runner, Tally
 from local_host.settings import Settings
-from local_host.trace import trace_series
 from local_host.wiring import LocalSystem
 
+if TYPE_CHECKING:
+    from indexer_core.filters import Filter
+    from indexer_core.index.reader import Reader, Snapshot
+    from local_host.runner import Tally
+
+_REWALK_S = 600.0
+_PAUSE_S = 0.2
 _REPROCESS_BATCH = 256
 _DEMO_SEARCHES = (
     "CT scan of the abdomen",
@@ -36,41 +39,74 @@ _DEMO_SEARCHES = (
 
 def run_index(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths and stop."""
+    paths = _paths(options, settings)
     with _writing(settings) as system:
-        tally = _index(system, [Path(path) for path in options.paths])
+        tally = _index(system, paths)
         output.print_tally(tally, as_json=options.format == "json")
         return 0 if tally.went_well else 1
 
 
 def run_watch(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths, then follow them until interrupted."""
-    import time
-
-    paths = [Path(path) for path in options.paths]
+    paths = _paths(options, settings)
     with _writing(settings) as system:
-        warn = output.Warnings()
+        as_json = options.format == "json"
+        try:
+            for is_first in chain([True], repeat(False)):
+                _watch_for_a_while(system, paths, is_first=is_first, as_json=as_json)
+        except KeyboardInterrupt:
+            print("stopped watching", file=sys.stderr)
+    return 0
+
+
+def _watch_for_a_while(
+    system: LocalSystem, paths: list[Path], *, is_first: bool, as_json: bool
+) -> None:
+    """Walk, then follow; until events were lost, or long enough that some may have been."""
+    from local_host.runner import Runner
+
+    warn = output.Warnings()
+    # Entered before the walk, so that nothing falls between.
+    with _watching(system, paths, warn if is_first else _ignore) as watch:
+        if is_first:
+            output.print_tally(_index(system, paths), as_json=as_json)
+            print("watching; stop with Ctrl-C", file=sys.stderr, flush=True)
+        runner = Runner(system)
+        if not is_first:
+            runner.emit(_walk(system, paths, _ignore))
+        until_s = time.monotonic() + _REWALK_S
+        while watch.is_complete and time.monotonic() < until_s:
+            before = Counter(runner.tally.series)
+            runner.run_until_idle(close=False)
+            output.print_news(runner.tally.series - before, as_json=as_json)
+            time.sleep(_PAUSE_S)
+    if watch.error is not None:
+        time.sleep(_PAUSE_S)  # whatever stopped it may last: do not spin
+
+
+@contextmanager
+def _watching(system: LocalSystem, paths: list[Path], on_warning: OnWarning) -> Iterator[Watch]:
+    try:
         with watch_events(
             paths,
             _known(system),
             system.clock,
             system.blob_events.send,
-            exclude=[settings.data],
-            on_warning=warn,
+            exclude=[system.settings.data],
+            on_warning=on_warning,
         ) as watch:
-            tally = _index(system, paths)
-            output.print_tally(tally, as_json=options.format == "json")
-            print("watching; stop with Ctrl-C", file=sys.stderr)
-            runner = Runner(system)
-            while watch.error is None:
-                before = Counter(runner.tally.series)
-                runner.run_until_idle(close=False)
-                output.print_news(runner.tally.series - before, as_json=options.format == "json")
-                time.sleep(0.2)
-        raise InvalidInputError("the folder can no longer be watched; start the command again")
+            yield watch
+    except FileNotFoundError as error:
+        raise InvalidInputError(
+            f"{error.filename or 'a watched folder'} has gone and cannot be watched; "
+            "run dicom-indexer index on it to take its series out"
+        ) from error
 
 
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
     """Search and print the hits."""
+    from function_app.search import SearchRequest, search
+
     filters = _filters(options)
     system = _reading(settings)
     snapshot = system.reader().snapshot
@@ -82,18 +118,23 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_export(options: argparse.Namespace, settings: Settings) -> int:
     """Print the records."""
+    from function_app.search import records
+    from indexer_core.search import blobs_of
+
     filters = _filters(options)
     snapshot = _reading(settings).reader().snapshot
     rows = []
     for hit, record in records(snapshot, filters):
         blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
         rows.append({**record, **blobs})
-    output.write_records(rows, options.format, options.output)
+    output.write_records(rows, options.format, options.output, include_blobs=options.include_blobs)
     return 0
 
 
 def run_demo(options: argparse.Namespace, settings: Settings) -> int:
     """Index the sample files of pydicom and search them."""
+    from function_app.search import SearchRequest, search
+
     folder = Path(str(files("pydicom") / "data" / "test_files"))
     print("Indexing the public sample files that ship inside pydicom ...", flush=True)
     with _writing(settings) as system:
@@ -111,15 +152,23 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_status(options: argparse.Namespace, settings: Settings) -> int:
     """Print state and lag."""
-    system = _reading(settings)
-    snapshot = system.reader().snapshot
+    from indexer_core.index.reader import Reader
+
+    system = _known_data(settings)
+    snapshot = Reader(system.index, system.vector_files).refresh()
+    output.print_status(_status(system, snapshot), as_json=options.format == "json")
+    return 0
+
+
+def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
+    manifest = snapshot.manifest
     states = Counter(str(row.values["state"]) for row in system.blobs.scan())
-    status = {
-        "data": str(settings.data),
-        "manifest": snapshot.manifest.number,
+    return {
+        "data": str(system.settings.data),
+        "manifest": manifest.number,
         "series": snapshot.n_series,
-        "suppressed": len(snapshot.manifest.suppressed),
-        "segments": len(snapshot.manifest.segments),
+        "suppressed": len(manifest.suppressed),
+        "segments": len(manifest.segments),
         "files": dict(sorted(states.items())),
         "folders": [str(path) for path in system.source.paths],
         "queues": {
@@ -129,16 +178,16 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
             "poison": system.poison.length(),
         },
         "openSeries": sum(1 for _ in system.assembly_keys()),
-        "spaces": {space.name: space.live for space in snapshot.manifest.spaces},
-        "projection": getattr(snapshot.manifest.projection, "version", None),
-        "recipe": max((recipe.number for recipe in snapshot.manifest.recipes), default=0),
+        "spaces": {space.name: space.live for space in manifest.spaces},
+        "projection": getattr(manifest.projection, "version", None),
+        "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
     }
-    output.print_fields(status, as_json=options.format == "json")
-    return 0
 
 
 def run_log(options: argparse.Namespace, settings: Settings) -> int:
     """Print the lineage of the manifests, newest first."""
+    from indexer_core.index.commit import Manifests
+
     system = _reading(settings)
     system.reader()
     history = list(Manifests(system.index).history())
@@ -148,7 +197,9 @@ def run_log(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_trace(options: argparse.Namespace, settings: Settings) -> int:
     """Print every stage that a series has passed."""
-    system = _reading(settings)
+    from local_host.trace import trace_series
+
+    system = _known_data(settings)
     found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
     if not found:
         raise NotFoundError("no file of that series has been looked at")
@@ -159,7 +210,7 @@ def run_trace(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
     """Print what was set aside."""
-    rows = [row.values for row in _reading(settings).rejects.scan()]
+    rows = [row.values for row in _known_data(settings).rejects.scan()]
     output.print_rejects(rows, as_json=options.format == "json")
     return 0
 
@@ -167,6 +218,9 @@ def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
 def run_replay(options: argparse.Namespace, settings: Settings) -> int:
     """Look again at rejected files and send rejected messages once more."""
     del options
+    from local_host.runner import Runner
+
+    _known_data(settings)
     with _writing(settings) as system:
         n_sent = 0
         for row in list(system.rejects.scan()):
@@ -187,6 +241,7 @@ def run_replay(options: argparse.Namespace, settings: Settings) -> int:
 def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
     """Apply the rules and templates in force to every row that older ones made."""
     del options
+    _reading(settings).reader()
     with _writing(settings) as system:
         progress = output.progress()
         outdated = list(system.indexer.outdated())
@@ -201,6 +256,7 @@ def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_delete(options: argparse.Namespace, settings: Settings) -> int:
     """Suppress a series."""
+    _reading(settings)
     with _writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
         system.indexer.suppress(keys)
@@ -210,6 +266,9 @@ def run_delete(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     """Unsuppress a series, and index what changed meanwhile."""
+    from local_host.runner import Runner
+
+    _reading(settings)
     with _writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
         system.indexer.restore(keys)
@@ -222,9 +281,10 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_verify(options: argparse.Namespace, settings: Settings) -> int:
     """Prove the index."""
+    from indexer_core.index.verify import verify
+
     system = _reading(settings)
-    system.reader()
-    seen = verify(system.index, FlatFp16Vectors())
+    seen = verify(system.index, system.vector_files)
     output.print_verification(seen, as_json=options.format == "json")
     return 0 if not seen.problems else 1
 
@@ -240,52 +300,102 @@ def _writing(settings: Settings) -> Iterator[LocalSystem]:
 
 
 def _reading(settings: Settings) -> LocalSystem:
-    if not (settings.data / "index").is_dir():
-        raise NotFoundError(
-            f"nothing is indexed in {settings.data} yet: run dicom-indexer index FOLDER"
-        )
+    """The system, for what only reads the index."""
+    # Listed, not asked for: a folder without permission is an error of its own.
+    if not _holds(settings.data, "index"):
+        raise _nothing(settings)
     return LocalSystem(settings)
 
 
-def _index(system: LocalSystem, paths: list[Path]) -> Tally:
-    missing = [str(path) for path in paths if not path.exists() and not _was_indexed(system, path)]
-    if missing:
-        raise InvalidInputError(f"no such file or folder: {', '.join(missing)}")
-    warn = output.Warnings()
-    system.source.add(path.absolute() for path in paths)
-    progress = output.progress()
-    runner = Runner(system, progress)
-    runner.reclaim()
-    runner.emit(
-        walk_events(
-            paths,
-            _known(system),
-            system.clock,
-            exclude=[system.settings.data],
-            on_warning=warn,
-        )
+def _known_data(settings: Settings) -> LocalSystem:
+    """The system, for what reads the state too: there is some once `index` has run."""
+    if not _holds(settings.data, "state.sqlite"):
+        raise _nothing(settings)
+    return LocalSystem(settings)
+
+
+def _holds(folder: Path, name: str) -> bool:
+    try:
+        return name in os.listdir(folder)  # noqa: PTH208 - names are all that is needed
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _nothing(settings: Settings) -> NotFoundError:
+    return NotFoundError(
+        f"nothing is indexed in {settings.data} yet: run dicom-indexer index FOLDER"
     )
-    tally = runner.run_until_idle()
-    progress.close()
+
+
+def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:
+    """The paths to index: those that exist, and those that were indexed and may be gone."""
+    paths = [Path(path) for path in options.paths]
+    absent = [path for path in paths if not os.path.lexists(path)]
+    if absent and _holds(settings.data, "state.sqlite"):
+        system = LocalSystem(settings)
+        absent = [path for path in absent if not _was_indexed(system, path)]
+    if absent:
+        raise InvalidInputError(f"no such file or folder: {', '.join(map(str, absent))}")
+    return paths
+
+
+def _index(system: LocalSystem, paths: list[Path]) -> "Tally":
+    from local_host.runner import Runner
+
+    warn = output.Warnings()
+    system.source.add(_absolute(path) for path in paths)
+    progress = output.progress()
+    try:
+        runner = Runner(system, progress)
+        runner.reclaim()
+        runner.emit(_walk(system, paths, warn))
+        tally = runner.run_until_idle()
+    finally:
+        progress.close()
     for reason, count in warn.reasons.items():
         tally.failures[reason] += count
     tally.rejects.update(
-        str(row.values["reason"]) for row in system.rejects.scan() if row.partition == SCOPE
+        str(row.values["reason"])
+        for row in system.rejects.query(SCOPE)
+        if _is_below(row.values["url"], paths)
     )
     return tally
 
 
-def _was_indexed(system: LocalSystem, path: Path) -> bool:
-    return any(
-        path.absolute() == root or root in path.absolute().parents for root in system.source.paths
+def _walk(system: LocalSystem, paths: list[Path], on_warning: OnWarning) -> Iterator[str]:
+    return walk_events(
+        paths,
+        _known(system),
+        system.clock,
+        exclude=[system.settings.data],
+        on_warning=on_warning,
     )
+
+
+def _ignore(_: WalkWarning) -> None:
+    """Told once is enough."""
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - pathlib's absolute() keeps ".."
+
+
+def _is_below(url: str, paths: list[Path]) -> bool:
+    place = path_of(url)
+    return any(place.is_relative_to(_absolute(path)) for path in paths)
+
+
+def _was_indexed(system: LocalSystem, path: Path) -> bool:
+    return any(_absolute(path).is_relative_to(root) for root in system.source.paths)
 
 
 def _known(system: LocalSystem) -> list[str]:
     return [str(row.values["url"]) for row in system.blobs.scan() if row.values["state"] != "gone"]
 
 
-def _filters(options: argparse.Namespace) -> tuple[Filter, ...]:
+def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:
+    from indexer_core.filters import parse_filter
+
     return tuple(parse_filter(text) for text in options.filter)
 
 
@@ -293,14 +403,10 @@ def _template_names(system: LocalSystem) -> tuple[str, ...]:
     return tuple(template.name for template in system.describer.templates.templates)
 
 
-def _keys_of(reader: Reader, uid: str) -> frozenset[str]:
-    keys = set()
-    for key in reader.series_keys():
-        place = reader.winner(key)
-        assert place is not None
-        record = reader.row(place).record
-        if uid in (key, None if record is None else record["seriesInstanceUid"]):
-            keys.add(key)
+def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:
+    from indexer_core.search import keys_of
+
+    keys = keys_of(reader.snapshot, uid.strip())
     if not keys:
         raise NotFoundError("no indexed series has that UID; export lists them all")
-    return frozenset(keys)
+    return keys

@@ -2,10 +2,13 @@
 
 An event only says "look at this file" (DESIGN section 2), so everything here reports too much
 rather than too little. Message shape: Event Grid schema, Microsoft.Storage.BlobCreated and
-BlobDeleted (learn.microsoft.com, event-schema-blob-storage).
+BlobDeleted (learn.microsoft.com, event-schema-blob-storage), but for ``sequencer``: a file system
+has no such number, and one made from the clock would make every look stale once the clock is set
+back. The file's ETag decides instead.
 """
 
 import json
+import logging
 import os
 import stat
 import sys
@@ -51,7 +54,7 @@ def created_event(path: Path, status: os.stat_result, clock: Clock) -> str:
     status
         Its `os.stat`, which gives ETag and length.
     clock
-        Gives ``eventTime`` and the sequencer.
+        Gives ``eventTime``.
     """
     data: dict[str, str | int] = {
         "eTag": etag_of(status),
@@ -68,8 +71,7 @@ def deleted_event(url: str, clock: Clock) -> str:
 
 def _event(kind: str, api: str, url: str, data: dict[str, str | int], clock: Clock) -> str:
     now_s = clock.now_s()
-    sequencer = f"{int(now_s * 1e9):032X}"
-    digest = sha256(f"{kind}\n{url}\n{data.get('eTag')}\n{sequencer}".encode()).digest()
+    digest = sha256(f"{kind}\n{url}\n{data.get('eTag')}\n{now_s!r}".encode()).digest()
     event = {
         "topic": TOPIC,
         "subject": _SUBJECT + url.removeprefix("file://"),
@@ -78,7 +80,7 @@ def _event(kind: str, api: str, url: str, data: dict[str, str | int], clock: Clo
         "id": str(UUID(bytes=digest[:16], version=4)),
         "dataVersion": "",
         "metadataVersion": "1",
-        "data": {"api": api, **data, "blobType": "BlockBlob", "url": url, "sequencer": sequencer},
+        "data": {"api": api, **data, "blobType": "BlockBlob", "url": url},
     }
     return json.dumps(event, separators=(",", ":"))
 
@@ -247,9 +249,29 @@ class Watch:
     error
         What stopped the reports, None while all is well. Events after it are lost: start again
         with a walk.
+    overflowed
+        The kernel dropped events: walk again; the reports go on.
     """
 
     error: Exception | None = field(default=None)
+    overflowed: bool = field(default=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every change so far has been reported."""
+        return self.error is None and not self.overflowed
+
+
+class _OverflowListener(logging.Handler):
+    """watchdog tells of an overflow by its log alone."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "overflow" in record.msg:
+            self._watch.overflowed = True
 
 
 @contextmanager
@@ -308,14 +330,20 @@ def watch_events(
                 watch.error = exc
 
     observer = Observer()
-    for root in scope.roots:
-        observer.schedule(Handler(), str(root), recursive=True)
-    observer.start()
+    watchdog_log = logging.getLogger("watchdog")
+    watchdog_log.propagate = False  # it names paths
+    listener = _OverflowListener(watch)
+    watchdog_log.addHandler(listener)
     try:
+        for root in scope.roots:
+            observer.schedule(Handler(), str(root), recursive=True)
+        observer.start()
         yield watch
     finally:
-        observer.stop()
-        observer.join()
+        watchdog_log.removeHandler(listener)
+        if observer.is_alive():
+            observer.stop()
+            observer.join()
 
 
 def _is_idle(event_type: str, is_directory: bool) -> bool:

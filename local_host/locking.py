@@ -32,16 +32,17 @@ def writer_lock(data_directory: Path) -> Iterator[None]:
         )
     except OSError as exc:
         raise UnavailableError(
-            "the data directory cannot be written: check its permissions and its mount"
+            f"the data directory {data_directory} cannot be written ({exc.strerror}): "
+            "check its permissions and its mount, or choose another by --data"
         ) from exc
     try:
-        _lock(descriptor)
+        _lock(descriptor, data_directory)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, data_directory: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -49,7 +50,8 @@ def _lock(descriptor: int) -> None:
         # for an instant; it is only a hint to the reader.
         holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
         raise InvalidInputError(
-            f"another dicom-indexer (pid {holder}) is writing to this data directory"
+            f"another dicom-indexer (pid {holder}) is writing to {data_directory}: "
+            "wait for it or stop it, then run the command again"
         ) from exc
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)

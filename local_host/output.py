@@ -5,19 +5,73 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from unicodedata import category, east_asian_width
 
+from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
-from indexer_core.index.manifest import Manifest
-from indexer_core.index.verify import Verification
 from local_host.file_events import WalkWarning
-from local_host.runner import Tally
 
+if TYPE_CHECKING:
+    from indexer_core.index.manifest import Manifest
+    from indexer_core.index.verify import Verification
+    from local_host.runner import Tally
+
+WIDTH = 100
+"""Columns that a table for people takes at most."""
+
+_TEXTS = "string"
+_COLUMNS = {
+    "seriesKey": _TEXTS,
+    "scope": _TEXTS,
+    "seriesInstanceUid": _TEXTS,
+    "studyInstanceUid": _TEXTS,
+    "revision": "int64",
+    "modality": _TEXTS,
+    "headerModality": _TEXTS,
+    "bodyRegion": _TEXTS,
+    "bodyPart": "json",
+    "plane": _TEXTS,
+    "sequence": "list",
+    "contrast": _TEXTS,
+    "instances": "int64",
+    "frames": "int64",
+    "hasPixels": "bool",
+    "sliceThicknessMm": "float64",
+    "fieldStrengthT": "float64",
+    "manufacturer": _TEXTS,
+    "model": _TEXTS,
+    "ageYears": "float64",
+    "sex": _TEXTS,
+    "studyDate": _TEXTS,
+    "patientKey": _TEXTS,
+    "descriptions": "list",
+    "texts": "list",
+    "flags": "list",
+    "evidence": "json",
+    "x": "float64",
+    "y": "float64",
+    "projectionVersion": _TEXTS,
+    "blobs": "list",
+}
+"""The keys of DESIGN section 5a in their order, with what a column of a file holds."""
+
+_HIT_COLUMNS = (
+    "seriesInstanceUid",
+    "studyInstanceUid",
+    "score",
+    "why",
+    *(
+        name
+        for name in _COLUMNS
+        if name not in ("seriesInstanceUid", "studyInstanceUid", "texts", "evidence", "blobs")
+    ),
+)
 _STAGES = {"headers": "reading headers", "series": "closing series", "indexing": "indexing series"}
-_TABLE = ("score", "modality", "region", "plane", "sequence", "contrast", "description", "series")
 
 
 class Warnings:
@@ -29,7 +83,7 @@ class Warnings:
     def __call__(self, warning: WalkWarning) -> None:
         """Take one warning."""
         self.reasons[warning.reason] += 1
-        print(f"dicom-indexer: {warning.path}: {warning.reason}", file=sys.stderr)
+        print(f"dicom-indexer: {printable(warning.path)}: {warning.reason}", file=sys.stderr)
 
 
 class Bar:
@@ -64,7 +118,7 @@ def progress() -> Bar:
     return Bar()
 
 
-def print_tally(tally: Tally, *, as_json: bool) -> None:
+def print_tally(tally: "Tally", *, as_json: bool) -> None:
     """The counts at the end of a run."""
     counts = tally.counts()
     if as_json:
@@ -72,18 +126,21 @@ def print_tally(tally: Tally, *, as_json: bool) -> None:
         failures = dict(sorted(tally.failures.items()))
         print(json.dumps({**counts, "reasons": rejects, "failures": failures}, indent=2))
         return
-    print(
-        "files:  "
-        + ", ".join(
-            f"{counts['files'][name]} {name}"
-            for name in ("indexed", "unchanged", "removed", "rejected")
-        )
-    )
-    print(f"series: {counts['series']['indexed']} written, {counts['series']['failed']} failed")
-    for reason, count in sorted(tally.rejects.items(), key=lambda item: (-item[1], item[0])):
-        print(f"  rejected {count}: {reason}")
-    for reason, count in sorted(tally.failures.items()):
-        print(f"  failed {count}: {reason}", file=sys.stderr)
+    print("files:  " + ", ".join(f"{count:,} {name}" for name, count in counts["files"].items()))
+    series = counts["series"]
+    print(f"series: {series['indexed']:,} written, {series['failed']:,} failed")
+    for line in _by_count(tally.rejects):
+        print(f"  rejected {line}")
+    for line in _by_count(tally.failures):
+        print(f"  failed {line}", file=sys.stderr)
+    if tally.rejects:
+        print("  (dicom-indexer rejects lists them)")
+
+
+def _by_count(reasons: Counter[str]) -> Iterable[str]:
+    ordered = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    width = max((len(f"{count:,}") for _, count in ordered), default=0)
+    return [f"{count:>{width},}: {reason}" for reason, count in ordered]
 
 
 def print_news(series: Counter[str], *, as_json: bool) -> None:
@@ -103,7 +160,7 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if form == "csv":
-        _write_csv(found["value"], sys.stdout)
+        _write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
         return
     if not found["value"]:
         print("no series passes the filters" if found["interpretation"]["filters"] else "no series")
@@ -114,19 +171,27 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
             print(f"{count} more series left out because {field} is unknown ({field}=unknown)")
 
 
-def write_records(records: Sequence[Mapping[str, Any]], form: str, path: str | None) -> None:
-    """Records as NDJSON, CSV or Parquet, to a file or to standard output."""
+def write_records(
+    records: Sequence[Mapping[str, Any]], form: str, path: str | None, *, include_blobs: bool
+) -> None:
+    """Records as NDJSON, CSV or Parquet, to a file or to standard output.
+
+    The columns do not depend on the records: an empty export has them, too.
+    """
+    names = [name for name in _COLUMNS if include_blobs or name != "blobs"]
     if form == "parquet":
-        data = _parquet(records)
+        data = _parquet(records, names)
     else:
         buffer = io.StringIO()
         if form == "csv":
-            _write_csv(records, buffer)
+            _write_csv(records, names, buffer)
         else:
             for record in records:
-                buffer.write(json.dumps(record, ensure_ascii=False) + "\n")
+                line = {name: record.get(name) for name in names}
+                buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
         data = buffer.getvalue().encode()
     if path is None:
+        sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
@@ -136,46 +201,89 @@ def write_records(records: Sequence[Mapping[str, Any]], form: str, path: str | N
         raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def print_fields(fields: Mapping[str, Any], *, as_json: bool) -> None:
-    """A value per line."""
+def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
+    """What is there, and what is left to do."""
     if as_json:
-        print(json.dumps(fields, indent=2))
+        print(json.dumps(status, indent=2))
         return
+    queues = status["queues"]
+    todo = {
+        "files to look at": queues["blob-events"],
+        "series to close": status["openSeries"],
+        "series to index": queues["series-ready"],
+    }
+    waiting = [f"{count:,} {name}" for name, count in todo.items() if count]
+    fields = {
+        "data": status["data"],
+        "folders": status["folders"],
+        "files": [
+            f"{count:,} {_STATES.get(state, state)}" for state, count in status["files"].items()
+        ],
+        "series": f"{status['series']:,} searchable, {status['suppressed']:,} deleted",
+        "to do": waiting or "nothing",
+        "set aside": f"{queues['poison']:,} messages",
+        "manifest": f"{status['manifest']} ({status['segments']:,} segments)",
+        "spaces": [f"{name}: {encoder}" for name, encoder in status["spaces"].items()],
+        "map": f"projection {status['projection'] or '-'}",
+        "recipe": f"{status['recipe']} (generation of rules and templates)",
+    }
+    _print_fields(fields)
+
+
+_STATES = {"seen": "indexed", "gone": "removed", "looking": "interrupted"}
+
+
+def _print_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
     width = max(len(name) for name in fields)
     for name, value in fields.items():
-        print(f"{name:<{width}}  {_plain(value)}")
+        lines = [value] if isinstance(value, str) else list(value) or ["-"]
+        for index, line in enumerate(lines):
+            print(f"{name if index == 0 else '':<{width}}  {printable(line)}")
 
 
-def print_log(history: Sequence[Manifest], *, as_json: bool) -> None:
+def print_log(history: Sequence["Manifest"], *, as_json: bool) -> None:
     """Lineage, newest first."""
     if as_json:
         for manifest in reversed(history):
             print(json.dumps(_lineage(manifest)))
         return
+    rows = []
     for manifest in reversed(history):
         lineage = _lineage(manifest)
-        counts = ", ".join(f"{count} {name}" for name, count in lineage["counts"].items())
-        print(
-            f"{lineage['manifest']:>6}  {lineage['created']}  {lineage['reason']:<10}  "
-            f"{counts or '-':<24}  segments={lineage['segments']}  {lineage['software']}"
+        counts = ", ".join(f"{n:,} {name}" for name, n in lineage["counts"].items() if n)
+        rows.append(
+            {
+                "manifest": str(lineage["manifest"]),
+                "created (UTC)": lineage["created"].replace("+00:00", ""),
+                "reason": lineage["reason"],
+                "changed": counts or "-",
+                "segments": str(lineage["segments"]),
+                "software": lineage["software"],
+            }
         )
+    _print_table(rows, right=("manifest", "segments"))
 
 
 def print_rejects(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """What was set aside, with the reason."""
+    """What was set aside, grouped by reason."""
     if as_json:
         print(json.dumps(list(rows), indent=2))
         return
+    by_reason: dict[str, list[str]] = {}
     for row in rows:
-        print(f"{row.get('url') or row.get('queue')}: {row['reason']}")
-    print(f"{len(rows)} rejected; replay tries them again")
+        place = str(path_of(row["url"])) if row.get("url") else f"a message of {row['queue']}"
+        by_reason.setdefault(str(row["reason"]), []).append(printable(place))
+    for reason, places in sorted(by_reason.items()):
+        print(f"{reason} ({len(places):,})")
+        for place in sorted(places):
+            print(f"  {place}")
+    print(f"{len(rows):,} rejected; replay tries them again" if rows else "nothing is rejected")
 
 
-def print_verification(seen: Verification, *, as_json: bool) -> None:
+def print_verification(seen: "Verification", *, as_json: bool) -> None:
     """The outcome of `verify`."""
     if as_json:
-        fields = {name: getattr(seen, name) for name in Verification.__slots__}
-        print(json.dumps(fields, indent=2))
+        print(json.dumps(asdict(seen), indent=2))
         return
     print(
         f"{seen.n_manifests} manifests, {seen.n_files} files, {seen.n_series} series: "
@@ -204,38 +312,76 @@ The index lies in {data}. Now try it yourself:
     )
 
 
-def _print_table(rows: Sequence[Mapping[str, str]]) -> None:
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in _TABLE}
-    print("  ".join(f"{name:<{widths[name]}}" for name in _TABLE).rstrip())
-    for row in rows:
-        print("  ".join(f"{row[name]:<{widths[name]}}" for name in _TABLE).rstrip())
+def printable(text: str) -> str:
+    """One line that a terminal shows as it is: no control characters, whoever wrote the text."""
+    return "".join(
+        character if category(character)[0] != "C" else repr(character)[1:-1] for character in text
+    )
+
+
+def _print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
+    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
+    if not shown:
+        return
+    widths = {name: max(_width(name), *(_width(row[name]) for row in shown)) for name in shown[0]}
+    for row in ({name: name for name in widths}, *shown):
+        cells = [_padded(row[name], width, right=name in right) for name, width in widths.items()]
+        print("  ".join(cells).rstrip())
+
+
+def _width(text: str) -> int:
+    return sum(_cells(character) for character in text)
+
+
+def _cells(character: str) -> int:
+    if category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
 
 
 def _row(hit: Mapping[str, Any]) -> dict[str, str]:
     part = hit.get("bodyPart") or {}
     term = part.get("term") if isinstance(part, Mapping) else part
+    # The longest of each: 5 + 8 + 13 + 10 + 13 + 8 + 20 + 9 and seven gaps of 2 make 100.
     return {
         "score": f"{hit['score']:.3f}",
-        "modality": str(hit["modality"]),
-        "region": str(term or hit["bodyRegion"]),
-        "plane": str(hit["plane"]),
-        "sequence": " ".join(hit["sequence"]) or "-",
-        "contrast": str(hit["contrast"]),
-        "description": _short("; ".join(hit["descriptions"]) or "-", 36),
-        "series": f"...{hit['seriesInstanceUid'][-14:]}",
+        "modality": _short(str(hit["modality"]), 8),
+        "region": _short(_told(term or hit["bodyRegion"]), 13),
+        "plane": _short(_told(hit["plane"]), 10),
+        "sequence": _short(" ".join(hit["sequence"]) or "-", 13),
+        "contrast": _told(hit["contrast"]),
+        "description": _short("; ".join(hit["descriptions"]) or "-", 20),
+        "series": f"…{hit['seriesInstanceUid'][-8:]}",
     }
 
 
+def _told(value: Any) -> str:
+    return "-" if value in (None, "", "unknown") else str(value)
+
+
 def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
+    text = printable(text)
+    if _width(text) <= width:
+        return text
+    kept, room = "", width - 1
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += character
+    return f"{kept}…"
 
 
-def _write_csv(records: Sequence[Mapping[str, Any]], target: Any) -> None:
-    names = list(dict.fromkeys(name for record in records for name in record))
+def _write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
     writer = csv.DictWriter(target, names, lineterminator="\n")
     writer.writeheader()
     for record in records:
-        writer.writerow({name: _cell(value) for name, value in record.items()})
+        writer.writerow({name: _cell(record.get(name)) for name in names})
 
 
 def _cell(value: Any) -> Any:
@@ -246,31 +392,33 @@ def _cell(value: Any) -> Any:
     return text
 
 
-def _parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
+def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    types = {
+        "string": pa.string(),
+        "json": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "list": pa.list_(pa.string()),
+    }
+    schema = pa.schema([(name, types[_COLUMNS[name]]) for name in names])
     plain = [
         {
             name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
             for name, value in record.items()
+            if name in names
         }
         for record in records
     ]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(plain), buffer)
+    pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
     return buffer.getvalue()
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items()) or "-"
-    if isinstance(value, list):
-        return ", ".join(_plain(item) for item in value) or "-"
-    return "-" if value is None else str(value)
-
-
-def _lineage(manifest: Manifest) -> dict[str, Any]:
+def _lineage(manifest: "Manifest") -> dict[str, Any]:
     lineage = manifest.lineage
     return {
         "manifest": manifest.number,

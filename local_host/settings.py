@@ -3,7 +3,10 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+
+from indexer_core.errors import InvalidInputError
 
 DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
@@ -27,8 +30,13 @@ class Settings:
 
 
 def read_settings(data: str | None, environment: Mapping[str, str]) -> Settings:
-    """Settings from the command line's `data`, else from the environment."""
-    config = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    """Settings from the command line's `data`, else from the environment.
+
+    Raises
+    ------
+    InvalidInputError
+        A variable has a value that cannot be used; the message names it.
+    """
     key_file = environment.get("DICOM_INDEXER_PATIENT_KEY_FILE")
     return Settings(
         data=Path(data or environment.get(DATA_VARIABLE) or DEFAULT_DATA),
@@ -36,9 +44,31 @@ def read_settings(data: str | None, environment: Mapping[str, str]) -> Settings:
         templates=_paths(environment.get("DICOM_INDEXER_TEMPLATES", "")),
         patient_key_file=Path(key_file)
         if key_file
-        else config / "dicom-indexer" / "patient-hash.key",
-        quiet_s=float(environment.get("DICOM_INDEXER_QUIET_S", "5")),
+        else _config(environment) / "dicom-indexer" / "patient-hash.key",
+        quiet_s=_seconds("DICOM_INDEXER_QUIET_S", environment, 5.0),
     )
+
+
+def _config(environment: Mapping[str, str]) -> Path:
+    if folder := environment.get("XDG_CONFIG_HOME"):
+        return Path(folder)
+    try:
+        return Path.home() / ".config"
+    except RuntimeError as error:  # a container whose user has no entry in the password file
+        raise InvalidInputError(
+            "this user has no home folder: set DICOM_INDEXER_PATIENT_KEY_FILE to a file of your own"
+        ) from error
+
+
+def _seconds(name: str, environment: Mapping[str, str], default: float) -> float:
+    value = environment.get(name) or str(default)
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = float("nan")
+    if not isfinite(seconds) or seconds < 0:
+        raise InvalidInputError(f"{name} is a number of seconds, not {value!r}")
+    return seconds
 
 
 def _paths(value: str) -> tuple[Path, ...]:

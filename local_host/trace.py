@@ -7,22 +7,26 @@ from typing import Any
 from indexer_core.assembly import MARKER
 from indexer_core.index.reader import Reader
 from indexer_core.ports import Row
+from indexer_core.search import keys_of
 from local_host.wiring import LocalSystem
+
+_SERIES = "series"
+"""Partition of the rejects table for series, see `gpu_worker.loop`."""
 
 
 def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Iterator[dict[str, Any]]:
     """The stages of each series with this Series Instance UID or key."""
-    from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
-
-    reader = Reader(system.index, FlatFp16Vectors())
+    reader = Reader(system.index, system.vector_files)
     reader.refresh()
-    for key, rows in sorted(_instances_by_series(system).items()):
+    for key in sorted(_keys(system, reader, uid)):
+        rows = list(system.instances.query(key))
         instances = [row for row in rows if row.key != MARKER]
-        if uid not in {key, *_uids(instances), _indexed_uid(reader, key)}:
-            continue
         stages: dict[str, Any] = {
             "seriesKey": key,
-            "files": {"live": len(instances), "rejectedMessage": _reject(system, key)},
+            "files": {
+                "live": sum(not row.values["gone"] for row in instances),
+                "rejectedMessage": _reject(system, key),
+            },
             "assembly": _marker(next((row for row in rows if row.key == MARKER), None)),
             "index": _indexed(reader, key),
         }
@@ -31,22 +35,21 @@ def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Itera
         yield stages
 
 
-def _instances_by_series(system: LocalSystem) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in system.instances.scan():
-        found.setdefault(row.partition, []).append(row)
-    return found
+def _keys(system: LocalSystem, reader: Reader, uid: str) -> set[str]:
+    # Never every instance: what is settled is in the index, and the open series are few.
+    keys = set(keys_of(reader.snapshot, uid))
+    if system.assembly.marker(uid) is not None:
+        keys.add(uid)
+    unsettled = {*system.assembly_keys(), *(row.key for row in system.rejects.query(_SERIES))}
+    keys.update(key for key in unsettled - keys if uid == _uid_of(system, key))
+    return keys
 
 
-def _uids(instances: list[Row]) -> set[str]:
+def _uid_of(system: LocalSystem, key: str) -> str | None:
     # One row suffices: all rows of a partition have the UIDs that make its key.
-    return {str(json.loads(row.values["facts"])["series_instance_uid"]) for row in instances[:1]}
-
-
-def _indexed_uid(reader: Reader, key: str) -> str | None:
-    place = reader.winner(key)
-    record = None if place is None else reader.row(place).record
-    return None if record is None else str(record["seriesInstanceUid"])
+    rows = (row for row in system.instances.query(key) if row.key != MARKER)
+    row = next(rows, None)
+    return None if row is None else str(json.loads(row.values["facts"])["series_instance_uid"])
 
 
 def _marker(row: Row | None) -> dict[str, Any] | None:

@@ -8,31 +8,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from function_app.handlers import Services
-from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.folder import FolderBlobs
-from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.adapters.system import RandomIds, SystemClock
-from indexer_core.assembly import Assembly, AssemblySettings
-from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.errors import NotFoundError, UnavailableError
-from indexer_core.events import look_message
-from indexer_core.handover import HandOver
-from indexer_core.index.reader import Reader
-from indexer_core.indexing import Describer, Indexer
-from indexer_core.look import Looker
-from indexer_core.ports import Row
-from indexer_core.rules import load_rules
+from indexer_core.ports import Row, VectorFiles
 from indexer_core.sources import Sources
-from indexer_core.templates import load_templates
-from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 from local_host.roots import LocalSource
 from local_host.settings import Settings
 
 if TYPE_CHECKING:
+    # Loaded where they are first used, so that `status` or `rejects` load none of them.
+    from function_app.handlers import Services
     from gpu_worker.loop import Worker
+    from indexer_core.adapters.onnx_text import OnnxTextEncoder
+    from indexer_core.assembly import Assembly
+    from indexer_core.index.reader import Reader
+    from indexer_core.indexing import Describer, Indexer
+    from indexer_core.text_cache import CachedTextEncoder
 
 _SECRET_BYTES = 32
 
@@ -49,17 +43,35 @@ class LocalSystem:
         self.instances = SqliteRows(state, "instances")
         self.open_series = SqliteRows(state, "open_series")
         self.rejects = SqliteRows(state, "rejects")
-        self.source = LocalSource(SqliteRows(state, "roots"))
         self.blob_events = SqliteQueue(state, "blob-events", self.clock, self.ids)
         self.series_checks = SqliteQueue(state, "series-check", self.clock, self.ids)
         self.series_ready = SqliteQueue(state, "series-ready", self.clock, self.ids)
         self.poison = SqliteQueue(state, "poison", self.clock, self.ids)
         self.index = FolderBlobs(settings.data / "index")
-        self.sources = Sources([self.source])
+        self._roots = SqliteRows(state, "roots")
 
     @cached_property
-    def encoder(self) -> OnnxTextEncoder:
+    def source(self) -> LocalSource:
+        """The indexed folders; read when needed, so that searching opens no state database."""
+        return LocalSource(self._roots)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where blobs may be read from."""
+        return Sources([self.source])
+
+    @cached_property
+    def vector_files(self) -> VectorFiles:
+        """The format of vector files."""
+        from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+
+        return FlatFp16Vectors()
+
+    @cached_property
+    def encoder(self) -> "OnnxTextEncoder":
         """The text encoder for queries and texts, exported from its package at first use."""
+        from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
+
         folder = self.settings.data / "encoders" / "minilm-l6-v2"
         if not (folder / MANIFEST_NAME).exists():
             # torch is loaded here and only here, once per data directory.
@@ -69,8 +81,13 @@ class LocalSystem:
         return OnnxTextEncoder.load(folder)
 
     @cached_property
-    def describer(self) -> Describer:
+    def describer(self) -> "Describer":
         """Rules and templates in force."""
+        from indexer_core.descriptor import ImageDescriptor
+        from indexer_core.indexing import Describer
+        from indexer_core.rules import load_rules
+        from indexer_core.templates import load_templates
+
         rules = load_rules(self.settings.rules)
         return Describer(
             rules=rules,
@@ -79,8 +96,10 @@ class LocalSystem:
         )
 
     @cached_property
-    def cached_encoder(self) -> CachedTextEncoder:
+    def cached_encoder(self) -> "CachedTextEncoder":
         """The text encoder behind a cache: each distinct text is embedded once."""
+        from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
+
         cache = TextVectorCache(
             self.index,
             self.ids,
@@ -90,11 +109,14 @@ class LocalSystem:
         return CachedTextEncoder(self.encoder, cache)
 
     @cached_property
-    def indexer(self) -> Indexer:
+    def indexer(self) -> "Indexer":
         """The index writer, opened."""
+        from indexer_core.descriptor import DIMENSION
+        from indexer_core.indexing import Indexer
+
         indexer = Indexer(
             blobs=self.index,
-            vector_files=FlatFp16Vectors(),
+            vector_files=self.vector_files,
             text_encoder=self.cached_encoder,
             image_dimension=DIMENSION,
             describer=self.describer,
@@ -105,8 +127,11 @@ class LocalSystem:
         return indexer
 
     @cached_property
-    def assembly(self) -> Assembly:
+    def assembly(self) -> "Assembly":
         """Series assembly."""
+        from indexer_core.assembly import Assembly, AssemblySettings
+        from indexer_core.handover import HandOver
+
         return Assembly(
             instances=self.instances,
             open_series=self.open_series,
@@ -121,8 +146,11 @@ class LocalSystem:
         )
 
     @cached_property
-    def services(self) -> Services:
+    def services(self) -> "Services":
         """What the functions need."""
+        from function_app.handlers import Services
+        from indexer_core.look import Looker
+
         looker = Looker(
             sources=self.sources,
             blobs=self.blobs,
@@ -140,6 +168,7 @@ class LocalSystem:
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
         from gpu_worker.loop import Worker, WorkerSettings
+        from indexer_core.descriptor import ImageDescriptor
 
         return Worker(
             ready=self.series_ready,
@@ -161,6 +190,8 @@ class LocalSystem:
 
     def look_again(self, url: str) -> None:
         """Put a look at a file on the queue."""
+        from indexer_core.events import look_message
+
         self.blob_events.send(look_message(url))
 
     def send_again(self, row: Row) -> None:
@@ -177,6 +208,7 @@ class LocalSystem:
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
         for store in (
+            self._roots,
             self.blobs,
             self.instances,
             self.open_series,
@@ -188,7 +220,7 @@ class LocalSystem:
         ):
             store.close()
 
-    def reader(self) -> Reader:
+    def reader(self) -> "Reader":
         """A reader of the index.
 
         Raises
@@ -196,7 +228,9 @@ class LocalSystem:
         NotFoundError
             Nothing has been indexed yet.
         """
-        reader = Reader(self.index, FlatFp16Vectors())
+        from indexer_core.index.reader import Reader
+
+        reader = Reader(self.index, self.vector_files)
         if reader.refresh().manifest.number == 0:
             raise NotFoundError(
                 f"nothing is indexed in {self.settings.data} yet: run dicom-indexer index FOLDER"

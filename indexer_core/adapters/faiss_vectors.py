@@ -185,9 +185,10 @@ class FlatFp16Reader:
             return self._search_gathered(queries, k, np.flatnonzero(rows))
         return _search_deterministic(self._index, queries, k, _Selector(rows, n_allowed))
 
-    def reconstruct(self) -> NDArray[np.float32]:
-        """All stored vectors, float32 (n_vectors, dimension)."""
-        return self._codes().view(np.float16).astype(np.float32)
+    def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
+        """Stored vectors from `start` on (None: all), float32 (count, dimension)."""
+        stop = self.n_vectors if count is None else start + count
+        return self._codes()[start:stop].view(np.float16).astype(np.float32)
 
     def _check(self, queries: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
         if queries.ndim != 2 or queries.shape[1] != self.dimension:

@@ -43,6 +43,22 @@ def manifest_name(number: int) -> str:
     return f"{PREFIX}{number:012d}.json"
 
 
+def _number_of(name: str) -> int:
+    digits = name.removeprefix(PREFIX).removesuffix(".json")
+    if not digits.isdigit() or manifest_name(int(digits)) != name:
+        raise CorruptIndexError(f"{name}: not the name of a manifest")
+    return int(digits)
+
+
+def _parsed(data: bytes, number: int) -> Manifest | Stub:
+    name = manifest_name(number)
+    parsed = parse_manifest(data, name)
+    if parsed.number != number:
+        # A copied or restored file: following it would walk in circles.
+        raise CorruptIndexError(f"{name}: holds manifest {parsed.number}")
+    return parsed
+
+
 class Manifests:
     """The manifests of one index."""
 
@@ -51,9 +67,8 @@ class Manifests:
 
     def read(self, number: int) -> Manifest | Stub | None:
         """Manifest `number`, its stub, or None when it was never written."""
-        name = manifest_name(number)
-        found = self._blobs.get(name)
-        return None if found is None else parse_manifest(found.data, name)
+        found = self._blobs.get(manifest_name(number))
+        return None if found is None else _parsed(found.data, number)
 
     def at(self, number: int) -> Manifest:
         """Manifest `number`.
@@ -87,10 +102,7 @@ class Manifests:
     def history(self) -> Iterator[Manifest]:
         """Retained manifests, oldest first."""
         for entry in self._blobs.list(PREFIX):
-            found = self._blobs.get(entry.name)
-            if found is None:
-                continue
-            parsed = parse_manifest(found.data, entry.name)
+            parsed = self.read(_number_of(entry.name))
             if isinstance(parsed, Manifest):
                 yield parsed
 
@@ -127,10 +139,7 @@ class Manifests:
     def _from_listing(self) -> Manifest:
         names = [entry.name for entry in self._blobs.list(PREFIX)]
         for name in reversed(names):
-            found = self._blobs.get(name)
-            if found is None:
-                continue
-            parsed = parse_manifest(found.data, name)
+            parsed = self.read(_number_of(name))
             if isinstance(parsed, Manifest):
                 return parsed
         if names:
@@ -175,6 +184,7 @@ def commit(
     commit_id: str,
     lineage: Lineage,
     complete: Complete | None = None,
+    known: Manifest = EMPTY,
     budget: int = 64,
 ) -> Committed | Abandoned:
     """Commit an update.
@@ -186,6 +196,8 @@ def commit(
         recognised by it.
     complete
         Makes the files that revalidation found missing and returns the amended update.
+    known
+        A manifest of this index, the newer the better: the walk to the newest begins there.
     budget
         Attempts before giving up.
 
@@ -194,7 +206,7 @@ def commit(
     ConflictError
         Others won `budget` races in a row.
     """
-    newest = EMPTY
+    newest = known
     for _ in range(budget):
         newest = manifests.newest(newest)
         if newest.commit_id == commit_id:

@@ -192,15 +192,13 @@ def parse_manifest(data: bytes, name: str) -> Manifest | Stub:
     """
     body = _unsealed(data, name)
     version = body.pop("format_version", None)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CorruptIndexError(
             f"{name}: format_version {version} is newer than this software reads "
             f"({FORMAT_VERSION}); upgrade dicom-indexer"
         )
-    if body.get("stub"):
-        return Stub(number=body["number"])
     try:
-        return _manifest(body)
+        return Stub(number=int(body["number"])) if body.get("stub") else _manifest(body)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptIndexError(f"{name}: not a manifest ({type(error).__name__})") from error
 

@@ -5,7 +5,7 @@ their series, alive, not suppressed). The reader loads only files that it has no
 next snapshot beside the one in use and swaps; requests in flight keep theirs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -32,6 +32,7 @@ class LoadedSegment:
         self._vector_files = vector_files
         self._vectors: dict[str, VectorFileReader] = {}
         self._points: dict[str, NDArray[np.float32]] = {}
+        self._starts: dict[str, NDArray[np.int64]] = {}
 
     @cached_property
     def table(self) -> pa.Table:
@@ -58,6 +59,13 @@ class LoadedSegment:
         name = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}[space]
         counts: NDArray[np.int64] = self.table.column(name).to_numpy().astype(np.int64)
         return counts
+
+    def first_vector(self, space: str, row: int) -> int:
+        """Number of the first vector of a row in a space."""
+        if space not in self._starts:
+            counts = self.counts(space)
+            self._starts[space] = np.concatenate(([0], np.cumsum(counts)))
+        return int(self._starts[space][row])
 
     def vectors(self, space: str, encoder_id: str) -> VectorFileReader:
         """The vectors of a space under an encoder.
@@ -147,6 +155,7 @@ class Reader:
         self._manifests = Manifests(blobs)
         self._winners: dict[str, Place] = {}
         self._loaded: dict[str, LoadedSegment] = {}
+        self._masks: dict[str, NDArray[np.bool_]] = {}
         self._snapshot = Snapshot(manifest=EMPTY, segments=())
 
     @property
@@ -159,7 +168,11 @@ class Reader:
         return self.adopt(self._manifests.newest(self._snapshot.manifest))
 
     def adopt(self, manifest: Manifest) -> Snapshot:
-        """Make `manifest` the one in use; only files not yet loaded are read."""
+        """Make `manifest` the one in use; only files not yet loaded are read.
+
+        The work follows what changed, not what the index holds. A file that cannot be read leaves
+        the snapshot in use as it is.
+        """
         if manifest.number == self._snapshot.manifest.number:
             return self._snapshot
         loaded = {
@@ -168,9 +181,24 @@ class Reader:
             else LoadedSegment(segment, self._blobs, self._vector_files)
             for segment in manifest.segments
         }
-        winners = self._next_winners(loaded)
-        self._snapshot = self._build(manifest, loaded, winners)
-        self._loaded, self._winners = loaded, winners
+        added = [segment for key, segment in loaded.items() if key not in self._loaded]
+        for segment in added:
+            _ = segment.orders  # read now: nothing has been changed yet
+        masks = _Masks(self._masks)
+        for segment in added:
+            masks.add(segment)
+            self._take_in(segment, manifest.suppressed, masks)
+        self._forget_removed(loaded, manifest.suppressed, masks)
+        for key in manifest.suppressed ^ self._snapshot.manifest.suppressed:
+            place = self._winners.get(key)
+            if place is not None:
+                masks.set(place, live=place.alive and key not in manifest.suppressed)
+        self._masks = masks.done(loaded)
+        self._loaded = loaded
+        segments = tuple(
+            LiveSegment(loaded=segment, live=self._masks[key]) for key, segment in loaded.items()
+        )
+        self._snapshot = Snapshot(manifest=manifest, segments=segments)
         return self._snapshot
 
     def winner(self, series_key: str) -> Place | None:
@@ -186,8 +214,8 @@ class Reader:
     ) -> tuple[NDArray[np.float32], tuple[float, float] | None]:
         """Image vector float32 (dimension,) and coordinates of a row that has an image."""
         loaded = self._loaded[place.segment_id]
-        index = int(loaded.counts(IMAGE_SPACE)[: place.row].sum())
-        vector = loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct()[index]
+        index = loaded.first_vector(IMAGE_SPACE, place.row)
+        vector = loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct(index, 1)[0]
         projection = self._snapshot.manifest.projection
         points = None if projection is None else loaded.points(projection.version)
         if points is None:
@@ -198,30 +226,69 @@ class Reader:
         """Keys of all series that have a row, tombstones included."""
         return iter(self._winners)
 
-    def _next_winners(self, loaded: Mapping[str, LoadedSegment]) -> dict[str, Place]:
-        if any(segment_id not in loaded for segment_id in self._loaded):
-            return _winners(loaded.values(), {})
-        added = [segment for key, segment in loaded.items() if key not in self._loaded]
-        return _winners(added, self._winners)
+    def _take_in(self, segment: LoadedSegment, suppressed: frozenset[str], masks: "_Masks") -> None:
+        for row, (key, order, alive) in enumerate(segment.orders):
+            best = self._winners.get(key)
+            # A merge writes a row again: of equal ones the later copy counts.
+            if best is not None and order < best.order:
+                continue
+            if best is not None:
+                masks.set(best, live=False)
+            place = Place(segment_id=segment.segment.id, row=row, order=order, alive=alive)
+            self._winners[key] = place
+            masks.set(place, live=alive and key not in suppressed)
 
-    def _build(
+    def _forget_removed(
         self,
-        manifest: Manifest,
         loaded: Mapping[str, LoadedSegment],
-        winners: Mapping[str, Place],
-    ) -> Snapshot:
-        masks = {
-            key: np.zeros(segment.segment.n_rows, dtype=np.bool_) for key, segment in loaded.items()
+        suppressed: frozenset[str],
+        masks: "_Masks",
+    ) -> None:
+        """Find the next best row of series whose winning row went with its segment."""
+        removed = [segment for key, segment in self._loaded.items() if key not in loaded]
+        orphans = {
+            key
+            for segment in removed
+            for key, _, _ in segment.orders
+            if key in self._winners and self._winners[key].segment_id not in loaded
         }
-        for key, place in winners.items():
-            if place.alive and key not in manifest.suppressed:
-                masks[place.segment_id][place.row] = True
-        for mask in masks.values():
-            mask.setflags(write=False)
-        segments = tuple(
-            LiveSegment(loaded=segment, live=masks[key]) for key, segment in loaded.items()
-        )
-        return Snapshot(manifest=manifest, segments=segments)
+        for key in orphans:
+            del self._winners[key]
+        if not orphans:
+            return
+        for segment in loaded.values():
+            for row, (key, order, alive) in enumerate(segment.orders):
+                best = self._winners.get(key)
+                if key in orphans and (best is None or order >= best.order):
+                    if best is not None:
+                        masks.set(best, live=False)
+                    place = Place(segment_id=segment.segment.id, row=row, order=order, alive=alive)
+                    self._winners[key] = place
+                    masks.set(place, live=alive and key not in suppressed)
+
+
+class _Masks:
+    """Live rows by segment; a mask in use is copied before it is changed."""
+
+    def __init__(self, used: Mapping[str, NDArray[np.bool_]]) -> None:
+        self._masks = dict(used)
+        self._own: set[str] = set()
+
+    def add(self, segment: LoadedSegment) -> None:
+        self._masks[segment.segment.id] = np.zeros(segment.segment.n_rows, dtype=np.bool_)
+        self._own.add(segment.segment.id)
+
+    def set(self, place: Place, *, live: bool) -> None:
+        name = place.segment_id
+        if name not in self._own:
+            self._masks[name] = self._masks[name].copy()
+            self._own.add(name)
+        self._masks[name][place.row] = live
+
+    def done(self, kept: Mapping[str, LoadedSegment]) -> dict[str, NDArray[np.bool_]]:
+        for name in self._own:
+            self._masks[name].setflags(write=False)
+        return {name: mask for name, mask in self._masks.items() if name in kept}
 
 
 def open_at(blobs: BlobStore, vector_files: VectorFiles, number: int) -> Snapshot:
@@ -237,18 +304,3 @@ def open_at(blobs: BlobStore, vector_files: VectorFiles, number: int) -> Snapsho
     now = manifests.newest()
     reader = Reader(blobs, vector_files)
     return reader.adopt(replace(then, suppressed=now.suppressed))
-
-
-def _winners(
-    segments: Iterable[LoadedSegment],
-    known: Mapping[str, Place],
-) -> dict[str, Place]:
-    winners = dict(known)
-    for segment in segments:
-        for row, (key, order, alive) in enumerate(segment.orders):
-            best = winners.get(key)
-            if best is None or order >= best.order:
-                winners[key] = Place(
-                    segment_id=segment.segment.id, row=row, order=order, alive=alive
-                )
-    return winners

@@ -30,9 +30,15 @@ class OpenIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdoptRecipe:
-    """Give a new generation of rules, templates or image recipe its number."""
+    """Give a generation of rules, templates or image recipe its number.
+
+    `newest`: make it the highest even where it had one, so that going back to earlier rules
+    outranks the rows that later ones made. Only `reprocess` asks for that: two versions of the
+    software that run side by side must not race the numbers upwards.
+    """
 
     digest: str
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +187,8 @@ def apply_update(manifest: Manifest, update: Update) -> Outcome:  # noqa: C901, 
     match update:
         case OpenIndex():
             return _open(manifest, update)
-        case AdoptRecipe(digest=digest):
-            return _adopt(manifest, digest)
+        case AdoptRecipe(digest=digest, newest=newest):
+            return _adopt(manifest, digest, newest=newest)
         case AddSegment(segment=segment):
             return _add(manifest, segment)
         case MergeSegments(inputs=inputs, output=output):
@@ -226,8 +232,9 @@ def _open(manifest: Manifest, update: OpenIndex) -> Outcome:
     return Applied(manifest=replace(manifest, spaces=update.spaces, projection=update.projection))
 
 
-def _adopt(manifest: Manifest, digest: str) -> Outcome:
-    if any(recipe.digest == digest for recipe in manifest.recipes):
+def _adopt(manifest: Manifest, digest: str, *, newest: bool) -> Outcome:
+    known = manifest.recipes[-1:] if newest else manifest.recipes
+    if any(recipe.digest == digest for recipe in known):
         return Unchanged()
     number = max((recipe.number for recipe in manifest.recipes), default=0) + 1
     recipes = (*manifest.recipes, Recipe(number=number, digest=digest))
@@ -301,6 +308,9 @@ def _switch(manifest: Manifest, name: str, encoder_id: str) -> Outcome:
         return Refused(reason=f"{encoder_id} is not being built in space {name}")
     if space.live == encoder_id:
         return Unchanged()
+    projection = manifest.projection
+    if projection is not None and projection.encoder_id == space.live:
+        return Refused(reason="the map in force reads the live encoder; publish another map first")
     missing = tuple(
         MissingVectors(segment_id=segment.id, space=name, encoder_id=encoder_id)
         for segment in manifest.segments
@@ -328,6 +338,8 @@ def _publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     projection = update.projection
     if manifest.projection is not None and manifest.projection.version == projection.version:
         return Unchanged()
+    if not any(projection.encoder_id in (s.live, s.building) for s in manifest.spaces):
+        return Refused(reason="the map reads an encoder that the index has no vectors of")
     placed: dict[str, Segment] = {}
     missing: list[MissingCoordinates] = []
     for segment in manifest.segments:

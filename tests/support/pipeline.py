@@ -6,6 +6,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
 from function_app.handlers import Services, ingest, series_check
 from gpu_worker.loop import BatchReport, Worker, WorkerSettings, work_once
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -25,7 +27,7 @@ from indexer_core.rules import load_rules
 from indexer_core.sources import Sources
 from indexer_core.templates import load_templates
 from indexer_core.testing.faults import (
-    FaultPlan,
+    Around,
     PassThrough,
     SimulatedCrash,
     WrappedBlobs,
@@ -34,12 +36,17 @@ from indexer_core.testing.faults import (
 )
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryQueue, MemoryRows
 from indexer_core.testing.memory import SequentialIds
+from tests.support.dicom import dicom_object
 from tests.support.house import PREFIX, QUIET_S, MemorySource
 from tests.support.segments import unit_vectors
 
 MAX_WAIT_S = 600.0
 VISIBILITY_S = 60.0
 RETRY_S = 10.0
+
+
+slice_of = cache(dicom_object)
+"""`dicom_object`, each made once."""
 
 
 class Inline(Executor):
@@ -79,6 +86,34 @@ def renamed_describer(name: str) -> OtherRules:
     )
 
 
+class Meanwhile(PassThrough):
+    """Runs something else once, right after the n-th read or write of that name."""
+
+    def __init__(self, operation: str, then: Callable[[], object], nth: int = 1) -> None:
+        self._operation = operation
+        self._then = then
+        self._left = nth
+
+    def read(self, operation, call):
+        answer = call()
+        if operation == self._operation:
+            answer = list(answer) if isinstance(answer, Iterator) else answer
+            self._count()
+            return iter(answer) if isinstance(answer, list) else answer
+        return answer
+
+    def write(self, operation, call):
+        answer = call()
+        if operation == self._operation:
+            self._count()
+        return answer
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._then()
+
+
 class HashTextEncoder:
     """Unit vectors that follow from the text; counts what it is asked."""
 
@@ -87,29 +122,52 @@ class HashTextEncoder:
 
     def __init__(self) -> None:
         self.texts: Counter[str] = Counter()
+        self.before: Callable[[list[str]], None] = lambda texts: None
 
     def encode(self, texts):
-        import numpy as np
-
+        self.before(list(texts))
         self.texts.update(texts)
         rows = [unit_vectors(text, 1, self.dimension) for text in texts]
         return np.concatenate([np.empty((0, self.dimension), np.float32), *rows])
 
 
+_DESCRIPTOR = ImageDescriptor()
+
+
+@cache
+def _described(shape: tuple[int, ...], pixels: bytes):
+    return _DESCRIPTOR.encode([np.frombuffer(pixels, np.float32).reshape(shape)])[0]
+
+
 class CountingImageEncoder:
-    """The image descriptor; counts the series that it sees and calls `before` each."""
+    """The image descriptor; counts the series that it sees and calls `before` each.
+
+    The same pixels are described once per test session: thousands of runs share their images.
+    """
+
+    encoder_id = _DESCRIPTOR.encoder_id
+    dimension = _DESCRIPTOR.dimension
 
     def __init__(self) -> None:
-        self._inner = ImageDescriptor()
-        self.encoder_id = self._inner.encoder_id
-        self.dimension = self._inner.dimension
         self.n_series = 0
-        self.before: Callable[[], None] = lambda: None
+        self.before: Callable[[list[np.ndarray]], None] = lambda stacks: None
 
     def encode(self, stacks):
+        self.before(list(stacks))
         self.n_series += len(stacks)
-        self.before()
-        return self._inner.encode(stacks)
+        return np.stack([_described(stack.shape, stack.tobytes()) for stack in stacks])
+
+
+class Inbox(MemoryBlobs):
+    """Users' blobs; something may happen between a look at properties and the read."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def get_range(self, name, offset, length, *, if_match=None):
+        then, self.meanwhile = self.meanwhile, None
+        if then is not None:
+            then()
+        return super().get_range(name, offset, length, if_match=if_match)
 
 
 class Pipeline:
@@ -118,7 +176,7 @@ class Pipeline:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.ids = SequentialIds()
-        self.inbox = MemoryBlobs(self.clock)
+        self.inbox = Inbox(self.clock)
         self.index = MemoryBlobs(self.clock)
         self.rows = {name: MemoryRows() for name in ("blobs", "instances", "open", "rejects")}
         self.queues = {
@@ -129,7 +187,23 @@ class Pipeline:
         self.image_encoder = CountingImageEncoder()
         self.describer: Describer = describer()
 
-    def process(self, plan: FaultPlan | None = None, **worker: object) -> "Process":
+    def copy(self) -> "Pipeline":
+        """Another one with the same stores and queues, each going its own way from here."""
+        other = Pipeline()
+        other.clock.advance(self.clock.now_s() - other.clock.now_s())
+        other.ids._given = self.ids._given
+        pairs = [(self.inbox, other.inbox), (self.index, other.index)]
+        pairs += [(self.rows[name], other.rows[name]) for name in self.rows]
+        for mine, others in pairs:
+            others._written = mine._written
+            getattr(others, "_blobs", getattr(others, "_rows", {})).update(
+                getattr(mine, "_blobs", getattr(mine, "_rows", {}))
+            )
+        for name, queue in self.queues.items():
+            other.queues[name]._queued.update(queue._queued)
+        return other
+
+    def process(self, plan: Around | None = None, **worker: object) -> "Process":
         return Process(self, plan, **worker)
 
     def upload(self, name: str, data: bytes, *, tell: bool = True) -> None:
@@ -193,7 +267,7 @@ class Pipeline:
 class Process:
     """One process: functions and worker."""
 
-    def __init__(self, house: Pipeline, plan: FaultPlan | None, **worker: object) -> None:
+    def __init__(self, house: Pipeline, plan: Around | None, **worker: object) -> None:
         around = plan or PassThrough()
         self.house = house
         self.queues = {name: WrappedQueue(queue, around) for name, queue in house.queues.items()}

@@ -66,6 +66,7 @@ class VectorFilesContract(ABC):
         restored = reader.reconstruct()
         assert restored.dtype == np.float32
         assert np.array_equal(restored, vectors)
+        assert np.array_equal(reader.reconstruct(1, 2), vectors[1:3])
 
     def test_equal_vectors_are_ranked_by_row_number(self) -> None:
         vectors = np.tile(np.array([[0.6, 0.8], [0.8, 0.6]], np.float32), (300, 1))
