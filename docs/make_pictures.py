@@ -71,7 +71,7 @@ def run(command: str, folder: Path, data: Path) -> str:
         **os.environ,
         "DICOM_INDEXER_DATA": str(data),
         "DICOM_INDEXER_PATIENT_KEY_FILE": str(data.parent / "patient.key"),
-        "COLUMNS": "100",
+        "COLUMNS": "116",
     }
     done = subprocess.run(
         [sys.executable, "-m", "local_host.cli", *arguments_of(command, folder)],
@@ -97,7 +97,7 @@ def renewed(page: str, folder: Path, work: Path) -> str:
     return _BLOCK.sub(renew, page)
 
 
-def shortened(output: str, lines: int = 19) -> str:
+def shortened(output: str, lines: int = 20) -> str:
     """Output without what is more than enough."""
     printed = output.strip("\n").splitlines()
     if len(printed) > lines:

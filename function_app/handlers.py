@@ -3,20 +3,18 @@
 A handler returns when its message is done with, and raises when the message must come back.
 """
 
-import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from indexer_core.assembly import Assembly, Closed, NotClosed, parse_check
+from indexer_core.assembly import Assembly, Closed, NotClosed
 from indexer_core.errors import InvalidInputError
 from indexer_core.events import parse_events
 from indexer_core.look import Looked, Looker
-from indexer_core.ports import Clock, RowStore
+from indexer_core.messages import SeriesCheck, parse_check
+from indexer_core.rejects import Rejects
 
 log = logging.getLogger(__name__)
-
-MESSAGES = "messages"
-"""Partition of the rejects table for messages, beside one per scope for blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +23,7 @@ class Services:
 
     looker: Looker
     assembly: Assembly
-    rejects: RowStore
-    clock: Clock
+    rejects: Rejects
 
 
 def ingest(body: str, services: Services) -> tuple[Looked, ...]:
@@ -35,7 +32,7 @@ def ingest(body: str, services: Services) -> tuple[Looked, ...]:
         events = parse_events(body)
     except InvalidInputError as error:
         # It can never succeed: it must not burn five retries.
-        reject_message(services, "blob-events", body, str(error))
+        services.rejects.message("blob-events", body, str(error))
         return (Looked(outcome="rejected", reason="notAnEvent"),)
     looked = tuple(services.looker.look(event) for event in events)
     log.info("ingest outcomes=%s", ",".join(look.outcome for look in looked))
@@ -44,18 +41,23 @@ def ingest(body: str, services: Services) -> tuple[Looked, ...]:
 
 def series_check(body: str, services: Services) -> Closed | NotClosed | None:
     """A message of ``series-check``: close the series if it is quiet; None for a bad message."""
-    try:
-        check = parse_check(body)
-    except InvalidInputError as error:
-        reject_message(services, "series-check", body, str(error))
-        return None
-    result = services.assembly.check(check)
-    match result:
-        case Closed(ready=ready):
-            log.info("series_check outcome=closed revision=%d", ready.revision)
-        case NotClosed(reason=reason):
-            log.info("series_check outcome=%s", reason)
-    return result
+    return series_checks([body], services)[0]
+
+
+def series_checks(bodies: Sequence[str], services: Services) -> list[Closed | NotClosed | None]:
+    """Several messages of ``series-check``; what they close is handed on together."""
+    checks = [_parsed_check(body, services) for body in bodies]
+    results = iter(services.assembly.check_all([check for check in checks if check is not None]))
+    answers = [None if check is None else next(results) for check in checks]
+    for answer in answers:
+        match answer:
+            case Closed(ready=ready):
+                log.info("series_check outcome=closed revision=%d", ready.revision)
+            case NotClosed(reason=reason):
+                log.info("series_check outcome=%s", reason)
+            case None:
+                log.info("series_check outcome=rejected")
+    return answers
 
 
 def sweep(services: Services, older_than_s: float) -> int:
@@ -65,18 +67,9 @@ def sweep(services: Services, older_than_s: float) -> int:
     return n_sent
 
 
-def reject_message(services: Services, queue: str, body: str, reason: str) -> None:
-    """File a message that cannot be handled, with its reason and its body for a replay."""
-    key = hashlib.sha256(f"{queue} {body}".encode()).hexdigest()
-    values = {
-        "code": "message",
-        "queue": queue,
-        "body": body,
-        "reason": reason,
-        "rejected_s": services.clock.now_s(),
-    }
-    row = services.rejects.get(MESSAGES, key)
-    if row is None:
-        services.rejects.insert(MESSAGES, key, values)
-    else:
-        services.rejects.merge(row, values)
+def _parsed_check(body: str, services: Services) -> SeriesCheck | None:
+    try:
+        return parse_check(body)
+    except InvalidInputError as error:
+        services.rejects.message("series-check", body, str(error))
+        return None

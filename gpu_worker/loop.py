@@ -7,20 +7,13 @@ that cannot answer, or a damaged index, is no series' fault: it ends the batch, 
 for it, and the messages come back.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from indexer_core.assembly import (
-    AssembledInstance,
-    AssembledSeries,
-    Assembly,
-    SeriesReady,
-    parse_ready,
-)
+from indexer_core.assembly import Assembly
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -32,24 +25,22 @@ from indexer_core.errors import (
 )
 from indexer_core.events import look_message
 from indexer_core.indexing import Entry, Indexer
+from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
+from indexer_core.messages import SeriesReady, parse_ready
 from indexer_core.pixels.errors import PixelsUnavailable
 from indexer_core.pixels.stack import PixelSource, stack_of
 from indexer_core.ports import (
     BlobRange,
-    Clock,
     ImageEncoder,
     PreconditionFailed,
     QueueMessage,
-    RowStore,
     WorkQueue,
 )
+from indexer_core.rejects import Rejects
 from indexer_core.sources import Sources
 
 log = logging.getLogger(__name__)
-
-SERIES = "series"
-"""Partition of the rejects table for series that could not be indexed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +64,12 @@ class Worker:
     ready: WorkQueue
     poison: WorkQueue
     looks: WorkQueue
-    rejects: RowStore
+    rejects: Rejects
     assembly: Assembly
     indexer: Indexer
     sources: Sources
     image_encoder: ImageEncoder
     threads: Executor
-    clock: Clock
     settings: WorkerSettings = field(default_factory=WorkerSettings)
 
 
@@ -112,7 +102,15 @@ class _Overtaken(Exception):  # noqa: N818 - not an error: the blob changed, and
 
 
 def work_once(worker: Worker) -> BatchReport | None:
-    """Work on one batch; None when the queue has nothing visible."""
+    """Work on one batch; None when the queue has nothing visible.
+
+    Raises
+    ------
+    IndexerError
+        This worker cannot write this index (other encoders, a newer format): it takes nothing, so
+        that its own unfitness does not use up the tries of the messages.
+    """
+    worker.indexer.check_fitness()
     messages = worker.ready.receive(worker.settings.batch, worker.settings.visibility_s)
     if not messages:
         return None
@@ -177,7 +175,7 @@ def _commit(items: Sequence[_Prepared], worker: Worker, outcomes: dict[str, str]
         _fail(items[0].job.message, items[0].job.ready, error, worker, outcomes)
         return 0
     for item in items:
-        _heal(item.job.ready.series, worker)
+        worker.rejects.heal_series(item.job.ready.series)
         worker.ready.delete(item.job.message)
         outcomes[item.job.message.id] = "indexed"
     return manifest.number
@@ -195,15 +193,15 @@ def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> It
     try:
         ready = parse_ready(message.body)
     except InvalidInputError as error:
-        key = hashlib.sha256(message.body.encode()).hexdigest()
-        _set_aside(message, key, str(error), worker, outcomes)
+        worker.rejects.message("series-ready", message.body, str(error))
+        _poison(message, worker, outcomes)
         return
     due = worker.indexer.due(ready)
     if due.action == "index":
         if message.dequeue_count > worker.settings.max_tries:
             # Nobody came to say why: the worker died of it, or took longer than it may.
             reason = "it was tried too often and never finished"
-            _set_aside(message, ready.series, reason, worker, outcomes)
+            _set_aside(message, ready, reason, worker, outcomes)
             return
         try:
             assembled = worker.assembly.load(ready)
@@ -229,7 +227,7 @@ def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | Exception]:
 
 
 def _prepare(job: _Job, worker: Worker) -> _Prepared:
-    instances = [i for i in job.assembled.instances if i.facts.has_pixels]
+    instances = [i for i in job.assembled.used if i.facts.has_pixels]
     image, flags = None, []
     if instances:
         sources = [
@@ -283,6 +281,11 @@ def _accept(
             worker.looks.send(look_message(url))
             worker.ready.delete(job.message)
             outcomes[job.message.id] = "overtaken"
+        case UnavailableError() | UnknownOutcomeError():
+            # Storage is down: not the fault of this series, so it does not count as a try.
+            worker.ready.send(job.message.body, delay_s=worker.settings.retry_s)
+            worker.ready.delete(job.message)
+            outcomes[job.message.id] = "unavailable"
         case _:
             _fail(job.message, job.ready, done, worker, outcomes)
     return False
@@ -300,7 +303,7 @@ def _fail(
         # Only our own messages are known to hold no patient attribute.
         told = str(error) if isinstance(error, IndexerError) else kind
         reason = f"it failed every time it was tried: {told}"
-        _set_aside(message, ready.series, reason, worker, outcomes)
+        _set_aside(message, ready, reason, worker, outcomes)
         return
     log.warning("series kept for another try kind=%s", kind)
     worker.ready.extend(message, worker.settings.retry_s)
@@ -308,28 +311,18 @@ def _fail(
 
 
 def _set_aside(
-    message: QueueMessage, key: str, reason: str, worker: Worker, outcomes: dict[str, str]
+    message: QueueMessage,
+    ready: SeriesReady,
+    reason: str,
+    worker: Worker,
+    outcomes: dict[str, str],
 ) -> None:
-    values = {
-        "code": "poison",
-        "queue": "series-ready",
-        "body": message.body,
-        "reason": reason,
-        "rejected_s": worker.clock.now_s(),
-    }
-    row = worker.rejects.get(SERIES, key)
-    if row is None:
-        worker.rejects.insert(SERIES, key, values)
-    else:
-        worker.rejects.merge(row, values)
+    worker.rejects.series(ready, reason)
+    _poison(message, worker, outcomes)
+
+
+def _poison(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> None:
     # Acknowledged last: a crash before that means a second copy of the same poison, never none.
     worker.poison.send(message.body)
     worker.ready.delete(message)
     outcomes[message.id] = "poison"
-
-
-def _heal(series: str, worker: Worker) -> None:
-    """What was set aside of this series is settled by a later revision, or by a replay."""
-    row = worker.rejects.get(SERIES, series)
-    if row is not None:
-        worker.rejects.delete(row)

@@ -11,14 +11,19 @@ without reading it. In short:
   listing), then ``series-ready``, then `unsent` is cleared and the `open_series` entry goes.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from indexer_core.errors import CorruptIndexError, InvalidInputError
-from indexer_core.facts import InstanceFacts, instance_from_json, to_json
+from indexer_core.errors import ConflictError, CorruptIndexError
+from indexer_core.instance_lists import (
+    AssembledSeries,
+    assembled_of,
+    dump_list,
+    list_name,
+    parse_list,
+)
+from indexer_core.messages import SeriesCheck, SeriesReady, dump_check
 from indexer_core.ports import (
     BlobStore,
     Clock,
@@ -29,7 +34,7 @@ from indexer_core.ports import (
     WorkQueue,
     Written,
 )
-from indexer_core.uids import instance_key
+from indexer_core.sealed import check_row_version
 
 MARKER = "_series"
 FORMAT_VERSION = 1
@@ -50,44 +55,6 @@ class AssemblySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesCheck:
-    """A message on the ``series-check`` queue; `force` skips the quiet period."""
-
-    series: str
-    token: str
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesReady:
-    """A message on the ``series-ready`` queue."""
-
-    series: str
-    revision: int
-    digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssembledInstance:
-    """One blob of a closed series: exactly the version that the digest stands for."""
-
-    url: str
-    etag: str
-    content: str
-    scope: str
-    facts: InstanceFacts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AssembledSeries:
-    """The instance list of one content digest, in instance-key order; empty when all have gone."""
-
-    series: str
-    digest: str
-    instances: tuple[AssembledInstance, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
     """A check found new content at `ready`."""
 
@@ -101,14 +68,26 @@ class NotClosed:
     reason: str
 
 
-class Hand(Protocol):
-    """Takes a closed series on: to the worker's queue, or straight into the index."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """New content that the marker announces and nobody has been handed yet."""
 
-    def __call__(self, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
+    ready: SeriesReady
+    assembled: AssembledSeries
+    marker: Row
+    opened: Row | None
+
+
+class Hand(Protocol):
+    """Takes closed series on: to the worker's queue, or straight into the index."""
+
+    def __call__(
+        self, closed: Sequence[tuple[SeriesReady, AssembledSeries]]
+    ) -> Sequence[int | None]:
         """Hand on; safe to repeat; returns when the work cannot get lost any more.
 
-        Returns the revision that the index holds with other content when `ready` has no more than
-        that (a marker was lost), else None.
+        Returns for each series the revision that the index holds with other content where
+        `ready` has no more than that (a marker was lost), else None.
         """
 
 
@@ -137,37 +116,49 @@ class Assembly:
         self._settings = settings
 
     def arm(self, series: str) -> None:
-        """Make sure that a check of the series is on its way."""
-        marker = self._instances.get(series, MARKER)
-        if marker is not None and marker.values["state"] == "pending":
-            return
-        token = self._ids.new_id()
-        self._note_open(series, token)
-        self._send_check(SeriesCheck(series=series, token=token), self._settings.quiet_s)
-        pending = {"state": "pending", "token": token, "armed_s": self._clock.now_s()}
-        # Losing either race means that somebody else armed: our check's token is then stale.
-        if marker is None:
-            self._instances.insert(series, MARKER, {**_NEW_MARKER, **pending})
-        else:
-            self._instances.merge(marker, pending)
+        """Make sure that a check of the series is on its way.
+
+        Raises
+        ------
+        ConflictError
+            Others won every race for the marker; the message comes back.
+        """
+        for _ in range(_RACES):
+            marker = self.marker(series)
+            if marker is not None and marker.values["state"] == "pending":
+                return
+            token = self._ids.new_id()
+            self._note_open(series, token)
+            self._send_check(SeriesCheck(series=series, token=token), self._settings.quiet_s)
+            pending = {"state": "pending", "token": token, "armed_s": self._clock.now_s()}
+            # Losing may mean that a check closed the series, without what we have just written:
+            # look again. The check that was sent is stale then.
+            if marker is None:
+                written = self._instances.insert(series, MARKER, {**_NEW_MARKER, **pending})
+            else:
+                written = self._instances.merge(marker, pending)
+            if isinstance(written, Written):
+                return
+        raise _lost_races()
 
     def check(self, message: SeriesCheck) -> Closed | NotClosed:
         """Close the series if it is quiet, and hand new content on."""
-        idle = self._flip_idle(message)
-        if idle is None:
-            return NotClosed(reason="stale")
-        opened = self._open.get(_OPEN_PARTITION, message.series)
-        rows = self._live_rows(message.series)
-        wait_s = 0.0 if message.force else self._remaining_s(idle, rows)
-        if wait_s > 0:
-            self._rearm(idle, message.series, wait_s)
-            return NotClosed(reason="early")
-        return self._close(idle, opened, assembled_of(message.series, rows))
+        return self.check_all([message])[0]
+
+    def check_all(self, messages: Sequence[SeriesCheck]) -> list[Closed | NotClosed]:
+        """Checks of several series, whose new content is handed on together."""
+        begun = [self._begin(message) for message in messages]
+        announced = [item for item in begun if isinstance(item, Announced)]
+        taken = iter(self._hand([(item.ready, item.assembled) for item in announced]))
+        return [
+            self._finish(item, next(taken)) if isinstance(item, Announced) else item
+            for item in begun
+        ]
 
     def force(self, series: str) -> None:
         """Ask for a check that does not wait for the quiet period; older checks become stale."""
         for _ in range(_RACES):
-            marker = self._instances.get(series, MARKER)
+            marker = self.marker(series)
             if marker is None:
                 self.arm(series)
                 continue
@@ -176,6 +167,7 @@ class Assembly:
             pending = {"state": "pending", "token": token}
             if isinstance(self._instances.merge(marker, pending), Written):
                 return
+        raise _lost_races()
 
     def open_keys(self) -> Iterator[str]:
         """Series that are not settled yet."""
@@ -189,29 +181,35 @@ class Assembly:
             if self._clock.now_s() - float(row.values["noted_s"]) < older_than_s:
                 continue
             n_sent += 1
-            marker = self._instances.get(row.key, MARKER)
+            marker = self.marker(row.key)
             if marker is None:
                 self.arm(row.key)
             else:
                 self._send_check(SeriesCheck(series=row.key, token=marker.values["token"]), 0.0)
         return n_sent
 
-    def resend(self, series: str) -> bool:
-        """Hand the current content on again, whatever was sent before; False without a marker."""
+    def mark_unsent(self, series: str) -> bool:
+        """Have the next check hand the current content on again; False when there is none."""
         for _ in range(_RACES):
-            marker = self._instances.get(series, MARKER)
+            marker = self.marker(series)
             if marker is None or not marker.values["digest"]:
                 return False
             self._note_open(series, marker.values["token"])
             if isinstance(self._instances.merge(marker, {"unsent": True}), Written):
-                self.force(series)
                 return True
-        return False
+        raise _lost_races()
+
+    def resend(self, series: str) -> bool:
+        """Hand the current content on again, whatever was sent before; False when there is none."""
+        if not self.mark_unsent(series):
+            return False
+        self.force(series)
+        return True
 
     def outrank(self, ready: SeriesReady, taken: int) -> None:
         """The index holds another content at this revision: go past `taken` and check again."""
         for _ in range(_RACES):
-            marker = self._instances.get(ready.series, MARKER)
+            marker = self.marker(ready.series)
             if marker is None or marker.values["digest"] != ready.digest:
                 return  # moved on meanwhile
             if int(marker.values["revision"]) > taken:
@@ -221,6 +219,7 @@ class Assembly:
             if isinstance(self._instances.merge(marker, values), Written):
                 self.force(ready.series)
                 return
+        raise _lost_races()
 
     def recall(self, ready: SeriesReady) -> None:
         """The content of `ready` could not be read any more: the next check hands on again.
@@ -229,16 +228,26 @@ class Assembly:
         looked at. The caller sends that look, which arms the check.
         """
         for _ in range(_RACES):
-            marker = self._instances.get(ready.series, MARKER)
+            marker = self.marker(ready.series)
             if marker is None or marker.values["digest"] != ready.digest:
                 return  # moved on meanwhile
             self._note_open(ready.series, marker.values["token"])
             if isinstance(self._instances.merge(marker, {"unsent": True}), Written):
                 return
+        raise _lost_races()
 
     def marker(self, series: str) -> Row | None:
-        """The marker row, for `trace`."""
-        return self._instances.get(series, MARKER)
+        """The marker row of a series, None before its first slice.
+
+        Raises
+        ------
+        CorruptIndexError
+            It is of a newer format.
+        """
+        row = self._instances.get(series, MARKER)
+        if row is not None:
+            check_row_version(row.values, FORMAT_VERSION, "a series marker")
+        return row
 
     def load(self, ready: SeriesReady) -> AssembledSeries:
         """The instance list of a message.
@@ -252,21 +261,30 @@ class Assembly:
         found = self._lists.get(name)
         if found is None:
             raise CorruptIndexError(f"{name}: missing although series-ready names it")
-        assembled = parse_list(found.data, ready.series)
-        if assembled.digest != ready.digest:
-            raise CorruptIndexError(f"{name}: the digest does not fit the list")
-        return assembled
+        return parse_list(found.data, ready.series, ready.digest)
+
+    def _begin(self, message: SeriesCheck) -> Announced | NotClosed:
+        idle = self._flip_idle(message)
+        if idle is None:
+            return NotClosed(reason="stale")
+        opened = self._open.get(_OPEN_PARTITION, message.series)
+        rows = self._live_rows(message.series)
+        wait_s = 0.0 if message.force else self._remaining_s(idle, rows)
+        if wait_s > 0:
+            self._rearm(idle, message.series, wait_s)
+            return NotClosed(reason="early")
+        return self._announce(idle, opened, assembled_of(message.series, rows))
 
     def _flip_idle(self, message: SeriesCheck) -> Row | None:
         for _ in range(_RACES):
-            marker = self._instances.get(message.series, MARKER)
+            marker = self.marker(message.series)
             if marker is None or marker.values["token"] != message.token:
                 return None
             flipped = self._instances.merge(marker, {"state": "idle"})
             if isinstance(flipped, Written):
                 values = {**marker.values, "state": "idle"}
                 return Row(partition=marker.partition, key=MARKER, values=values, etag=flipped.etag)
-        return None
+        raise _lost_races()
 
     def _live_rows(self, series: str) -> tuple[Row, ...]:
         return tuple(
@@ -288,9 +306,9 @@ class Assembly:
         # Not the time of arming: the longest wait counts from the first slice.
         self._instances.merge(idle, {"state": "pending", "token": token})
 
-    def _close(
+    def _announce(
         self, idle: Row, opened: Row | None, assembled: AssembledSeries
-    ) -> Closed | NotClosed:
+    ) -> Announced | NotClosed:
         changed = assembled.digest != idle.values["digest"]
         if not changed and not idle.values["unsent"]:
             self._forget_open(opened)
@@ -298,28 +316,37 @@ class Assembly:
         name = list_name(assembled.series, assembled.digest)
         self._lists.put_if_absent(name, dump_list(assembled))
         revision = int(idle.values["revision"]) + changed
-        announced = {"revision": revision, "digest": assembled.digest, "unsent": True}
-        marked = self._instances.merge(idle, announced)
+        values = {"revision": revision, "digest": assembled.digest, "unsent": True}
+        marked = self._instances.merge(idle, values)
         if isinstance(marked, PreconditionFailed):
             return NotClosed(reason="overtaken")
-        ready = SeriesReady(series=assembled.series, revision=revision, digest=assembled.digest)
-        taken = self._hand(ready, assembled)
-        if taken is not None:
-            self.outrank(ready, taken)
-            return NotClosed(reason="overtaken")
-        sent = Row(
-            partition=idle.partition,
-            key=MARKER,
-            values={**idle.values, **announced},
-            etag=marked.etag,
+        return Announced(
+            ready=SeriesReady(series=assembled.series, revision=revision, digest=assembled.digest),
+            assembled=assembled,
+            marker=Row(
+                partition=idle.partition,
+                key=MARKER,
+                values={**idle.values, **values},
+                etag=marked.etag,
+            ),
+            opened=opened,
         )
+
+    def _finish(self, announced: Announced, taken: int | None) -> Closed | NotClosed:
+        if taken is not None:
+            self.outrank(announced.ready, taken)
+            return NotClosed(reason="overtaken")
         # A conflict leaves `unsent` standing: the content is handed on once more, harmlessly.
-        if isinstance(self._instances.merge(sent, {"unsent": False}), Written):
-            self._forget_open(opened)
-        return Closed(ready=ready)
+        if isinstance(self._instances.merge(announced.marker, {"unsent": False}), Written):
+            self._forget_open(announced.opened)
+        return Closed(ready=announced.ready)
 
     def _note_open(self, series: str, token: str) -> None:
-        values = {"token": token, "noted_s": self._clock.now_s()}
+        values = {
+            "format_version": FORMAT_VERSION,
+            "token": token,
+            "noted_s": self._clock.now_s(),
+        }
         for _ in range(_RACES):
             row = self._open.get(_OPEN_PARTITION, series)
             if row is None:
@@ -327,6 +354,7 @@ class Assembly:
                     return
             elif isinstance(self._open.merge(row, values), Written):
                 return
+        raise _lost_races()
 
     def _forget_open(self, opened: Row | None) -> None:
         # Only the entry seen before the listing: one that was renewed since belongs to a later arm.
@@ -338,6 +366,7 @@ class Assembly:
 
 
 _NEW_MARKER: dict[str, Any] = {
+    "format_version": FORMAT_VERSION,
     "state": "idle",
     "token": "",
     "armed_s": 0.0,
@@ -347,150 +376,5 @@ _NEW_MARKER: dict[str, Any] = {
 }
 
 
-def series_digest(instances: Sequence[tuple[str, str]]) -> str:
-    """sha256 over the sorted (instance key, content) pairs; of no instances too."""
-    lines = "".join(f"{key} {content}\n" for key, content in sorted(instances))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def assembled_of(series: str, rows: Sequence[Row]) -> AssembledSeries:
-    """The instance list that these rows describe."""
-    ordered = sorted(rows, key=lambda row: row.key)
-    return AssembledSeries(
-        series=series,
-        digest=series_digest([(row.key, row.values["content"]) for row in ordered]),
-        instances=tuple(
-            AssembledInstance(
-                url=row.values["url"],
-                etag=row.values["etag"],
-                content=row.values["content"],
-                scope=row.values["scope"],
-                facts=instance_from_json(json.loads(row.values["facts"])),
-            )
-            for row in ordered
-        ),
-    )
-
-
-def list_name(series: str, digest: str) -> str:
-    """Blob name of the instance list of a digest."""
-    return f"assembly/{series}/{digest}.json"
-
-
-def dump_list(assembled: AssembledSeries) -> bytes:
-    """The instance list as JSON with ``format_version``."""
-    body = {
-        "format_version": FORMAT_VERSION,
-        "instances": [
-            {
-                "url": instance.url,
-                "etag": instance.etag,
-                "content": instance.content,
-                "scope": instance.scope,
-                "facts": to_json(instance.facts),
-            }
-            for instance in assembled.instances
-        ],
-    }
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
-
-
-def parse_list(data: bytes, series: str) -> AssembledSeries:
-    """Read an instance list; its digest is computed anew.
-
-    Raises
-    ------
-    CorruptIndexError
-        It is unreadable or newer than this software.
-    """
-    try:
-        body = json.loads(data)
-        if body["format_version"] > FORMAT_VERSION:
-            raise CorruptIndexError("an instance list is newer than this software reads")
-        instances = tuple(
-            AssembledInstance(
-                url=entry["url"],
-                etag=entry["etag"],
-                content=entry["content"],
-                scope=entry["scope"],
-                facts=instance_from_json(entry["facts"]),
-            )
-            for entry in body["instances"]
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptIndexError("an instance list is unreadable") from error
-    pairs = [(instance_key(instance.url), instance.content) for instance in instances]
-    return AssembledSeries(series=series, digest=series_digest(pairs), instances=instances)
-
-
-def dump_check(check: SeriesCheck) -> str:
-    """Message body of a check."""
-    return json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "series": check.series,
-            "token": check.token,
-            "force": check.force,
-        }
-    )
-
-
-def parse_check(body: str) -> SeriesCheck:
-    """Read a check.
-
-    Raises
-    ------
-    InvalidInputError
-        Not such a message.
-    """
-    return _parse(
-        body,
-        lambda fields: SeriesCheck(
-            series=str(fields["series"]), token=str(fields["token"]), force=bool(fields["force"])
-        ),
-    )
-
-
-def dump_ready(ready: SeriesReady) -> str:
-    """Message body of ``series-ready``."""
-    return json.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "series": ready.series,
-            "revision": ready.revision,
-            "digest": ready.digest,
-        }
-    )
-
-
-def parse_ready(body: str) -> SeriesReady:
-    """Read ``series-ready``.
-
-    Raises
-    ------
-    InvalidInputError
-        Not such a message.
-    """
-    return _parse(
-        body,
-        lambda fields: SeriesReady(
-            series=str(fields["series"]),
-            revision=int(fields["revision"]),
-            digest=str(fields["digest"]),
-        ),
-    )
-
-
-T = TypeVar("T")
-
-
-def _parse(body: str, build: Callable[[dict[str, Any]], T]) -> T:
-    try:
-        fields = json.loads(body)
-        if fields["format_version"] > FORMAT_VERSION:
-            raise InvalidInputError("the message is newer than this software reads")
-        return build(fields)
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError("the message is not one of this indexer's") from error
+def _lost_races() -> ConflictError:
+    return ConflictError("others won every race for a series; the message will be tried again")

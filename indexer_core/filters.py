@@ -169,12 +169,12 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
         return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))
     if condition.field in LIST_FIELDS:
         lists = column.to_pylist()
-        return np.array(
-            [not wanted.isdisjoint(_lower(items or ())) for items in lists], dtype=np.bool_
-        )
+        holds: list[bool] = [not wanted.isdisjoint(_lower(items or ())) for items in lists]
+        return np.asarray(holds, dtype=np.bool_)
     if condition.field == "studyDate":
         starts = [pc.starts_with(column, value) for value in sorted(wanted)]
-        return np.logical_or.reduce([_mask(start) for start in starts], dtype=np.bool_)
+        begins: NDArray[np.bool_] = np.logical_or.reduce([_mask(start) for start in starts])
+        return begins
     return _mask(pc.is_in(pc.utf8_lower(column), value_set=pa.array(sorted(wanted))))
 
 

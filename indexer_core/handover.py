@@ -4,12 +4,15 @@ Series without pixels, and deletions, need no GPU: the check commits them itself
 blob stops being searchable although no worker runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from indexer_core.assembly import AssembledSeries, SeriesReady, dump_ready
-from indexer_core.indexing import Indexer
+from indexer_core.indexing import Entry, Indexer
+from indexer_core.instance_lists import AssembledSeries
+from indexer_core.messages import SeriesReady, dump_ready
 from indexer_core.ports import WorkQueue
+
+_Closed = tuple[SeriesReady, AssembledSeries]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +26,35 @@ class HandOver:
     ready: WorkQueue
     indexer: Callable[[], Indexer] | None
 
-    def __call__(self, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
+    def __call__(self, closed: Sequence[_Closed]) -> Sequence[int | None]:
         """Hand on; see `indexer_core.assembly.Hand`."""
-        needs_pixels = any(instance.facts.has_pixels for instance in assembled.instances)
-        if needs_pixels or self.indexer is None:
-            self.ready.send(dump_ready(ready))
-            return None
-        return commit_directly(self.indexer(), ready, assembled)
+        direct: list[_Closed] = []
+        for ready, assembled in closed:
+            if self.indexer is None or _has_pixels(assembled):
+                self.ready.send(dump_ready(ready))
+            else:
+                direct.append((ready, assembled))
+        if not direct or self.indexer is None:
+            return [None] * len(closed)
+        taken = commit_directly(self.indexer(), direct)
+        return [taken.get(ready) for ready, _ in closed]
 
 
-def commit_directly(indexer: Indexer, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
-    """Commit a series that needs no pixels; the revision already taken by other content, if any."""
-    due = indexer.due(ready)
-    if due.action == "taken":
-        return due.taken
-    if due.action == "index":
-        reason = "index" if assembled.instances else "remove"
-        indexer.write([indexer.entry(ready, assembled, image=None)], reason)
-    return None
+def commit_directly(indexer: Indexer, closed: Sequence[_Closed]) -> dict[SeriesReady, int | None]:
+    """Commit series that need no pixels as one segment; what revisions were taken already."""
+    taken: dict[SeriesReady, int | None] = {}
+    entries: dict[SeriesReady, Entry] = {}
+    for ready, assembled in closed:
+        due = indexer.due(ready)
+        if due.action == "taken":
+            taken[ready] = due.taken
+        elif due.action == "index":
+            entries[ready] = indexer.entry(ready, assembled, image=None)
+    if entries:
+        reason = "index" if any(entry.alive for entry in entries.values()) else "remove"
+        indexer.write(list(entries.values()), reason)
+    return taken
+
+
+def _has_pixels(assembled: AssembledSeries) -> bool:
+    return any(instance.facts.has_pixels for instance in assembled.instances)

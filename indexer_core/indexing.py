@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core import __version__
-from indexer_core.assembly import AssembledSeries, SeriesReady
 from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.facts import SeriesFacts, series_from_json, to_json
-from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
+from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.manifest import FileRef, Lineage, Manifest, Projection, Segment, Space
 from indexer_core.index.reader import Place, Reader
 from indexer_core.index.rows import IndexRow
@@ -40,6 +39,8 @@ from indexer_core.index.updates import (
     Update,
     with_files,
 )
+from indexer_core.instance_lists import AssembledSeries
+from indexer_core.messages import SeriesReady
 from indexer_core.ports import BlobStore, Clock, Ids, TextEncoder, VectorFiles
 from indexer_core.projector import Projector, bootstrap_projector
 from indexer_core.records import build_record, to_public_json
@@ -154,6 +155,18 @@ class Indexer:
         self._check_encoders(manifest)
         return self._commit(AdoptRecipe(digest=self._describer.digest), "recipe").manifest
 
+    def check_fitness(self) -> None:
+        """Make sure that this program can write this index as it is now.
+
+        Raises
+        ------
+        InvalidInputError
+            The index is made with other encoders.
+        CorruptIndexError
+            Its newest manifest is damaged, or of a newer format.
+        """
+        self._check_encoders(self._reader.refresh().manifest)
+
     def due(self, ready: SeriesReady) -> Due:
         """Whether the index still lacks this revision."""
         snapshot = self._reader.refresh()
@@ -218,7 +231,12 @@ class Indexer:
         return done.manifest
 
     def outdated(self) -> Iterator[tuple[Place, IndexRow]]:
-        """Live rows that an older generation of rules or templates made."""
+        """Live rows that other rules or templates made than those in force here.
+
+        These are first made the newest generation, where they are not: going back to earlier ones
+        must outrank the rows that later ones made.
+        """
+        self._commit(AdoptRecipe(digest=self._describer.digest, newest=True), "recipe")
         snapshot = self._reader.refresh()
         current = self._recipe(snapshot.manifest)
         for key in sorted(self._reader.series_keys()):
@@ -330,7 +348,7 @@ class Indexer:
         return self._reader.image_of(place, self._describer.image_encoder_id)
 
     def _recipe(self, manifest: Manifest) -> int:
-        for recipe in manifest.recipes:
+        for recipe in reversed(manifest.recipes):
             if recipe.digest == self._describer.digest:
                 return recipe.number
         raise ConflictError("the rules in use were never given a number; open the index first")
@@ -374,7 +392,7 @@ class Indexer:
         update: Update,
         reason: str,
         counts: Mapping[str, int] | None = None,
-        complete: Any = None,
+        complete: Complete | None = None,
     ) -> Committed:
         lineage = Lineage(
             reason=reason,
@@ -394,6 +412,7 @@ class Indexer:
             commit_id=self._ids.new_id(),
             lineage=lineage,
             complete=complete,
+            known=self._reader.snapshot.manifest,
         )
         if isinstance(outcome, Abandoned):
             raise ConflictError(outcome.reason)

@@ -16,6 +16,7 @@ from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.events import LookEvent, is_newer
 from indexer_core.facts import InstanceFacts, to_json
 from indexer_core.header import Rejected, read_header
+from indexer_core.instance_lists import ROW_VERSION
 from indexer_core.ports import (
     BlobProperties,
     Clock,
@@ -24,11 +25,16 @@ from indexer_core.ports import (
     RowStore,
     Written,
 )
+from indexer_core.rejects import Rejects
+from indexer_core.sealed import check_row_version
 from indexer_core.sources import Located, Sources
 from indexer_core.uids import instance_key, series_key
 
+# Raise it whenever headers are read differently: unchanged blobs are then read again.
 FORMAT_VERSION = 1
 _LOOKS = 16
+# A look that is overtaken by more moves than this, while it is under way, is not allowed for.
+_MAX_CLAIMS = 64
 _ARCHIVED = "archived"
 _UNREADABLE = "unreadable"
 _HEALING = frozenset({_ARCHIVED, _UNREADABLE})  # these heal without a change of the blob's etag
@@ -77,7 +83,7 @@ class Looker:
         sources: Sources,
         blobs: RowStore,
         instances: RowStore,
-        rejects: RowStore,
+        rejects: Rejects,
         assembly: Assembly,
         clock: Clock,
         patient_secret: bytes,
@@ -106,7 +112,9 @@ class Looker:
         key = instance_key(located.url)
         for _ in range(_LOOKS):
             row = self._blobs.get(_shard(key), key)
-            if row is not None and _is_stale(row, event):
+            if row is not None:
+                check_row_version(row.values, FORMAT_VERSION, "a blobs row")
+            if row is not None and _is_stale(row, event) and self._is_settled(row, key):
                 return Looked(outcome="stale", series=row.values["series"])
             looked = self._once(located, key, row, event)
             if looked is not None:
@@ -114,7 +122,11 @@ class Looker:
         raise ConflictError("the blob changed under every look; it will be looked at again")
 
     def _once(self, located: Located, key: str, row: Row | None, event: LookEvent) -> Looked | None:
-        properties = located.store.properties(located.name)
+        try:
+            properties = located.store.properties(located.name)
+        except InvalidInputError as error:  # there, but not for us
+            bad = _Bad(code=_UNREADABLE, reason=str(error))
+            return self._absent(located, key, row, REJECTED, bad, event, None)
         if properties is not None and row is not None and _is_same(row, properties):
             return self._settle_again(located, key, row, properties, event)
         found = self._read(located, properties)
@@ -163,7 +175,7 @@ class Looker:
         if not self._withdraw_all(others, key, _settled_in(row)):
             return None
         values = {
-            "format_version": FORMAT_VERSION,
+            "format_version": ROW_VERSION,
             "url": located.url,
             "etag": properties.etag,
             "content": content_of(properties),
@@ -183,14 +195,15 @@ class Looker:
             "content": content_of(properties),
             "size_bytes": properties.size_bytes,
             "reason": "",
+            "format_version": FORMAT_VERSION,
             **_sequence(event),
         }
         # Known before the blobs row says so: one that another look files after that is not ours.
-        reject = self._rejects.get(located.scope, key)
+        reject = self._rejects.find_blob(located.scope, key)
         if isinstance(self._blobs.merge(claimed, settled), PreconditionFailed):
             return None
         if reject is not None:
-            self._rejects.delete(reject)
+            self._rejects.drop(reject)
         return Looked(outcome="changed", series=series)
 
     def _absent(
@@ -207,7 +220,7 @@ class Looker:
             return None
         reason = "" if bad is None else bad.code
         if bad is not None:
-            self._reject(located, key, bad)
+            self._rejects.blob(located.scope, key, located.url, bad.code, bad.reason)
         settled = {
             "state": state,
             "series": "",
@@ -215,6 +228,7 @@ class Looker:
             "content": "" if properties is None else content_of(properties),
             "size_bytes": 0 if properties is None else properties.size_bytes,
             "reason": reason,
+            "format_version": FORMAT_VERSION,
             **_sequence(event),
         }
         if row is None:
@@ -224,7 +238,7 @@ class Looker:
         if isinstance(written, PreconditionFailed):
             return None
         if bad is None:
-            self._heal(located.scope, key)
+            self._rejects.heal_blob(located.scope, key)
         return Looked(outcome=state, reason=reason)
 
     def _settle_again(
@@ -245,7 +259,9 @@ class Looker:
             if instance is None or not _is_of(instance, properties):
                 return self._reread(located, key, row, properties, event)
             self._assembly.arm(series)
-            self._heal(located.scope, key)  # a crash may have left it behind the blobs row
+            self._rejects.heal_blob(
+                located.scope, key
+            )  # a crash may have left it behind the blobs row
         return Looked(
             outcome=REJECTED if row.values["state"] == REJECTED else "unchanged",
             series=series,
@@ -265,11 +281,37 @@ class Looker:
             return None
         return self._seen(located, key, row, properties, found, event)
 
+    def _is_settled(self, row: Row, key: str) -> bool:
+        """Whether the partitions say what the blobs row says; an overtaken look may differ."""
+        series = str(row.values["series"])
+        others = [other for other in _claims(row) if other != series]
+        if any(self._instances.get(other, key) is not None for other in others):
+            return False
+        if not series:
+            return True
+        instance = self._instances.get(series, key)
+        return (
+            instance is not None
+            and not instance.values["gone"]
+            and bool(instance.values["etag"] == row.values["etag"])
+        )
+
+    def forget(self, url: str) -> bool:
+        """Have the next look read the blob anew although it has not changed; for `replay`."""
+        located = self._sources.locate(url)
+        if located is None:
+            return False
+        key = instance_key(located.url)
+        row = self._blobs.get(_shard(key), key)
+        return row is None or isinstance(
+            self._blobs.merge(row, {"etag": "", "sequencer": ""}), Written
+        )
+
     def _claim(self, located: Located, key: str, row: Row | None, series: str) -> Row | None:
         """The blobs row, now naming the series among its claims; None when it changed meanwhile."""
         if row is not None and series in _claims(row):
             return row
-        claims = [] if row is None else _claims(row)
+        claims = [] if row is None else _claims(row)[1 - _MAX_CLAIMS :]
         values = {"claims": json.dumps([*claims, series])}
         if row is None:
             created = {**_new_row(located), **values}
@@ -309,24 +351,6 @@ class Looker:
             written = self._instances.merge(row, values)
         return isinstance(written, Written)
 
-    def _reject(self, located: Located, key: str, bad: _Bad) -> None:
-        values = {
-            "url": located.url,
-            "code": bad.code,
-            "reason": bad.reason,
-            "rejected_s": self._clock.now_s(),
-        }
-        row = self._rejects.get(located.scope, key)
-        if row is None:
-            self._rejects.insert(located.scope, key, values)
-        else:
-            self._rejects.merge(row, values)
-
-    def _heal(self, scope: str, key: str) -> None:
-        row = self._rejects.get(scope, key)
-        if row is not None:
-            self._rejects.delete(row)
-
 
 class _Ranges:
     """Byte ranges of one version of a blob, for the header reader."""
@@ -361,7 +385,7 @@ def _is_stale(row: Row, event: LookEvent) -> bool:
 
 
 def _is_same(row: Row, properties: BlobProperties) -> bool:
-    if row.values["reason"] in _HEALING:
+    if row.values["reason"] in _HEALING or row.values["format_version"] != FORMAT_VERSION:
         return False
     return row.values["state"] in (SEEN, REJECTED) and row.values["etag"] == properties.etag
 

@@ -104,7 +104,8 @@ def _print_frames(error: BaseException) -> None:
 
     chain: BaseException | None = error
     while chain is not None:
-        print("".join(traceback.format_tb(chain.__traceback__)), end="", file=sys.stderr)
+        for frame in traceback.extract_tb(chain.__traceback__):
+            print(f"  {frame.filename}:{frame.lineno} in {frame.name}", file=sys.stderr)
         print(type(chain).__name__, file=sys.stderr)
         chain = chain.__cause__ or chain.__context__
 

@@ -63,6 +63,7 @@ def _watch_for_a_while(
     system: LocalSystem, paths: list[Path], *, is_first: bool, as_json: bool
 ) -> None:
     """Walk, then follow; until events were lost, or long enough that some may have been."""
+    from function_app.handlers import sweep
     from local_host.runner import Runner
 
     warn = output.Warnings()
@@ -74,6 +75,7 @@ def _watch_for_a_while(
         runner = Runner(system)
         if not is_first:
             runner.emit(_walk(system, paths, _ignore))
+            sweep(system.services, older_than_s=10 * system.settings.quiet_s)
         until_s = time.monotonic() + _REWALK_S
         while watch.is_complete and time.monotonic() < until_s:
             before = Counter(runner.tally.series)
@@ -210,7 +212,7 @@ def run_trace(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
     """Print what was set aside."""
-    rows = [row.values for row in _known_data(settings).rejects.scan()]
+    rows = [row.values for row in _known_data(settings).rejects.all()]
     output.print_rejects(rows, as_json=options.format == "json")
     return 0
 
@@ -223,13 +225,13 @@ def run_replay(options: argparse.Namespace, settings: Settings) -> int:
     _known_data(settings)
     with _writing(settings) as system:
         n_sent = 0
-        for row in list(system.rejects.scan()):
+        for row in list(system.rejects.all()):
             n_sent += 1
-            if row.partition == SCOPE:
+            if "url" in row.values:
                 system.look_again(str(row.values["url"]))
             else:
                 system.send_again(row)
-                system.rejects.delete(row)
+                system.rejects.drop(row)
         runner = Runner(system, output.progress())
         runner.reclaim()
         tally = runner.run_until_idle()
@@ -271,9 +273,9 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     _reading(settings)
     with _writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
+        for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
+            system.assembly.mark_unsent(key)
         system.indexer.restore(keys)
-        for key in keys:
-            system.assembly.resend(key)
         tally = Runner(system).run_until_idle()
         print(f"restored {len(keys)} series")
         return 0 if tally.went_well else 1
@@ -294,6 +296,7 @@ def _writing(settings: Settings) -> Iterator[LocalSystem]:
     with writer_lock(settings.data):
         system = LocalSystem(settings)
         try:
+            system.index.sweep_temporary(system.clock.now_s())  # what a killed run left
             yield system
         finally:
             system.close()
@@ -356,7 +359,7 @@ def _index(system: LocalSystem, paths: list[Path]) -> "Tally":
         tally.failures[reason] += count
     tally.rejects.update(
         str(row.values["reason"])
-        for row in system.rejects.query(SCOPE)
+        for row in system.rejects.blobs(SCOPE)
         if _is_below(row.values["url"], paths)
     )
     return tally

@@ -2,12 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
-from function_app.handlers import ingest, reject_message, series_check
-from indexer_core.assembly import Closed
+from function_app.handlers import ingest, series_check, series_checks
+from indexer_core.assembly import Closed, NotClosed
 from indexer_core.errors import CorruptIndexError, IndexerError, UnavailableError
 from indexer_core.ports import QueueMessage, WorkQueue
 from local_host.wiring import LocalSystem
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _MAX_TRIES = 5
 _BATCH = 32
+_EMIT = 500
 _VISIBILITY_S = 600.0
 _CHECKS = "series-check"
 
@@ -80,8 +82,9 @@ class Runner:
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue."""
-        for event in events:
-            self._system.blob_events.send(event)
+        remaining = iter(events)
+        while batch := list(islice(remaining, _EMIT)):
+            self._system.blob_events.send_many(batch)
 
     def run_until_idle(self, *, close: bool = True) -> Tally:
         """Work until no message is visible; with `close`, series do not wait for a quiet period.
@@ -101,7 +104,11 @@ class Runner:
             worked |= self._drain_checks()
             worked |= self._drain_ready()
             if not worked:
-                return self.tally
+                break
+        if close and not any(True for _ in self._system.assembly.open_keys()):
+            # Whatever is still under way was sent before a forced check, and is stale.
+            self._system.series_checks.clear()
+        return self.tally
 
     def _drain_events(self) -> bool:
         def handle(body: str) -> None:
@@ -111,14 +118,41 @@ class Runner:
         return self._drain("headers", self._system.blob_events, "blob-events", handle)
 
     def _drain_checks(self) -> bool:
-        def handle(body: str) -> None:
-            result = series_check(body, self._system.services)
-            if isinstance(result, Closed):
-                self.tally.series["closed"] += 1
-            elif result is not None:
-                self.tally.series[result.reason] += 1
+        queue = self._system.series_checks
+        n_done = 0
+        n_total = queue.length()
+        while messages := queue.receive(_BATCH, _VISIBILITY_S):
+            self._check_all(messages)
+            n_done += len(messages)
+            self._progress.advance("series", n_done, max(n_done, n_total))
+        return n_done > 0
 
-        return self._drain("series", self._system.series_checks, _CHECKS, handle)
+    def _check_all(self, messages: Sequence[QueueMessage]) -> None:
+        queue = self._system.series_checks
+        try:
+            results = series_checks([m.body for m in messages], self._system.services)
+        except CorruptIndexError:
+            raise
+        except IndexerError:
+            # One of them, perhaps: each by itself finds out which.
+            for message in messages:
+                self._try(queue, _CHECKS, message, self._check)
+            return
+        for message, result in zip(messages, results, strict=True):
+            self._count(result)
+            queue.delete(message)
+
+    def _check(self, body: str) -> None:
+        self._count(series_check(body, self._system.services))
+
+    def _count(self, result: Closed | NotClosed | None) -> None:
+        match result:
+            case Closed():
+                self.tally.series["closed"] += 1
+            case NotClosed(reason=reason):
+                self.tally.series[reason] += 1
+            case None:
+                self.tally.failures["a check could not be read"] += 1
 
     def _drain(
         self, stage: str, queue: WorkQueue, name: str, handle: Callable[[str], None]
@@ -151,7 +185,7 @@ class Runner:
             self.tally.failures[str(error)] += 1
             if isinstance(error, UnavailableError):
                 return  # hidden from this run, taken back by the next
-            reject_message(self._system.services, name, message.body, str(error))
+            self._system.services.rejects.message(name, message.body, str(error))
             self._system.poison.send(message.body)
         queue.delete(message)
 
@@ -168,6 +202,11 @@ class Runner:
             self.tally.series.update(counts)
             if counts["poison"]:
                 self.tally.failures["a series failed every time it was tried"] += counts["poison"]
-            n_done += len(report.outcomes) - counts["failed"]
+            n_done += len(report.outcomes) - counts["failed"] - counts["unavailable"]
             self._progress.advance("indexing", n_done, max(n_done, n_total))
+            if counts["unavailable"]:
+                self.tally.failures["files could not be read now; run the command again"] += counts[
+                    "unavailable"
+                ]
+                break  # the next run takes them up again
         return n_done > 0

@@ -10,9 +10,6 @@ from indexer_core.ports import Row
 from indexer_core.search import keys_of
 from local_host.wiring import LocalSystem
 
-_SERIES = "series"
-"""Partition of the rejects table for series, see `gpu_worker.loop`."""
-
 
 def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Iterator[dict[str, Any]]:
     """The stages of each series with this Series Instance UID or key."""
@@ -25,7 +22,7 @@ def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Itera
             "seriesKey": key,
             "files": {
                 "live": sum(not row.values["gone"] for row in instances),
-                "rejectedMessage": _reject(system, key),
+                "rejectedMessage": system.rejects.series_reason(key),
             },
             "assembly": _marker(next((row for row in rows if row.key == MARKER), None)),
             "index": _indexed(reader, key),
@@ -40,7 +37,7 @@ def _keys(system: LocalSystem, reader: Reader, uid: str) -> set[str]:
     keys = set(keys_of(reader.snapshot, uid))
     if system.assembly.marker(uid) is not None:
         keys.add(uid)
-    unsettled = {*system.assembly_keys(), *(row.key for row in system.rejects.query(_SERIES))}
+    unsettled = {*system.assembly_keys(), *system.rejects.series_keys()}
     keys.update(key for key in unsettled - keys if uid == _uid_of(system, key))
     return keys
 
@@ -57,11 +54,6 @@ def _marker(row: Row | None) -> dict[str, Any] | None:
         return None
     names = ("state", "revision", "digest", "unsent")
     return {name: row.values[name] for name in names}
-
-
-def _reject(system: LocalSystem, key: str) -> str | None:
-    row = system.rejects.get("series", key)
-    return None if row is None else str(row.values["reason"])
 
 
 def _indexed(reader: Reader, key: str) -> dict[str, Any] | None:

@@ -12,8 +12,9 @@ from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.adapters.system import RandomIds, SystemClock
-from indexer_core.errors import NotFoundError, UnavailableError
+from indexer_core.errors import InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.ports import Row, VectorFiles
+from indexer_core.rejects import Rejects
 from indexer_core.sources import Sources
 from local_host.roots import LocalSource
 from local_host.settings import Settings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from indexer_core.text_cache import CachedTextEncoder
 
 _SECRET_BYTES = 32
+_SECRET_MIN_BYTES = 16
 
 
 class LocalSystem:
@@ -42,7 +44,8 @@ class LocalSystem:
         self.blobs = SqliteRows(state, "blobs")
         self.instances = SqliteRows(state, "instances")
         self.open_series = SqliteRows(state, "open_series")
-        self.rejects = SqliteRows(state, "rejects")
+        self._reject_rows = SqliteRows(state, "rejects")
+        self.rejects = Rejects(self._reject_rows, self.clock)
         self.blob_events = SqliteQueue(state, "blob-events", self.clock, self.ids)
         self.series_checks = SqliteQueue(state, "series-check", self.clock, self.ids)
         self.series_ready = SqliteQueue(state, "series-ready", self.clock, self.ids)
@@ -160,9 +163,7 @@ class LocalSystem:
             clock=self.clock,
             patient_secret=patient_secret(self.settings.patient_key_file),
         )
-        return Services(
-            looker=looker, assembly=self.assembly, rejects=self.rejects, clock=self.clock
-        )
+        return Services(looker=looker, assembly=self.assembly, rejects=self.rejects)
 
     @cached_property
     def worker(self) -> "Worker":
@@ -180,7 +181,6 @@ class LocalSystem:
             sources=self.sources,
             image_encoder=ImageDescriptor(),
             threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)),
-            clock=self.clock,
             settings=WorkerSettings(retry_s=0.0),
         )
 
@@ -189,9 +189,10 @@ class LocalSystem:
         return (row.key for row in self.open_series.scan())
 
     def look_again(self, url: str) -> None:
-        """Put a look at a file on the queue."""
+        """Put a look at a file on the queue, one that reads it although it has not changed."""
         from indexer_core.events import look_message
 
+        self.services.looker.forget(url)
         self.blob_events.send(look_message(url))
 
     def send_again(self, row: Row) -> None:
@@ -212,7 +213,7 @@ class LocalSystem:
             self.blobs,
             self.instances,
             self.open_series,
-            self.rejects,
+            self._reject_rows,
             self.blob_events,
             self.series_checks,
             self.series_ready,
@@ -245,10 +246,12 @@ def patient_secret(path: Path) -> bytes:
     ------
     UnavailableError
         It can neither be read nor made.
+    InvalidInputError
+        It is too short to keep a secret.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         if not path.exists():
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -261,9 +264,15 @@ def patient_secret(path: Path) -> bytes:
                 pass
             finally:
                 temporary.unlink()
-        return path.read_bytes()
+        secret = path.read_bytes()
     except OSError as error:
         raise UnavailableError(
             f"the patient-hash key {path} cannot be read or made; "
             "set DICOM_INDEXER_PATIENT_KEY_FILE to a file of your own"
         ) from error
+    if len(secret) < _SECRET_MIN_BYTES:
+        raise InvalidInputError(
+            f"the patient-hash key {path} is too short: give it at least {_SECRET_MIN_BYTES} "
+            "random bytes, or delete it to have a new one made"
+        )
+    return secret

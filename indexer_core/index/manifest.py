@@ -4,13 +4,12 @@ Manifests are numbered from 1, created only if absent, and never changed; number
 commits. An expired one is replaced by an empty stub so that its name is never free again.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from indexer_core.errors import CorruptIndexError
+from indexer_core.sealed import seal, unseal
 
 FORMAT_VERSION = 1
 
@@ -174,12 +173,12 @@ def dump_manifest(manifest: Manifest) -> bytes:
     body["suppressed"] = sorted(manifest.suppressed)
     body["pins"] = {str(number): list(names) for number, names in sorted(manifest.pins.items())}
     body["format_version"] = FORMAT_VERSION
-    return _sealed(body)
+    return seal(body)
 
 
 def dump_stub(number: int) -> bytes:
     """The stub that replaces an expired manifest."""
-    return _sealed({"format_version": FORMAT_VERSION, "stub": True, "number": number})
+    return seal({"format_version": FORMAT_VERSION, "stub": True, "number": number})
 
 
 def parse_manifest(data: bytes, name: str) -> Manifest | Stub:
@@ -190,40 +189,11 @@ def parse_manifest(data: bytes, name: str) -> Manifest | Stub:
     CorruptIndexError
         The checksum does not fit, or the format is newer than this software.
     """
-    body = _unsealed(data, name)
-    version = body.pop("format_version", None)
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-        raise CorruptIndexError(
-            f"{name}: format_version {version} is newer than this software reads "
-            f"({FORMAT_VERSION}); upgrade dicom-indexer"
-        )
+    body = unseal(data, name, FORMAT_VERSION)
     try:
         return Stub(number=int(body["number"])) if body.get("stub") else _manifest(body)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptIndexError(f"{name}: not a manifest ({type(error).__name__})") from error
-
-
-def _sealed(body: dict[str, Any]) -> bytes:
-    return _canonical({**body, "checksum": _checksum(body)})
-
-
-def _unsealed(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        body = json.loads(data)
-        checksum = body.pop("checksum")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CorruptIndexError(f"{name}: not a manifest (unreadable)") from error
-    if checksum != _checksum(body):
-        raise CorruptIndexError(f"{name}: checksum does not fit its content")
-    return dict(body)
-
-
-def _canonical(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body)).hexdigest()
 
 
 def _manifest(body: dict[str, Any]) -> Manifest:

@@ -75,7 +75,7 @@ class IndexRow:
     facts
         Series facts as JSON, from which new rules and templates can be applied; None likewise.
     blobs
-        URLs of the instances used.
+        URLs of the blobs of the series, unused duplicates included.
     text_count, image_count
         Vectors of the row in the text and image spaces.
     """

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from indexer_core.adapters.local_files import LocalFiles, UnreadableFileError, path_of, url_of
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.ports import BlobRange, PreconditionFailed
+from tests.support.users import folder_of_an_ordinary_user
 
 NAMES = (
     "plain.dcm",
@@ -166,15 +167,16 @@ def test_what_is_no_regular_file_is_never_opened(files, folder, monkeypatch):
                 files.get(url_of(folder / name))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_forbidden_file_is_a_reject_that_heals(files, folder):
-    path = folder / "a"
-    path.write_bytes(b"content")
-    path.chmod(0)
-    with pytest.raises(UnreadableFileError, match="permission denied"):
-        files.get(url_of(path))
-    path.chmod(0o600)
-    assert files.get(url_of(path)).data == b"content"
+def test_forbidden_file_is_a_reject_that_heals():
+    with folder_of_an_ordinary_user() as folder:
+        files = LocalFiles([folder])
+        path = folder / "a"
+        path.write_bytes(b"content")
+        path.chmod(0)
+        with pytest.raises(UnreadableFileError, match="permission denied"):
+            files.get(url_of(path))
+        path.chmod(0o600)
+        assert files.get(url_of(path)).data == b"content"
 
 
 def test_messages_name_no_path(files, folder):

@@ -17,6 +17,7 @@ from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.errors import CorruptIndexError, UnavailableError
 from indexer_core.ports import Written
 from indexer_core.testing.memory import ManualClock, SequentialIds
+from tests.support.users import folder_of_an_ordinary_user
 
 LIMIT_BYTES = 100_000
 
@@ -44,6 +45,7 @@ from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.errors import UnavailableError
 from indexer_core.testing.memory import ManualClock, SequentialIds
+from tests.support.users import folder_of_an_ordinary_user
 path = Path(sys.argv[1]) / "state.db"
 rows, queue = SqliteRows(path, "t"), SqliteQueue(path, "q", ManualClock(), SequentialIds())
 rows.insert("p", "small", {"a": 1})
@@ -65,6 +67,7 @@ from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.testing.memory import ManualClock, SequentialIds
+from tests.support.users import folder_of_an_ordinary_user
 root = Path(sys.argv[1])
 store = FolderBlobs(root / "blobs")
 rows = SqliteRows(root / "state.db", "t")
@@ -203,14 +206,14 @@ def test_data_directory_that_cannot_be_a_folder_is_unavailable(tmp_path):
         SqliteRows(tmp_path / "folder.db", "t").get("p", "k")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_data_directory_is_unavailable(tmp_path):
-    store = FolderBlobs(tmp_path / "blobs")
-    store.put_if_absent("a", b"1")
-    (tmp_path / "blobs" / ".tmp").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(UnavailableError, match="cannot be written"):
-        store.put_if_absent("b", b"1")
-    assert store.get("a").data == b"1"
+def test_read_only_data_directory_is_unavailable():
+    with folder_of_an_ordinary_user() as folder:
+        store = FolderBlobs(folder / "blobs")
+        store.put_if_absent("a", b"1")
+        (folder / "blobs" / ".tmp").chmod(stat.S_IRUSR | stat.S_IXUSR)
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            store.put_if_absent("b", b"1")
+        assert store.get("a").data == b"1"
 
 
 def test_messages_name_no_path(tmp_path):

@@ -64,15 +64,13 @@ def expect_everything(data, folder):
     assert verify(blobs, files).problems == []
     system = LocalSystem(settings_for(data))
     assert system.poison.length() == 0
-    assert list(system.rejects.scan()) == []
+    assert list(system.rejects.all()) == []
     assert list(system.open_series.scan()) == []
     system.close()
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 4, 6, 8, 10, 12, 14, 16])
-def test_an_index_that_cannot_be_written_ends_the_run_and_the_next_one_carries_on(
-    data, folder, at
-):
+@pytest.mark.parametrize("at", [1, 4, 8, 14])
+def test_an_index_that_cannot_be_written_ends_the_run_and_the_next_one_carries_on(data, folder, at):
     plan = FaultPlan(at, WriteFault.DISK_FULL)
 
     def fill(system):
@@ -104,7 +102,7 @@ def test_an_index_of_another_encoder_ends_the_run_and_loses_nothing(data, folder
 
 def test_a_damaged_index_ends_the_run_and_sets_nothing_aside(data, folder):
     run(data, folder)
-    rows = sorted((data / "index" / "segments").glob("*.parquet"))[0]
+    rows = min((data / "index" / "segments").glob("*.parquet"))
     kept = rows.read_bytes()
     rows.write_bytes(b"damaged")
     (folder / "sr.dcm").write_bytes(dicom_object(series="sr", pixels=False, instance=2))

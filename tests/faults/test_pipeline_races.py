@@ -101,10 +101,10 @@ def test_a_look_overtaken_at_any_of_its_steps_leaves_nothing_behind(pipeline, op
         assert blobs(pipeline) == {}
     elif to == "junk" and pipeline.inbox.get("1.dcm").data == b"junk":
         assert blobs(pipeline) == {}
-        assert len(pipeline.rejects("inbox")) == 1
+        assert len(pipeline.rejects("blob")) == 1
     else:
         assert sum(blobs(pipeline).values()) == 1
-        assert pipeline.rejects("inbox") == []
+        assert pipeline.rejects("blob") == []
 
 
 def test_two_checks_at_once_hand_one_content_on(pipeline):

@@ -1,5 +1,6 @@
 """Whatever write fails, and however: after the redelivery the index is that of a faultless run."""
 
+import os
 from functools import cache
 
 import pytest
@@ -54,29 +55,42 @@ def _faultless(name: str) -> tuple[Pipeline, int]:
     return _run(name, plan), plan.n_writes
 
 
+@cache
+def _expected(name: str) -> tuple[dict, list[str]]:
+    pipeline, _ = _faultless(name)
+    return pipeline.contents(), [reject["code"] for reject in pipeline.rejects("blob")]
+
+
+def _turns(fault: WriteFault, n_writes: int) -> range:
+    """Every write; nightly for every fault, else those that all mean "not done" take turns."""
+    alike = [WriteFault.UNAVAILABLE, WriteFault.LOST_REQUEST, WriteFault.CRASH_BEFORE]
+    if fault not in alike or os.environ.get("HYPOTHESIS_PROFILE") == "nightly":
+        return range(1, n_writes + 1)
+    return range(1 + alike.index(fault), n_writes + 1, len(alike))
+
+
 @pytest.mark.parametrize("fault", list(WriteFault), ids=lambda fault: fault.name.lower())
 @pytest.mark.parametrize("name", NAMES)
 def test_any_write_may_fail_and_nothing_is_lost_or_doubled(name, fault):
-    faultless, n_writes = _faultless(name)
+    _, n_writes = _faultless(name)
+    contents, codes = _expected(name)
     assert n_writes > 40
-    for at in range(1, n_writes + 1):
+    for at in _turns(fault, n_writes):
         plan = FaultPlan(at, fault)
         pipeline = _run(name, plan)
         assert plan.has_struck
-        assert pipeline.contents() == faultless.contents(), plan.operations[-1]
+        assert pipeline.contents() == contents, plan.operations[-1]
         assert pipeline.problems() == [], plan.operations[-1]
         assert pipeline.queues["poison"].length() == 0
-        assert [r["code"] for r in pipeline.rejects("inbox")] == [
-            r["code"] for r in faultless.rejects("inbox")
-        ]
+        assert [reject["code"] for reject in pipeline.rejects("blob")] == codes
 
 
 def test_the_faultless_run_is_what_is_in_the_inbox():
     before, after = (_faultless(name)[0] for name in NAMES)
     assert sorted(len(row.blobs) for row in before.live().values()) == [1, 2]
     assert sorted(len(row.blobs) for row in after.live().values()) == [1, 3]
-    assert [r["code"] for r in before.rejects("inbox")] == ["notDicom"]
-    assert after.rejects("inbox") == []
+    assert [r["code"] for r in before.rejects("blob")] == ["notDicom"]
+    assert after.rejects("blob") == []
 
 
 def test_a_process_is_worth_its_name():

@@ -4,9 +4,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from indexer_core.assembly import parse_check
 from indexer_core.errors import IndexerError
 from indexer_core.look import content_of
+from indexer_core.messages import parse_check
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
 from indexer_core.uids import series_key
 from tests.support.dicom import dicom_object, uid

@@ -26,7 +26,6 @@ class PipelineMachine(RuleBasedStateMachine):
         self.model: dict[str, tuple[str, bool]] = {}
         self.suppressed: set[str] = set()
         self.untold: list[str] = []  # events on their way, in no order
-        self.n_rules = 0
         self.revisions: dict[str, int] = {}
 
     @rule(name=NAMES, series=SERIES, value=st.integers(0, 2), pixels=st.booleans())
@@ -76,10 +75,9 @@ class PipelineMachine(RuleBasedStateMachine):
     def restore(self, series):
         self._restore(series)
 
-    @rule(at=st.integers(1, 6), fault=FAULTS)
-    def reprocess_with_other_rules(self, at, fault):
-        self.n_rules += 1
-        self.pipeline.describer = renamed_describer(f"rules {self.n_rules}")
+    @rule(at=st.integers(1, 6), fault=FAULTS, number=st.integers(1, 3))
+    def reprocess_with_other_rules(self, at, fault, number):
+        self.pipeline.describer = renamed_describer(f"rules {number}")  # earlier ones come back
         n_images = self.pipeline.image_encoder.n_series
         process = self.pipeline.process(None if fault is None else FaultPlan(at, fault))
         survive(lambda: _reprocess(process))
@@ -124,7 +122,8 @@ class PipelineMachine(RuleBasedStateMachine):
         for key, row in live.items():
             marker = self.pipeline.rows["instances"].get(key, "_series").values
             assert (marker["digest"], marker["revision"]) == (row.digest, row.revision)
-            assert row.recipe == len(self.pipeline.reader().snapshot.manifest.recipes)
+            newest = self.pipeline.reader().snapshot.manifest.recipes[-1]
+            assert (row.recipe, newest.digest) == (newest.number, self.pipeline.describer.digest)
             pixels = any(p for s, p in self.model.values() if KEYS[s] == key)
             assert (row.record["hasPixels"], row.image_count) == (pixels, int(pixels))
             for url in row.blobs:

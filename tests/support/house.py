@@ -1,16 +1,14 @@
 """The event side over in-memory ports: blobs in, hand-overs out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from indexer_core.assembly import (
-    AssembledSeries,
-    Assembly,
-    AssemblySettings,
-    SeriesReady,
-    parse_check,
-)
+from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.events import LookEvent
+from indexer_core.instance_lists import AssembledSeries
 from indexer_core.look import Looked, Looker
+from indexer_core.messages import SeriesReady, parse_check
+from indexer_core.rejects import Rejects
 from indexer_core.sources import Located, Sources
 from indexer_core.testing.faults import (
     FaultPlan,
@@ -50,7 +48,10 @@ class Handed:
     contents: dict[tuple[str, str], AssembledSeries] = field(default_factory=dict)
     taken: dict[str, int] = field(default_factory=dict)
 
-    def __call__(self, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
+    def __call__(self, closed: Sequence[tuple[SeriesReady, AssembledSeries]]) -> list[int | None]:
+        return [self._one(ready, assembled) for ready, assembled in closed]
+
+    def _one(self, ready: SeriesReady, assembled: AssembledSeries) -> int | None:
         taken = self.taken.get(ready.series)
         if taken is not None and ready.revision <= taken:
             return taken
@@ -91,7 +92,7 @@ class House:
             sources=Sources([MemorySource(self.inbox)]),
             blobs=WrappedRows(self.blobs, around),
             instances=instances,
-            rejects=WrappedRows(self.rejects, around),
+            rejects=Rejects(WrappedRows(self.rejects, around), self.clock),
             assembly=assembly,
             clock=self.clock,
             patient_secret=b"secret",

@@ -23,6 +23,7 @@ from indexer_core.index.verify import verify
 from indexer_core.indexing import Describer, Indexer
 from indexer_core.look import Looker
 from indexer_core.ports import WorkQueue
+from indexer_core.rejects import Rejects
 from indexer_core.rules import load_rules
 from indexer_core.sources import Sources
 from indexer_core.templates import load_templates
@@ -34,8 +35,13 @@ from indexer_core.testing.faults import (
     WrappedQueue,
     WrappedRows,
 )
-from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryQueue, MemoryRows
-from indexer_core.testing.memory import SequentialIds
+from indexer_core.testing.memory import (
+    ManualClock,
+    MemoryBlobs,
+    MemoryQueue,
+    MemoryRows,
+    SequentialIds,
+)
 from tests.support.dicom import dicom_object
 from tests.support.house import PREFIX, QUIET_S, MemorySource
 from tests.support.segments import unit_vectors
@@ -260,8 +266,14 @@ class Pipeline:
     def problems(self) -> list[str]:
         return verify(self.index, FlatFp16Vectors()).problems
 
-    def rejects(self, partition: str) -> list[dict]:
-        return [dict(row.values) for row in self.rows["rejects"].query(partition)]
+    def rejects(self, kind: str) -> list[dict]:
+        """What was set aside of a kind: ``blob``, ``series`` or ``message``."""
+        rows = [dict(row.values) for row in self.rows["rejects"].scan()]
+        return [row for row in rows if _kind_of(row) == kind]
+
+
+def _kind_of(reject: dict) -> str:
+    return "blob" if "url" in reject else {"poison": "series"}.get(reject["code"], "message")
 
 
 class Process:
@@ -272,6 +284,7 @@ class Process:
         self.house = house
         self.queues = {name: WrappedQueue(queue, around) for name, queue in house.queues.items()}
         rows = {name: WrappedRows(table, around) for name, table in house.rows.items()}
+        rejects = Rejects(rows["rejects"], house.clock)
         blobs = WrappedBlobs(house.index, around)
         self.indexer = Indexer(
             blobs=blobs,
@@ -298,24 +311,21 @@ class Process:
             sources=sources,
             blobs=rows["blobs"],
             instances=rows["instances"],
-            rejects=rows["rejects"],
+            rejects=rejects,
             assembly=self.assembly,
             clock=house.clock,
             patient_secret=b"secret",
         )
-        self.services = Services(
-            looker=looker, assembly=self.assembly, rejects=rows["rejects"], clock=house.clock
-        )
+        self.services = Services(looker=looker, assembly=self.assembly, rejects=rejects)
         self._worker = {
             "ready": self.queues["ready"],
             "poison": self.queues["poison"],
             "looks": self.queues["events"],
-            "rejects": rows["rejects"],
+            "rejects": rejects,
             "assembly": self.assembly,
             "sources": sources,
             "image_encoder": house.image_encoder,
             "threads": Inline(),
-            "clock": house.clock,
             "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),
             **worker,
         }

@@ -1,6 +1,7 @@
 """Folders as an event source, and the writer lock beside them."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from local_host.file_events import created_event, deleted_event, walk_events, wa
 from local_host.locking import writer_lock
 from tests.support.dicom import dicom_object
 from tests.support.house import House
+from tests.support.users import folder_of_an_ordinary_user
 
 WAIT_S = 20.0
 """How long a watch may take before the test fails; passing takes milliseconds."""
@@ -194,17 +196,20 @@ def test_very_deep_folders_are_walked(tmp_path, clock):
     assert looks(walk_events([tmp_path], [], clock)) == created(deep, "x")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_folder_is_a_warning_and_the_walk_goes_on(folder, clock):
-    (folder / "b").chmod(0)
-    warnings = []
-    known = [url_of(folder / "b" / "1.dcm")]
-    try:
-        found = looks(walk_events([folder], known, clock, on_warning=warnings.append))
-    finally:
-        (folder / "b").chmod(0o700)
-    assert found == created(folder, ".hidden", "a.dcm", "b c/#ü.dcm")
-    assert [(w.path, w.reason) for w in warnings] == [(str(folder / "b"), "permission denied")]
+def test_unreadable_folder_is_a_warning_and_the_walk_goes_on(clock):
+    with folder_of_an_ordinary_user() as folder:
+        for name in ("a.dcm", "b/1.dcm", "c/2.dcm"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"")
+        (folder / "b").chmod(0)
+        warnings = []
+        known = [url_of(folder / "b" / "1.dcm")]
+        try:
+            found = looks(walk_events([folder], known, clock, on_warning=warnings.append))
+        finally:
+            (folder / "b").chmod(0o700)
+        assert found == created(folder, "a.dcm", "c/2.dcm")
+        assert [(w.path, w.reason) for w in warnings] == [(str(folder / "b"), "permission denied")]
 
 
 class Watcher:
@@ -301,6 +306,15 @@ def test_failing_receiver_is_told_by_the_watch(folder, clock):
         (folder / "x").write_bytes(b"1")
         failed.get(timeout=WAIT_S)
     assert isinstance(watch.error, UnavailableError)
+
+
+def test_overflow_of_the_kernel_queue_is_told_by_the_watch(folder, clock):
+    with watch_events([folder], [], clock, lambda _: None) as watch:
+        assert watch.is_complete
+        name = "watchdog.observers.inotify_c"
+        logging.getLogger(name).warning("Inotify queue overflowed; filesystem events were lost")
+        assert not watch.is_complete
+        assert watch.error is None
 
 
 def test_second_writer_is_told_who_holds_the_lock(tmp_path):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from indexer_core.assembly import SeriesReady, dump_ready, list_name
 from indexer_core.errors import CorruptIndexError, UnavailableError
+from indexer_core.instance_lists import list_name
+from indexer_core.messages import SeriesReady, dump_ready
 from indexer_core.testing.faults import FaultPlan, WriteFault
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
@@ -207,7 +208,7 @@ def test_a_later_revision_settles_what_was_set_aside(pipeline):
 def test_a_message_that_is_none_of_ours_is_set_aside_at_once(pipeline, body):
     pipeline.queues["ready"].send(body)
     assert outcomes(pipeline.process().work()) == ["poison"]
-    [reject] = pipeline.rejects("series")
+    [reject] = pipeline.rejects("message")
     assert (reject["body"], reject["queue"]) == (body, "series-ready")
     assert reject["reason"]
     assert pipeline.queues["poison"].receive(1, 60.0)[0].body == body
@@ -278,7 +279,7 @@ def test_a_suppressed_series_is_acknowledged_without_a_commit(pipeline):
 def test_an_index_that_is_ahead_is_outranked(pipeline):
     process = assemble(pipeline, "a")
     process.work()
-    ahead = SeriesReady(series=key_of("a"), revision=1, digest="another")
+    ahead = SeriesReady(series=key_of("a"), revision=1, digest="0" * 64)
     pipeline.queues["ready"].send(dump_ready(ahead))
     assert outcomes(process.work()) == ["taken"]
     assert pipeline.is_idle  # the marker has moved on: nothing is sent again

@@ -1,6 +1,6 @@
 """Work queues in a SQLite file: at least once, in the order in which messages become visible."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from indexer_core.adapters.sqlite.file import SqliteFile
@@ -114,6 +114,21 @@ class SqliteQueue:
                 "SELECT count(*) FROM messages WHERE queue = ?", (self._name,)
             ).fetchone()
         return int(row[0])
+
+    def send_many(self, bodies: Iterable[str]) -> None:
+        """Enqueue several messages in one transaction: all or none."""
+        now_s = self._clock.now_s()
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO messages (queue, id, receipt, visible_at_s, dequeue_count, body)"
+                " VALUES (?, ?, '', ?, 0, ?)",
+                ((self._name, self._ids.new_id(), now_s, body) for body in bodies),
+            )
+
+    def clear(self) -> None:
+        """Drop every message, delayed ones too; for a queue that has nothing to say any more."""
+        with self._file.connection() as connection:
+            connection.execute("DELETE FROM messages WHERE queue = ?", (self._name,))
 
     def reclaim(self) -> None:
         """Make received messages visible now, as seen once; only while no other process receives.

@@ -1,0 +1,146 @@
+"""The commit loop and the manifests' hint."""
+
+from dataclasses import replace
+
+import pytest
+
+from indexer_core.errors import ConflictError, UnavailableError
+from indexer_core.index.commit import (
+    HINT,
+    Abandoned,
+    Committed,
+    Manifests,
+    commit,
+    manifest_name,
+)
+from indexer_core.index.manifest import Manifest, Segment, dump_stub
+from indexer_core.index.updates import MergeSegments, Pin, Restore, Suppress
+from indexer_core.testing.faults import FaultPlan, WrappedBlobs, WriteFault
+from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from tests.support.segments import LINEAGE, OPEN, PROJECTION
+
+_EMPTY = Segment(id="", rows=PROJECTION.file, n_rows=0, n_alive=0, n_points=0)
+
+
+@pytest.fixture
+def blobs():
+    return MemoryBlobs(ManualClock())
+
+
+def suppress(blobs, key, commit_id=None, **options):
+    update = Suppress(series_keys=frozenset({key}))
+    return commit(Manifests(blobs), update, commit_id=commit_id or key, lineage=LINEAGE, **options)
+
+
+def test_commits_are_numbered_from_one_without_gaps(blobs):
+    for number in range(1, 40):
+        assert suppress(blobs, str(number)).manifest.number == number
+    assert [m.number for m in Manifests(blobs).history()] == list(range(1, 40))
+
+
+def test_an_update_that_is_already_there_makes_no_manifest(blobs):
+    suppress(blobs, "a")
+    again = suppress(blobs, "a", commit_id="other")
+    assert again == Committed(manifest=Manifests(blobs).newest(), changed=False)
+
+
+def test_the_same_commit_id_is_committed_once(blobs):
+    """An attempt whose answer was lost, tried again by its caller."""
+    first = suppress(blobs, "a")
+    again = suppress(blobs, "b", commit_id="a")
+    assert again.manifest == first.manifest
+    assert Manifests(blobs).newest().suppressed == frozenset({"a"})
+
+
+@pytest.mark.parametrize("fault", [WriteFault.LOST_RESPONSE, WriteFault.LOST_REQUEST])
+def test_a_lost_answer_is_read_back(blobs, fault):
+    faulty = WrappedBlobs(blobs, FaultPlan(1, fault))
+    assert suppress(faulty, "a").changed
+    assert [m.suppressed for m in Manifests(blobs).history()] == [frozenset({"a"})]
+
+
+def test_losing_a_race_means_applying_the_update_to_what_won(blobs):
+    class Racing(MemoryBlobs):
+        rivals = 3
+
+        def put_if_absent(self, name, data):
+            if self.rivals:
+                self.rivals -= 1
+                suppress(blobs, f"rival {self.rivals}")
+            return blobs.put_if_absent(name, data)
+
+        get, list = staticmethod(blobs.get), staticmethod(blobs.list)
+
+    done = suppress(Racing(), "mine")
+    assert done.manifest.number == 4
+    assert len(done.manifest.suppressed) == 4
+
+
+def test_the_budget_of_lost_races_ends(blobs):
+    class Rival(MemoryBlobs):
+        def put_if_absent(self, name, data):
+            number = Manifests(blobs).newest().number
+            rival = Manifest(number=number + 1, commit_id=f"r{number}", lineage=LINEAGE)
+            assert Manifests(blobs).put(rival)
+            return blobs.put_if_absent(name, data)
+
+        get, list = staticmethod(blobs.get), staticmethod(blobs.list)
+
+    with pytest.raises(ConflictError):
+        suppress(Rival(), "mine", budget=5)
+    assert Manifests(blobs).newest().number == 5
+
+
+def test_a_refused_update_changes_nothing(blobs):
+    commit(Manifests(blobs), OPEN, commit_id="open", lineage=LINEAGE)
+    before = Manifests(blobs).newest()
+    for update in (
+        Pin(number=9, name="cohort", oldest_safe=1),
+        MergeSegments(inputs=("gone",), output=replace(_EMPTY, id="out")),
+    ):
+        refused = commit(Manifests(blobs), update, commit_id="c", lineage=LINEAGE)
+        assert isinstance(refused, Abandoned)
+    assert Manifests(blobs).newest() == before
+
+
+@pytest.mark.parametrize("fault", [WriteFault.UNAVAILABLE, WriteFault.LOST_RESPONSE])
+def test_a_commit_does_not_fail_because_of_the_hint(blobs, fault):
+    for number in range(1, 16):
+        suppress(blobs, str(number))
+    plan = FaultPlan(2, fault)
+    assert suppress(WrappedBlobs(blobs, plan), "16").changed
+    assert plan.has_struck
+    assert Manifests(blobs).newest().number == 16
+
+
+def test_the_commit_before_the_hint_does_fail_when_the_store_cannot_write(blobs):
+    with pytest.raises(UnavailableError):
+        suppress(WrappedBlobs(blobs, FaultPlan(1, WriteFault.UNAVAILABLE)), "a")
+    assert Manifests(blobs).newest().number == 0
+
+
+@pytest.mark.parametrize("hint", [b"16", b"999", b"not a number", b"3"])
+def test_a_hint_may_say_anything(blobs, hint):
+    for number in range(1, 21):
+        suppress(blobs, str(number))
+    blobs.overwrite(HINT, hint)
+    assert Manifests(blobs).newest().number == 20
+
+
+def test_a_reader_far_behind_meets_a_stub_and_begins_again_at_the_newest(blobs):
+    known = suppress(blobs, "1").manifest
+    for number in range(2, 20):
+        suppress(blobs, str(number))
+    for number in range(1, 15):
+        blobs.overwrite(manifest_name(number), dump_stub(number))
+    assert Manifests(blobs).newest(known).number == 19
+    blobs.overwrite(HINT, b"3")
+    assert Manifests(blobs).newest().number == 19
+
+
+def test_restoring_undoes_suppressing_at_a_later_number(blobs):
+    suppress(blobs, "a")
+    update = Restore(series_keys=frozenset({"a"}))
+    done = commit(Manifests(blobs), update, commit_id="restore", lineage=LINEAGE)
+    assert (done.manifest.number, done.manifest.suppressed) == (2, frozenset())
+    assert replace(done.manifest, number=1).parent == 0

@@ -1,0 +1,81 @@
+"""Explicit filters: how they are read, and what they leave out."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from indexer_core.errors import InvalidInputError
+from indexer_core.filters import FIELDS, apply_filter, parse_filter
+
+TABLE = pa.table(
+    {
+        "plane": ["axial", "coronal", "unknown", None],
+        "ageYears": pa.array([40.0, 90.0, None, 61.0]),
+        "studyDate": ["2019-05-01", "2020-01-31", None, "2018-12-31"],
+        "hasPixels": pa.array([True, False, None, True]),
+        "sequence": pa.array([["T1", "FLAIR"], ["T2"], [], None], pa.list_(pa.string())),
+    }
+)
+
+
+def passed(text: str) -> list[int]:
+    return np.flatnonzero(apply_filter(TABLE, parse_filter(text)).passed).tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("plane=AXIAL", [0]),
+        ("plane = axial , coronal", [0, 1]),
+        ("plane!=axial", [1]),
+        ("plane=unknown", [2, 3]),
+        ("plane=axial,unknown", [0, 2, 3]),
+        ("plane!=unknown", [0, 1]),
+        ("plane!=axial,unknown", [1]),
+        ("ageYears>=61", [1, 3]),
+        ("ageyears<61", [0]),
+        ("ageYears=40,61", [0, 3]),
+        ("ageYears=unknown", [2]),
+        ("studyDate>=2019", [0, 1]),
+        ("studyDate<=2019-05", [0, 3]),
+        ("studyDate=2019", [0]),
+        ("studyDate=unknown", [2]),
+        ("hasPixels=true", [0, 3]),
+        ("hasPixels=unknown", [2]),
+        ("sequence=flair", [0]),
+        ("sequence!=flair", [1]),
+        ("sequence=unknown", [2, 3]),
+    ],
+)
+def test_filter_passes_exactly_these_rows(text, rows):
+    assert passed(text) == rows
+
+
+def test_rows_left_out_for_an_unknown_field_are_told():
+    assert apply_filter(TABLE, parse_filter("plane=axial")).unknown.tolist() == [
+        False, False, True, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plane", "field=value"),
+        ("nothing=1", FIELDS[0]),
+        ("plane=", "has no value"),
+        ("plane=,", "has no value"),
+        ("plane>axial", "takes = or !="),
+        ("ageYears>1,2", "one number"),
+        ("ageYears=old", "is a number"),
+        ("ageYears>=nan", "is a number"),
+        ("ageYears>=inf", "is a number"),
+        ("ageYears>=unknown", "write ageYears=unknown"),
+        ("studyDate>=unknown", "write studyDate=unknown"),
+        ("studyDate=May", "2019-05-01"),
+        ("studyDate=20190501", "2019-05-01"),
+        ("hasPixels=maybe", "true, false or unknown"),
+    ],
+)
+def test_wrong_filter_says_what_is_right(text, said):
+    with pytest.raises(InvalidInputError, match=said):
+        parse_filter(text)

@@ -1,0 +1,65 @@
+"""What people and machines read."""
+
+import json
+
+import pytest
+
+from indexer_core.records import SeriesRecord, to_public_json
+from local_host import output
+
+LONG = "脳" * 40
+
+
+def hit(**changes: object) -> dict:
+    return {
+        "seriesInstanceUid": "1.2." + "9" * 56,
+        "score": 0.5,
+        "modality": "MR",
+        "bodyRegion": "unknown",
+        "bodyPart": {"term": LONG},
+        "plane": "projection",
+        "sequence": ["T1", LONG],
+        "contrast": "unknown",
+        "descriptions": [LONG, LONG],
+        **changes,
+    }
+
+
+def found(*hits: dict) -> dict:
+    return {"value": list(hits), "interpretation": {"filters": [], "unknown": {}}}
+
+
+def test_table_is_never_wider_than_its_limit(capsys):
+    output.print_hits(found(hit(), hit(bodyPart=None, sequence=[])), "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(output._width(line) <= output.WIDTH for line in lines)
+
+
+def test_header_text_cannot_steer_the_terminal(capsys):
+    output.print_hits(found(hit(descriptions=["\x1b[2J\r\nx\u202e"])), "table")
+    out = capsys.readouterr().out
+    assert out.count("\n") == 2
+    assert not {"\x1b", "\r", "\u202e"} & set(out)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_spreadsheet_runs_no_cell(text, capsys):
+    output.print_hits(found(hit(modality=text)), "csv")
+    assert f"'{text}" in capsys.readouterr().out
+
+
+def test_columns_are_those_of_the_record():
+    values = dict.fromkeys(SeriesRecord.__dataclass_fields__, ())
+    record = SeriesRecord(**{**values, "body_part": None, "evidence": {}})
+    assert list(to_public_json(record, include_blobs=True)) == list(output._COLUMNS)
+
+
+def test_rejects_are_grouped_by_reason(capsys):
+    rows = [{"url": "file:///a%0Ab", "reason": "empty file"}, {"queue": "q", "reason": "bad"}]
+    output.print_rejects(rows, as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "bad (1)", "  a message of q", "empty file (1)", "  /a\\nb",
+        "2 rejected; replay tries them again",
+    ]  # fmt: skip
+    output.print_rejects(rows, as_json=True)
+    assert json.loads(capsys.readouterr().out) == rows
