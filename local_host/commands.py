@@ -31,9 +31,9 @@ _REWALK_S = 600.0
 _PAUSE_S = 0.2
 _REPROCESS_BATCH = 256
 _DEMO_SEARCHES = (
-    "CT scan of the abdomen",
     "ultrasound of the heart",
-    "magnetic resonance image, sagittal",
+    "sagittal MRI of the brain",
+    "CT scan for coronary calcium scoring",
 )
 
 
