@@ -1,9 +1,9 @@
 """What the SQLite adapters share: one file, its connections, and its errors as ours.
 
-The file is in WAL mode with ``synchronous=NORMAL``: what was acknowledged survives a killed process.
-A power cut may take the last writes back, but together and in order, queues and rows alike: the file
-then says what was true a moment earlier, and the next walk over the files catches up. Measured on a
-virtual disk with 0.4 ms per flush: 19,000 inserts/s, against 2,200/s with ``FULL``.
+The file is in WAL mode with ``synchronous=NORMAL``: what was acknowledged survives a killed
+process. A power cut may take the last writes back, but together and in order, queues and rows
+alike: the file then says what was true a moment earlier, and the next walk over the files catches
+up. Measured on a virtual disk with 0.4 ms per flush: 19,000 inserts/s, 2,200/s with ``FULL``.
 """
 
 import os
