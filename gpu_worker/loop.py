@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
 from indexer_core.errors import (
     ConflictError,
@@ -69,6 +70,7 @@ class Worker:
     indexer: Indexer
     sources: Sources
     image_encoder: ImageEncoder
+    announcer: Announcer
     threads: Executor
     settings: WorkerSettings = field(default_factory=WorkerSettings)
 
@@ -174,6 +176,7 @@ def _commit(items: Sequence[_Prepared], worker: Worker, outcomes: dict[str, str]
             return max(_commit([item], worker, outcomes) for item in items)
         _fail(items[0].job.message, items[0].job.ready, error, worker, outcomes)
         return 0
+    worker.announcer.announce([_indexed(item.job.ready, manifest.number) for item in items])
     for item in items:
         worker.rejects.heal_series(item.job.ready.series)
         worker.ready.delete(item.job.message)
@@ -212,8 +215,15 @@ def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> It
         return
     if due.action == "taken":
         worker.assembly.outrank(ready, due.taken)
+    if due.action == "done":
+        # The commit was made, but perhaps nobody was told: a crash before the acknowledgement.
+        worker.announcer.announce([_indexed(ready, worker.indexer.manifest_number)])
     worker.ready.delete(message)
     outcomes[message.id] = due.action
+
+
+def _indexed(ready: SeriesReady, manifest: int) -> Announcement:
+    return series_indexed(ready.series, ready.revision, ready.digest, manifest)
 
 
 def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | Exception]:
@@ -318,6 +328,7 @@ def _set_aside(
     outcomes: dict[str, str],
 ) -> None:
     worker.rejects.series(ready, reason)
+    worker.announcer.announce([series_rejected(ready.series, ready.revision, "poison")])
     _poison(message, worker, outcomes)
 
 

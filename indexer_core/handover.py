@@ -7,6 +7,12 @@ blob stops being searchable although no worker runs.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from indexer_core.announcements import (
+    Announcement,
+    Announcer,
+    series_indexed,
+    series_removed,
+)
 from indexer_core.indexing import Entry, Indexer
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady, dump_ready
@@ -19,41 +25,54 @@ _Closed = tuple[SeriesReady, AssembledSeries]
 class HandOver:
     """The `Hand` of the assembly.
 
-    `indexer` opens the index writer when it is first needed; None means that this program has no
-    text encoder, and everything goes to the worker.
+    `indexer` gives the index writer, opened when it is first needed, or None while this program
+    has no text encoder: then everything goes to the worker.
     """
 
     ready: WorkQueue
-    indexer: Callable[[], Indexer] | None
+    indexer: Callable[[], Indexer | None]
+    announcer: Announcer
 
     def __call__(self, closed: Sequence[_Closed]) -> Sequence[int | None]:
         """Hand on; see `indexer_core.assembly.Hand`."""
-        direct: list[_Closed] = []
+        direct = [item for item in closed if not _has_pixels(item[1])]
+        indexer = self.indexer() if direct else None
         for ready, assembled in closed:
-            if self.indexer is None or _has_pixels(assembled):
+            if indexer is None or _has_pixels(assembled):
                 self.ready.send(dump_ready(ready))
-            else:
-                direct.append((ready, assembled))
-        if not direct or self.indexer is None:
+        if indexer is None:
             return [None] * len(closed)
-        taken = commit_directly(self.indexer(), direct)
+        taken = commit_directly(indexer, direct, self.announcer)
         return [taken.get(ready) for ready, _ in closed]
 
 
-def commit_directly(indexer: Indexer, closed: Sequence[_Closed]) -> dict[SeriesReady, int | None]:
+def commit_directly(
+    indexer: Indexer, closed: Sequence[_Closed], announcer: Announcer
+) -> dict[SeriesReady, int | None]:
     """Commit series that need no pixels as one segment; what revisions were taken already."""
     taken: dict[SeriesReady, int | None] = {}
     entries: dict[SeriesReady, Entry] = {}
+    live: list[_Closed] = []
     for ready, assembled in closed:
         due = indexer.due(ready)
         if due.action == "taken":
             taken[ready] = due.taken
-        elif due.action == "index":
+            continue
+        if due.action == "index":
             entries[ready] = indexer.entry(ready, assembled, image=None)
+        if due.action != "suppressed":
+            live.append((ready, assembled))
     if entries:
         reason = "index" if any(entry.alive for entry in entries.values()) else "remove"
         indexer.write(list(entries.values()), reason)
+    announcer.announce([_announcement(*item, indexer.manifest_number) for item in live])
     return taken
+
+
+def _announcement(ready: SeriesReady, assembled: AssembledSeries, manifest: int) -> Announcement:
+    if assembled.instances:
+        return series_indexed(ready.series, ready.revision, ready.digest, manifest)
+    return series_removed(ready.series, ready.revision, manifest)
 
 
 def _has_pixels(assembled: AssembledSeries) -> bool:

@@ -46,7 +46,9 @@ from indexer_core.projector import Projector, bootstrap_projector
 from indexer_core.records import build_record, to_public_json
 from indexer_core.rules import Rules, classify
 from indexer_core.series import aggregate
+from indexer_core.stores import Stores
 from indexer_core.templates import Templates, render_templates
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 
 Vector = NDArray[np.float32]
 
@@ -110,6 +112,42 @@ class Due:
     taken: int = 0
 
 
+def open_index(
+    stores: Stores,
+    *,
+    text_encoder: TextEncoder,
+    vector_files: VectorFiles,
+    image_encoder_id: str,
+    image_dimension: int,
+    rules: Rules,
+    templates: Templates,
+) -> "Indexer":
+    """The index writer of a program, opened; each distinct text is embedded once.
+
+    Raises
+    ------
+    InvalidInputError
+        The index was made with other encoders.
+    """
+    cache = TextVectorCache(
+        stores.index,
+        stores.ids,
+        encoder_id=text_encoder.encoder_id,
+        dimension=text_encoder.dimension,
+    )
+    indexer = Indexer(
+        blobs=stores.index,
+        vector_files=vector_files,
+        text_encoder=CachedTextEncoder(text_encoder, cache),
+        image_dimension=image_dimension,
+        describer=Describer(rules=rules, templates=templates, image_encoder_id=image_encoder_id),
+        clock=stores.clock,
+        ids=stores.ids,
+    )
+    indexer.open()
+    return indexer
+
+
 def facts_of(assembled: AssembledSeries) -> SeriesFacts:
     """Series facts of an instance list that is not empty."""
     scope = assembled.instances[0].scope
@@ -166,6 +204,11 @@ class Indexer:
             Its newest manifest is damaged, or of a newer format.
         """
         self._check_encoders(self._reader.refresh().manifest)
+
+    @property
+    def manifest_number(self) -> int:
+        """Number of the newest manifest that this writer knows."""
+        return self._reader.refresh().manifest.number
 
     def due(self, ready: SeriesReady) -> Due:
         """Whether the index still lacks this revision."""

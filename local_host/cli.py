@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        settings = read_settings(getattr(options, "data", None), os.environ)
+        store = getattr(options, "store", "local")
+        settings = read_settings(getattr(options, "data", None), os.environ, store)
         status = _command(options.command)(options, settings)
         sys.stdout.flush()
     except IndexerError as error:
@@ -155,6 +156,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument(
         "--verbose", action="store_true", default=argparse.SUPPRESS, help="log to standard error"
+    )
+    common.add_argument(
+        "--store",
+        choices=("local", "azure"),
+        default=argparse.SUPPRESS,
+        help="azure: the index lies in the storage account that IndexerStorage names",
     )
     parser = _Parser(
         prog="dicom-indexer",

@@ -296,7 +296,7 @@ def _writing(settings: Settings) -> Iterator[LocalSystem]:
     with writer_lock(settings.data):
         system = LocalSystem(settings)
         try:
-            system.index.sweep_temporary(system.clock.now_s())  # what a killed run left
+            system.home.sweep_temporary()
             yield system
         finally:
             system.close()
@@ -305,14 +305,14 @@ def _writing(settings: Settings) -> Iterator[LocalSystem]:
 def _reading(settings: Settings) -> LocalSystem:
     """The system, for what only reads the index."""
     # Listed, not asked for: a folder without permission is an error of its own.
-    if not _holds(settings.data, "index"):
+    if settings.azure is None and not _holds(settings.data, "index"):
         raise _nothing(settings)
     return LocalSystem(settings)
 
 
 def _known_data(settings: Settings) -> LocalSystem:
     """The system, for what reads the state too: there is some once `index` has run."""
-    if not _holds(settings.data, "state.sqlite"):
+    if settings.azure is None and not _holds(settings.data, "state.sqlite"):
         raise _nothing(settings)
     return LocalSystem(settings)
 
@@ -403,7 +403,7 @@ def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:
 
 
 def _template_names(system: LocalSystem) -> tuple[str, ...]:
-    return tuple(template.name for template in system.describer.templates.templates)
+    return tuple(template.name for template in system.templates.templates)
 
 
 def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:

@@ -17,7 +17,8 @@ class LocalSource:
 
     def __init__(self, rows: RowStore) -> None:
         self._rows = rows
-        self._load()
+        self._files: LocalFiles | None = None
+        self._paths: tuple[Path, ...] = ()
 
     def add(self, paths: Iterable[Path]) -> None:
         """Remember folders or files as indexed."""
@@ -30,6 +31,8 @@ class LocalSource:
     @property
     def paths(self) -> tuple[Path, ...]:
         """What is indexed."""
+        if self._files is None:
+            self._load()
         return self._paths
 
     def locate(self, url: str) -> Located | None:
@@ -40,10 +43,13 @@ class LocalSource:
             return None
         canonical = url_of(path)
         inside = Path(path_of(canonical))
-        if not any(inside == root or root in inside.parents for root in self._paths):
+        if not any(inside == root or root in inside.parents for root in self.paths):
             return None
-        return Located(scope=SCOPE, url=canonical, name=canonical, store=self._files)
+        files = self._files or self._load()
+        return Located(scope=SCOPE, url=canonical, name=canonical, store=files)
 
-    def _load(self) -> None:
+    def _load(self) -> LocalFiles:
+        # Only when it is first asked: searching opens no state database.
         self._paths = tuple(path_of(row.values["url"]) for row in self._rows.query(SCOPE))
         self._files = LocalFiles(self._paths)
+        return self._files

@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Protocol
 
 from function_app.handlers import ingest, series_check, series_checks
@@ -17,7 +16,6 @@ log = logging.getLogger(__name__)
 
 _MAX_TRIES = 5
 _BATCH = 32
-_EMIT = 500
 _VISIBILITY_S = 600.0
 _CHECKS = "series-check"
 
@@ -76,15 +74,11 @@ class Runner:
 
     def reclaim(self) -> None:
         """Take back what a killed run had received; safe because of the writer lock."""
-        system = self._system
-        for queue in (system.blob_events, system.series_checks, system.series_ready):
-            queue.reclaim()
+        self._system.home.reclaim()
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue."""
-        remaining = iter(events)
-        while batch := list(islice(remaining, _EMIT)):
-            self._system.blob_events.send_many(batch)
+        self._system.home.emit(events)
 
     def run_until_idle(self, *, close: bool = True) -> Tally:
         """Work until no message is visible; with `close`, series do not wait for a quiet period.
@@ -107,7 +101,7 @@ class Runner:
                 break
         if close and not any(True for _ in self._system.assembly.open_keys()):
             # Whatever is still under way was sent before a forced check, and is stale.
-            self._system.series_checks.clear()
+            self._system.home.forget_checks()
         return self.tally
 
     def _drain_events(self) -> bool:

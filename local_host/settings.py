@@ -5,8 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer_core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from function_app.wiring import Settings as AzureSettings
 
 DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
@@ -18,10 +22,13 @@ class Settings:
 
     data: the data directory. rules, templates: the user's own files, added to the shipped ones
     (DICOM_INDEXER_RULES, DICOM_INDEXER_TEMPLATES: paths separated as in PATH). patient_key_file:
-    the secret of the patient hash, one per user so that data directories can be joined.
+    the secret of the patient hash, one per user so that data directories can be joined. azure:
+    the storage account that holds the index instead of the data directory, which then keeps the
+    text encoder only.
     """
 
     data: Path
+    azure: "AzureSettings | None" = None
     rules: tuple[Path, ...] = ()
     templates: tuple[Path, ...] = ()
     patient_key_file: Path
@@ -29,8 +36,10 @@ class Settings:
     max_wait_s: float = 300.0
 
 
-def read_settings(data: str | None, environment: Mapping[str, str]) -> Settings:
-    """Settings from the command line's `data`, else from the environment.
+def read_settings(
+    data: str | None, environment: Mapping[str, str], store: str = "local"
+) -> Settings:
+    """Settings from the command line's `data` and `store`, else from the environment.
 
     Raises
     ------
@@ -39,6 +48,7 @@ def read_settings(data: str | None, environment: Mapping[str, str]) -> Settings:
     """
     key_file = environment.get("DICOM_INDEXER_PATIENT_KEY_FILE")
     return Settings(
+        azure=_azure(environment) if store == "azure" else None,
         data=Path(data or environment.get(DATA_VARIABLE) or DEFAULT_DATA),
         rules=_paths(environment.get("DICOM_INDEXER_RULES", "")),
         templates=_paths(environment.get("DICOM_INDEXER_TEMPLATES", "")),
@@ -47,6 +57,12 @@ def read_settings(data: str | None, environment: Mapping[str, str]) -> Settings:
         else _config(environment) / "dicom-indexer" / "patient-hash.key",
         quiet_s=_seconds("DICOM_INDEXER_QUIET_S", environment, 5.0),
     )
+
+
+def _azure(environment: Mapping[str, str]) -> "AzureSettings":
+    from function_app.wiring import read_settings as read_azure_settings
+
+    return read_azure_settings(environment)
 
 
 def _config(environment: Mapping[str, str]) -> Path:

@@ -3,19 +3,14 @@
 import os
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer_core.adapters.folder import FolderBlobs
-from indexer_core.adapters.sqlite.queue import SqliteQueue
-from indexer_core.adapters.sqlite.rows import SqliteRows
-from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.announcements import Nobody
 from indexer_core.errors import InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.ports import Row, VectorFiles
-from indexer_core.rejects import Rejects
-from indexer_core.sources import Sources
+from local_host.homes import Home, LocalHome
 from local_host.roots import LocalSource
 from local_host.settings import Settings
 
@@ -26,8 +21,9 @@ if TYPE_CHECKING:
     from indexer_core.adapters.onnx_text import OnnxTextEncoder
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader
-    from indexer_core.indexing import Describer, Indexer
-    from indexer_core.text_cache import CachedTextEncoder
+    from indexer_core.indexing import Indexer
+    from indexer_core.rules import Rules
+    from indexer_core.templates import Templates
 
 _SECRET_BYTES = 32
 _SECRET_MIN_BYTES = 16
@@ -38,30 +34,33 @@ class LocalSystem:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.clock = SystemClock()
-        self.ids = RandomIds()
-        state = settings.data / "state.sqlite"
-        self.blobs = SqliteRows(state, "blobs")
-        self.instances = SqliteRows(state, "instances")
-        self.open_series = SqliteRows(state, "open_series")
-        self._reject_rows = SqliteRows(state, "rejects")
-        self.rejects = Rejects(self._reject_rows, self.clock)
-        self.blob_events = SqliteQueue(state, "blob-events", self.clock, self.ids)
-        self.series_checks = SqliteQueue(state, "series-check", self.clock, self.ids)
-        self.series_ready = SqliteQueue(state, "series-ready", self.clock, self.ids)
-        self.poison = SqliteQueue(state, "poison", self.clock, self.ids)
-        self.index = FolderBlobs(settings.data / "index")
-        self._roots = SqliteRows(state, "roots")
+        self.home: Home = _home(settings)
+        self.stores = self.home.stores
+        self.clock = self.stores.clock
+        self.ids = self.stores.ids
+        self.blobs = self.stores.blobs
+        self.instances = self.stores.instances
+        self.open_series = self.stores.open_series
+        self.rejects = self.stores.rejects
+        self.blob_events = self.stores.blob_events
+        self.series_checks = self.stores.series_checks
+        self.series_ready = self.stores.series_ready
+        self.poison = self.stores.poison
+        self.index = self.stores.index
+        self.sources = self.stores.sources
 
-    @cached_property
+    @property
     def source(self) -> LocalSource:
-        """The indexed folders; read when needed, so that searching opens no state database."""
-        return LocalSource(self._roots)
+        """The indexed folders of a data directory.
 
-    @cached_property
-    def sources(self) -> Sources:
-        """Where blobs may be read from."""
-        return Sources([self.source])
+        Raises
+        ------
+        InvalidInputError
+            The index lies in Azure, where containers are configured and not added.
+        """
+        if not isinstance(self.home, LocalHome):
+            raise InvalidInputError("this needs a data directory; it does not work with --store")
+        return self.home.source
 
     @cached_property
     def vector_files(self) -> VectorFiles:
@@ -84,103 +83,72 @@ class LocalSystem:
         return OnnxTextEncoder.load(folder)
 
     @cached_property
-    def describer(self) -> "Describer":
-        """Rules and templates in force."""
-        from indexer_core.descriptor import ImageDescriptor
-        from indexer_core.indexing import Describer
+    def rules(self) -> "Rules":
+        """Rules in force."""
         from indexer_core.rules import load_rules
-        from indexer_core.templates import load_templates
 
-        rules = load_rules(self.settings.rules)
-        return Describer(
-            rules=rules,
-            templates=load_templates(self.settings.templates, rules),
-            image_encoder_id=ImageDescriptor().encoder_id,
-        )
+        return load_rules(self.settings.rules)
 
     @cached_property
-    def cached_encoder(self) -> "CachedTextEncoder":
-        """The text encoder behind a cache: each distinct text is embedded once."""
-        from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
+    def templates(self) -> "Templates":
+        """Templates in force."""
+        from indexer_core.templates import load_templates
 
-        cache = TextVectorCache(
-            self.index,
-            self.ids,
-            encoder_id=self.encoder.encoder_id,
-            dimension=self.encoder.dimension,
-        )
-        return CachedTextEncoder(self.encoder, cache)
+        return load_templates(self.settings.templates, self.rules)
 
     @cached_property
     def indexer(self) -> "Indexer":
         """The index writer, opened."""
-        from indexer_core.descriptor import DIMENSION
-        from indexer_core.indexing import Indexer
+        from indexer_core.descriptor import DIMENSION, ImageDescriptor
+        from indexer_core.indexing import open_index
 
-        indexer = Indexer(
-            blobs=self.index,
+        return open_index(
+            self.stores,
+            text_encoder=self.encoder,
             vector_files=self.vector_files,
-            text_encoder=self.cached_encoder,
+            image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,
-            describer=self.describer,
-            clock=self.clock,
-            ids=self.ids,
+            rules=self.rules,
+            templates=self.templates,
         )
-        indexer.open()
-        return indexer
 
-    @cached_property
+    @property
     def assembly(self) -> "Assembly":
         """Series assembly."""
-        from indexer_core.assembly import Assembly, AssemblySettings
-        from indexer_core.handover import HandOver
-
-        return Assembly(
-            instances=self.instances,
-            open_series=self.open_series,
-            checks=self.series_checks,
-            lists=self.index,
-            hand=HandOver(ready=self.series_ready, indexer=lambda: self.indexer),
-            clock=self.clock,
-            ids=self.ids,
-            settings=AssemblySettings(
-                quiet_s=self.settings.quiet_s, max_wait_s=self.settings.max_wait_s
-            ),
-        )
+        return self.services.assembly
 
     @cached_property
     def services(self) -> "Services":
         """What the functions need."""
-        from function_app.handlers import Services
-        from indexer_core.look import Looker
+        from function_app.wiring import build_services
 
-        looker = Looker(
-            sources=self.sources,
-            blobs=self.blobs,
-            instances=self.instances,
-            rejects=self.rejects,
-            assembly=self.assembly,
-            clock=self.clock,
-            patient_secret=patient_secret(self.settings.patient_key_file),
+        return build_services(
+            self.stores,
+            indexer=lambda: self.indexer,
+            announcer=Nobody(),
+            patient_secret=self._patient_secret(),
+            quiet_s=self.settings.quiet_s,
+            max_wait_s=self.settings.max_wait_s,
         )
-        return Services(looker=looker, assembly=self.assembly, rejects=self.rejects)
+
+    def _patient_secret(self) -> bytes:
+        if self.settings.azure is not None:
+            return self.settings.azure.patient_secret
+        return patient_secret(self.settings.patient_key_file)
 
     @cached_property
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
-        from gpu_worker.loop import Worker, WorkerSettings
+        from gpu_worker.loop import WorkerSettings
+        from gpu_worker.wiring import build_worker
         from indexer_core.descriptor import ImageDescriptor
 
-        return Worker(
-            ready=self.series_ready,
-            poison=self.poison,
-            looks=self.blob_events,
-            rejects=self.rejects,
+        return build_worker(
+            self.stores,
             assembly=self.assembly,
             indexer=self.indexer,
-            sources=self.sources,
             image_encoder=ImageDescriptor(),
-            threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, 4)),
+            announcer=Nobody(),
             settings=WorkerSettings(retry_s=0.0),
         )
 
@@ -208,18 +176,7 @@ class LocalSystem:
         """Let go of files and threads."""
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
-        for store in (
-            self._roots,
-            self.blobs,
-            self.instances,
-            self.open_series,
-            self._reject_rows,
-            self.blob_events,
-            self.series_checks,
-            self.series_ready,
-            self.poison,
-        ):
-            store.close()
+        self.home.close()
 
     def reader(self) -> "Reader":
         """A reader of the index.
@@ -237,6 +194,14 @@ class LocalSystem:
                 f"nothing is indexed in {self.settings.data} yet: run dicom-indexer index FOLDER"
             )
         return reader
+
+
+def _home(settings: Settings) -> Home:
+    if settings.azure is None:
+        return LocalHome(settings.data)
+    from local_host.azure_home import AzureHome
+
+    return AzureHome(settings.azure)
 
 
 def patient_secret(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -74,7 +75,8 @@ def test_an_index_that_cannot_be_written_ends_the_run_and_the_next_one_carries_o
     plan = FaultPlan(at, WriteFault.DISK_FULL)
 
     def fill(system):
-        system.index = WrappedBlobs(FolderBlobs(data / "index"), plan)
+        full = WrappedBlobs(FolderBlobs(data / "index"), plan)
+        system.stores = replace(system.stores, index=full)
 
     with pytest.raises(UnavailableError, match="no space left"):
         run(data, folder, fill)
@@ -85,7 +87,7 @@ def test_an_index_that_cannot_be_written_ends_the_run_and_the_next_one_carries_o
 def test_an_index_of_another_encoder_ends_the_run_and_loses_nothing(data, folder):
     class Other:
         def __init__(self, system):
-            self._open = system.cached_encoder
+            self._open = system.encoder
             self.encoder_id = "another"
             self.dimension = 384
 
@@ -96,7 +98,7 @@ def test_an_index_of_another_encoder_ends_the_run_and_loses_nothing(data, folder
     run(data, folder)
     (folder.parent / "sr.dcm").rename(folder / "sr.dcm")
     with pytest.raises(InvalidInputError, match="vectors of two encoders never meet"):
-        run(data, folder, lambda system: system.__dict__.update(cached_encoder=Other(system)))
+        run(data, folder, lambda system: system.__dict__.update(encoder=Other(system)))
     expect_everything(data, folder)
 
 

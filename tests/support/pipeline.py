@@ -1,7 +1,7 @@
 """The whole pipeline over in-memory ports: events, assembly, worker and index."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +11,7 @@ import numpy as np
 from function_app.handlers import Services, ingest, series_check
 from gpu_worker.loop import BatchReport, Worker, WorkerSettings, work_once
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.announcements import Announcement
 from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.errors import IndexerError
@@ -176,6 +177,16 @@ class Inbox(MemoryBlobs):
         return super().get_range(name, offset, length, if_match=if_match)
 
 
+class Announced:
+    """Keeps what was announced."""
+
+    def __init__(self) -> None:
+        self.all: list[Announcement] = []
+
+    def announce(self, announcements: Sequence[Announcement]) -> None:
+        self.all.extend(announcements)
+
+
 class Pipeline:
     """Stores and queues that outlive processes; `process` starts one over them, faulty if asked."""
 
@@ -189,6 +200,7 @@ class Pipeline:
             name: MemoryQueue(self.clock, self.ids)
             for name in ("events", "checks", "ready", "poison")
         }
+        self.announcer = Announced()
         self.text_encoder = HashTextEncoder()
         self.image_encoder = CountingImageEncoder()
         self.describer: Describer = describer()
@@ -301,7 +313,9 @@ class Process:
             open_series=rows["open"],
             checks=self.queues["checks"],
             lists=blobs,
-            hand=HandOver(ready=self.queues["ready"], indexer=self.opened),
+            hand=HandOver(
+                ready=self.queues["ready"], indexer=self.opened, announcer=house.announcer
+            ),
             clock=house.clock,
             ids=house.ids,
             settings=AssemblySettings(quiet_s=QUIET_S, max_wait_s=MAX_WAIT_S),
@@ -326,6 +340,7 @@ class Process:
             "sources": sources,
             "image_encoder": house.image_encoder,
             "threads": Inline(),
+            "announcer": house.announcer,
             "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),
             **worker,
         }

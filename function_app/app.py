@@ -1,0 +1,146 @@
+"""The Azure Functions app (Python v2 model): triggers only; what they do is in `handlers`.
+
+Queue names and the connection setting are those of infra/bicep. Every trigger hands its message to
+the handler that the one-machine runner calls, too.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import azure.functions as func
+
+from function_app import handlers
+from function_app.program import program
+from function_app.responses import answer
+from indexer_core.errors import InvalidInputError
+from indexer_core.filters import parse_filter
+
+CONNECTION = "IndexerStorage"
+
+queues = func.Blueprint()  # type: ignore[no-untyped-call]
+timers = func.Blueprint()  # type: ignore[no-untyped-call]
+push = func.Blueprint()  # type: ignore[no-untyped-call]
+http = func.Blueprint()  # type: ignore[no-untyped-call]
+
+
+def _body(message: func.QueueMessage) -> str:
+    return message.get_body().decode("utf-8")
+
+
+@queues.function_name("ingest")
+@queues.queue_trigger(arg_name="message", queue_name="blob-events", connection=CONNECTION)
+def ingest(message: func.QueueMessage) -> None:
+    """Look at the blobs that an event names."""
+    handlers.ingest(_body(message), program().services)
+
+
+@queues.function_name("series_check")
+@queues.queue_trigger(arg_name="message", queue_name="series-check", connection=CONNECTION)
+def series_check(message: func.QueueMessage) -> None:
+    """Close a series that has gone quiet."""
+    handlers.series_check(_body(message), program().services)
+
+
+@queues.function_name("ingest_poison")
+@queues.queue_trigger(arg_name="message", queue_name="blob-events-poison", connection=CONNECTION)
+def ingest_poison(message: func.QueueMessage) -> None:
+    """File an event that failed every time, message and reason, for `replay`."""
+    handlers.poison("blob-events", _body(message), program().services)
+
+
+@queues.function_name("series_check_poison")
+@queues.queue_trigger(arg_name="message", queue_name="series-check-poison", connection=CONNECTION)
+def series_check_poison(message: func.QueueMessage) -> None:
+    """File a check that failed every time."""
+    handlers.poison("series-check", _body(message), program().services)
+
+
+@timers.function_name("sweep")
+@timers.timer_trigger(arg_name="timer", schedule="0 */5 * * * *")
+def sweep(timer: func.TimerRequest) -> None:
+    """Send checks and hand-overs that may have got lost."""
+    del timer
+    current = program()
+    handlers.sweep(current.services, older_than_s=10 * current.settings.quiet_s)
+
+
+@timers.function_name("reconcile")
+@timers.timer_trigger(arg_name="timer", schedule="0 0 3 * * *")
+def reconcile(timer: func.TimerRequest) -> None:
+    """Compare storage with the index, and enqueue looks where they differ."""
+    del timer
+    program().reconcile()
+
+
+@push.function_name("blob_event_push")
+@push.event_grid_trigger(arg_name="event")
+@push.queue_output(arg_name="forward", queue_name="blob-events", connection=CONNECTION)
+def blob_event_push(event: func.EventGridEvent, forward: func.Out[str]) -> None:
+    """Forward a pushed event to the queue that all events take."""
+    forward.set(json.dumps(pushed_event(event)))
+
+
+@http.function_name("search")
+@http.route(route="search", methods=["GET", "POST"])
+def search(req: func.HttpRequest) -> func.HttpResponse:
+    """Find series by describing them."""
+
+    def handle() -> Mapping[str, Any]:
+        text, top, filters = _asked(req)
+        return program().search(text, tuple(parse_filter(f) for f in filters), top)
+
+    return answer(handle)
+
+
+@http.function_name("health")
+@http.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Whether the app runs; says nothing else."""
+    del req
+    return answer(lambda: {"status": "ok"})
+
+
+def pushed_event(event: func.EventGridEvent) -> dict[str, Any]:
+    """A pushed event as Event Grid would have written it to the queue."""
+    return {
+        "id": event.id,
+        "topic": event.topic,
+        "subject": event.subject,
+        "eventType": event.event_type,
+        "eventTime": None if event.event_time is None else event.event_time.isoformat(),
+        "dataVersion": event.data_version,
+        "data": event.get_json(),
+    }
+
+
+def _asked(req: func.HttpRequest) -> tuple[str, int, list[str]]:
+    if req.method == "GET":
+        filters = [f for f in req.params.get("filter", "").split(";") if f]
+        return req.params.get("q", ""), _whole(req.params.get("top", "10")), filters
+    try:
+        body = req.get_json()
+    except ValueError as error:
+        raise InvalidInputError("the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise InvalidInputError("the body is not a JSON object")
+    text, top, filters = body.get("text", ""), body.get("top", 10), body.get("filters", [])
+    if not isinstance(text, str) or not isinstance(filters, list):
+        raise InvalidInputError("text is a string and filters a list of strings")
+    if not all(isinstance(condition, str) for condition in filters):
+        raise InvalidInputError("text is a string and filters a list of strings")
+    return text, _whole(top), filters
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InvalidInputError("top is a whole number")
+    try:
+        return int(value)
+    except ValueError as error:
+        raise InvalidInputError("top is a whole number") from error
+
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+for _blueprint in (queues, timers, push, http):
+    app.register_functions(_blueprint)

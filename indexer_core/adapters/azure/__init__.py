@@ -1,0 +1,1 @@
+"""Blobs, queues, rows and events of Azure Storage. `clients` alone decides how to sign in."""
