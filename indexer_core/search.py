@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter
 from indexer_core.index.reader import LiveSegment, Snapshot
-from indexer_core.index.rows import row_at
+from indexer_core.index.rows import record_at, row_at
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.lexical import combine, matched_words, query_words
 
@@ -94,7 +94,7 @@ def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
 
 def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
     """The series record of a hit, coordinates included."""
-    record = dict(row_at(hit.segment.loaded.table, hit.row).record or {})
+    record = record_at(hit.segment.loaded.table, hit.row)
     x, y, version = coordinates_of(hit, snapshot)
     return {**record, "x": x, "y": y, "projectionVersion": version}
 
@@ -184,7 +184,7 @@ def _key_of(hit: Hit) -> str:
 
 
 def _with_words(hit: Hit, words: frozenset[str]) -> Hit:
-    record = row_at(hit.segment.loaded.table, hit.row).record or {}
+    record = record_at(hit.segment.loaded.table, hit.row)
     matched = matched_words(words, record.get("texts", ()))
     return replace(hit, score=combine(hit.similarity, words, matched), words=matched)
 

@@ -134,6 +134,12 @@ def row_at(table: pa.Table, index: int) -> IndexRow:
     return rows_of(table.slice(index, 1))[0]
 
 
+def record_at(table: pa.Table, index: int) -> dict[str, Any]:
+    """The record of row `index`, {} of a tombstone; without the cost of the rest of the row."""
+    stored = table.column("record")[index].as_py()
+    return {} if stored is None else dict(json.loads(stored))
+
+
 def rows_of(table: pa.Table) -> Sequence[IndexRow]:
     """All rows of a rows table, in order."""
     names = (
