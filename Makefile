@@ -8,13 +8,16 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools lint format bench clean
+.PHONY: help demo demo-azurite test tools lint format bench clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 demo: .venv/run.stamp ## index the public sample files of pydicom and search them
 	@$(BIN)/dicom-indexer demo
+
+demo-azurite: .venv/dev.stamp $(AZURITE) ## the same through an emulated Azure account: blobs, events, queues
+	@$(BIN)/python -m local_host.demo_azurite
 
 test: .venv/dev.stamp tools ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered $(PYTEST_ARGS)

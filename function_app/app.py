@@ -101,8 +101,22 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
     return answer(lambda: {"status": "ok"})
 
 
-def pushed_event(event: func.EventGridEvent) -> dict[str, Any]:
-    """A pushed event as Event Grid would have written it to the queue."""
+def pushed_event(event: func.EventGridEvent | func.CloudEvent) -> dict[str, Any]:
+    """A pushed event as Event Grid would have written it to the queue, in the schema it came in.
+
+    The subscription decides on the schema: one for CloudEvents hands over a `func.CloudEvent`,
+    whatever the function's annotation says.
+    """
+    if isinstance(event, func.CloudEvent):
+        return {
+            "specversion": event.specversion,
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": None if event.time is None else event.time.isoformat(),
+            "data": event.get_json(),
+        }
     return {
         "id": event.id,
         "topic": event.topic,
@@ -120,7 +134,7 @@ def _asked(req: func.HttpRequest) -> tuple[str, int, list[str]]:
         return req.params.get("q", ""), _whole(req.params.get("top", "10")), filters
     try:
         body = req.get_json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError("the body is not JSON") from error
     if not isinstance(body, dict):
         raise InvalidInputError("the body is not a JSON object")

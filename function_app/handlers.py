@@ -4,32 +4,35 @@ A handler returns when its message is done with, and raises when the message mus
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from indexer_core.assembly import Assembly, Closed, NotClosed
 from indexer_core.errors import InvalidInputError
-from indexer_core.events import parse_events
+from indexer_core.events import LookEvent, parse_events
 from indexer_core.look import Looked, Looker
 from indexer_core.messages import SeriesCheck, parse_check
 from indexer_core.rejects import Rejects
 
 log = logging.getLogger(__name__)
 
+ParseEvents = Callable[[str], tuple[LookEvent, ...]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that the handlers need."""
+    """Everything that the handlers need; `parse` reads the messages of ``blob-events``."""
 
     looker: Looker
     assembly: Assembly
     rejects: Rejects
+    parse: ParseEvents = parse_events
 
 
 def ingest(body: str, services: Services) -> tuple[Looked, ...]:
     """A message of ``blob-events``: look at the blobs that it names."""
     try:
-        events = parse_events(body)
+        events = services.parse(body)
     except InvalidInputError as error:
         # It can never succeed: it must not burn five retries.
         services.rejects.message("blob-events", body, str(error))

@@ -1,32 +1,38 @@
 """The one program behind the functions of an app instance: made at its first message."""
 
+import logging
 import os
+from collections.abc import Sequence
 from functools import cache, partial
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from function_app.handlers import Services
 from function_app.search import SearchRequest, search
-from function_app.wiring import Settings, build_services, read_settings
-from indexer_core.adapters.azure.announcer import EventGridAnnouncer
+from function_app.wiring import build_services
 from indexer_core.adapters.azure.clients import AzureStorage
+from indexer_core.adapters.azure.configured import ENCODER_PREFIX, announcer_of, list_sources
+from indexer_core.adapters.azure.events import parse_azure_events
+from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import ContainerListing, azure_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
-from indexer_core.announcements import Announcer, Nobody
+from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
-from indexer_core.errors import NotFoundError, UnavailableError
+from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
+from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
-from indexer_core.indexing import Indexer, open_index
+from indexer_core.indexing import Due, Entry, Indexer, open_index
+from indexer_core.instance_lists import AssembledSeries
+from indexer_core.messages import SeriesReady
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
 from indexer_core.templates import load_templates
 
-ENCODER_PREFIX = "encoders/text/"
-"""Where the worker leaves the exported text encoder, in the index container."""
+log = logging.getLogger(__name__)
 
 
 class Program:
@@ -47,6 +53,7 @@ class Program:
             patient_secret=settings.patient_secret,
             quiet_s=settings.quiet_s,
             max_wait_s=settings.max_wait_s,
+            parse=parse_azure_events,
         )
         self._reader = Reader(self.stores.index, FlatFp16Vectors())
         self._encoder: OnnxTextEncoder | None = None
@@ -64,23 +71,44 @@ class Program:
         return search(SearchRequest(text=text, filters=filters, top=top), snapshot, encoder, names)
 
     def reconcile(self) -> list[ReconcileReport]:
-        """Compare every source with the index and enqueue looks where they differ."""
-        return [
-            reconcile(
-                listing,
-                blobs=self.stores.blobs,
-                instances=self.stores.instances,
-                looks=self.stores.blob_events,
-                assembly=self.services.assembly,
-                reader=self._reader,
-                holds=partial(_holds, listing.source),
-            )
-            for listing in self._listings
-        ]
+        """Compare every source with the index and enqueue looks where they differ.
+
+        Raises
+        ------
+        IndexerError
+            What went wrong with a source; the others have been compared all the same.
+        """
+        reports, errors = [], []
+        for listing in self._listings:
+            try:
+                reports.append(self._reconcile(listing))
+            except IndexerError as error:
+                log.error("reconcile source failed kind=%s", error.kind.value)  # noqa: TRY400 - raised below
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return reports
+
+    def _reconcile(self, listing: ContainerListing) -> ReconcileReport:
+        return reconcile(
+            listing,
+            blobs=self.stores.blobs,
+            instances=self.stores.instances,
+            looks=self.stores.blob_events,
+            assembly=self.services.assembly,
+            # Not the one of `search`: a reader is for one thread at a time.
+            reader=Reader(self.stores.index, FlatFp16Vectors()),
+            holds=partial(_holds, listing.source),
+            rejects=self.stores.rejects,
+        )
 
     def _text_encoder(self) -> OnnxTextEncoder:
         if self._encoder is None:
-            self._encoder = OnnxTextEncoder.load(self._encoder_file)
+            try:
+                self._encoder = OnnxTextEncoder.load(self._encoder_file)
+            except InvalidInputError as error:
+                # Not the fault of whoever searches: it must not be answered with 400.
+                raise UnavailableError("the exported text encoder cannot be used") from error
         return self._encoder
 
     def _encoder_file(self, name: str) -> bytes:
@@ -93,7 +121,7 @@ class Program:
         with self._lock:
             if self._indexer is None and self._has_encoder():
                 rules = load_rules()
-                self._indexer = open_index(
+                opened = open_index(
                     self.stores,
                     text_encoder=self._text_encoder(),
                     vector_files=FlatFp16Vectors(),
@@ -102,42 +130,64 @@ class Program:
                     rules=rules,
                     templates=load_templates((), rules),
                 )
+                self._indexer = cast(Indexer, _OneAtATime(opened))
             return self._indexer
 
     def _has_encoder(self) -> bool:
         return self.stores.index.properties(ENCODER_PREFIX + MANIFEST_NAME) is not None
 
 
+class _OneAtATime:
+    """What a hand-over needs of an index writer, which is for one thread at a time.
+
+    The host runs two dozen checks at once, on as many threads. No lock is held between two calls:
+    to the index, other threads are what other programs are to it anyway.
+    """
+
+    def __init__(self, indexer: Indexer) -> None:
+        self._indexer = indexer
+        self._turn = Lock()
+
+    @property
+    def manifest_number(self) -> int:
+        with self._turn:
+            return self._indexer.manifest_number
+
+    def due(self, ready: SeriesReady) -> Due:
+        with self._turn:
+            return self._indexer.due(ready)
+
+    def entry(self, ready: SeriesReady, assembled: AssembledSeries, image: None) -> Entry:
+        return self._indexer.entry(ready, assembled, image)  # pure
+
+    def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
+        with self._turn:
+            return self._indexer.write(entries, reason)
+
+
 def _holds(source: AzureContainerSource, url: str) -> bool:
     return source.locate(url) is not None
 
 
-def list_sources(settings: Settings) -> list[ContainerListing]:
-    """The configured sources, with what lists them."""
-    listings = []
-    for source in settings.sources:
-        container = AzureStorage(source.account).container(source.container)
-        listings.append(
-            ContainerListing(
-                container=container,
-                source=AzureContainerSource(container, scope=source.scope, prefix=source.prefix),
-                name=f"{source.container}-{source.prefix}",
-                prefix=source.prefix,
-            )
-        )
-    return listings
+def program() -> Program:
+    """The program of this process, from its environment; one, whichever thread is first.
+
+    Raises
+    ------
+    UnavailableError
+        The settings cannot be used. That is nobody's request's fault.
+    """
+    with _first:
+        return _program()
 
 
-def announcer_of(settings: Settings, clock: SystemClock) -> Announcer:
-    """Who is told what happens."""
-    if not settings.topic:
-        return Nobody()
-    from azure.identity import DefaultAzureCredential
-
-    return EventGridAnnouncer(settings.topic, DefaultAzureCredential(), clock)
+_first = Lock()
 
 
 @cache
-def program() -> Program:
-    """The program of this process, from its environment."""
-    return Program(read_settings(os.environ))
+def _program() -> Program:
+    try:
+        return Program(read_settings(os.environ))
+    except InvalidInputError as error:
+        log.error("settings cannot be used: %s", error)  # noqa: TRY400 - names, never values
+        raise UnavailableError("the settings of the app cannot be used") from error

@@ -1,88 +1,25 @@
-"""The objects behind the functions, and the only place that reads their settings.
+"""The objects behind the functions.
 
 The one-machine host builds the same services over its own stores.
 """
 
-import base64
-import binascii
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from function_app.handlers import Services
+from function_app.handlers import ParseEvents, Services
+from indexer_core.adapters.azure.settings import (
+    Settings,
+    SourceSetting,
+    read_settings,
+)
 from indexer_core.announcements import Announcer
-from indexer_core.assembly import Assembly, AssemblySettings
-from indexer_core.errors import InvalidInputError
-from indexer_core.handover import HandOver
+from indexer_core.events import parse_events
+from indexer_core.handover import build_assembly
 from indexer_core.indexing import Indexer
 from indexer_core.look import Looker
 from indexer_core.stores import Stores
 
-SECRET_MIN_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceSetting:
-    """One container (or folder of it) that is indexed, and the project it belongs to."""
-
-    scope: str
-    account: str
-    container: str
-    prefix: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Settings of the programs on Azure.
-
-    storage: account (or connection string) of index, tables and queues. sources: what is indexed.
-    topic: endpoint of the Event Grid topic for announcements, "" for none.
-    """
-
-    storage: str
-    sources: tuple[SourceSetting, ...]
-    patient_secret: bytes
-    topic: str = ""
-    quiet_s: float = 30.0
-    max_wait_s: float = 900.0
-
-
-# Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
-STORAGE = "IndexerStorage"
-STORAGE_NAME = "IndexerStorage__accountName"
-SOURCES = "INDEXER_SOURCES"
-PATIENT_KEY = "INDEXER_PATIENT_KEY"
-TOPIC = "INDEXER_TOPIC_ENDPOINT"
-QUIET = "INDEXER_QUIET_S"
-MAX_WAIT = "INDEXER_MAX_WAIT_S"
-
-
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from the environment.
-
-    Raises
-    ------
-    InvalidInputError
-        Names are missing (all are listed) or cannot be used. Values are never repeated.
-    """
-    storage = environment.get(STORAGE) or environment.get(STORAGE_NAME, "")
-    needed = {
-        f"{STORAGE} (or {STORAGE_NAME})": storage,
-        SOURCES: environment.get(SOURCES, ""),
-        PATIENT_KEY: environment.get(PATIENT_KEY, ""),
-    }
-    missing = [name for name, value in needed.items() if not value]
-    if missing:
-        raise InvalidInputError(f"settings are missing: {', '.join(missing)}")
-    return Settings(
-        storage=storage,
-        sources=_sources(needed[SOURCES]),
-        patient_secret=_secret(needed[PATIENT_KEY]),
-        topic=environment.get(TOPIC, ""),
-        quiet_s=_seconds(environment, QUIET, 30.0),
-        max_wait_s=_seconds(environment, MAX_WAIT, 900.0),
-    )
+# The settings are shared with the worker, and known by their first address, too.
+__all__ = ["Settings", "SourceSetting", "build_assembly", "build_services", "read_settings"]
 
 
 def build_services(
@@ -93,6 +30,7 @@ def build_services(
     patient_secret: bytes,
     quiet_s: float,
     max_wait_s: float,
+    parse: ParseEvents = parse_events,
 ) -> Services:
     """What the handlers need, over any stores.
 
@@ -110,67 +48,4 @@ def build_services(
         clock=stores.clock,
         patient_secret=patient_secret,
     )
-    return Services(looker=looker, assembly=assembly, rejects=stores.rejects)
-
-
-def build_assembly(
-    stores: Stores,
-    *,
-    indexer: Callable[[], Indexer | None],
-    announcer: Announcer,
-    quiet_s: float,
-    max_wait_s: float,
-) -> Assembly:
-    """The assembly protocol over any stores."""
-    return Assembly(
-        instances=stores.instances,
-        open_series=stores.open_series,
-        checks=stores.series_checks,
-        lists=stores.index,
-        hand=HandOver(ready=stores.series_ready, indexer=indexer, announcer=announcer),
-        clock=stores.clock,
-        ids=stores.ids,
-        settings=AssemblySettings(quiet_s=quiet_s, max_wait_s=max_wait_s),
-    )
-
-
-def _sources(text: str) -> tuple[SourceSetting, ...]:
-    try:
-        entries = json.loads(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{SOURCES} is not JSON") from error
-    if not isinstance(entries, list) or not entries:
-        raise InvalidInputError(f"{SOURCES} is a list with at least one source")
-    return tuple(_source(entry) for entry in entries)
-
-
-def _source(entry: Any) -> SourceSetting:
-    known = {"scope", "account", "container", "prefix"}
-    if not isinstance(entry, dict) or not set(entry) <= known:
-        raise InvalidInputError(f"{SOURCES}: a source has scope, account, container and prefix")
-    if not all(isinstance(value, str) for value in entry.values()):
-        raise InvalidInputError(f"{SOURCES}: the values of a source are strings")
-    if not all(entry.get(name) for name in ("scope", "account", "container")):
-        raise InvalidInputError(f"{SOURCES}: a source needs scope, account and container")
-    return SourceSetting(**entry)
-
-
-def _secret(text: str) -> bytes:
-    try:
-        secret = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInputError(f"{PATIENT_KEY} is not base64") from error
-    if len(secret) < SECRET_MIN_BYTES:
-        raise InvalidInputError(f"{PATIENT_KEY} holds fewer than {SECRET_MIN_BYTES} bytes")
-    return secret
-
-
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
-    text = environment.get(name, "")
-    try:
-        value = float(text) if text else default
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise InvalidInputError(f"{name} is a number of seconds")
-    return value
+    return Services(looker=looker, assembly=assembly, rejects=stores.rejects, parse=parse)

@@ -5,14 +5,19 @@ revision in the index. An ordinary failure drops only its series from the batch;
 seen before is worked on alone, so that one poison cannot sink the batch that it travels in. A store
 that cannot answer, or a damaged index, is no series' fault: it ends the batch, nothing is set aside
 for it, and the messages come back.
+
+While a batch is worked on, its messages stay hidden from others. Where one slips away all the same,
+two workers write the same revision, of which readers see one. When the shift ends, what was started
+is finished and the rest is handed back.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gpu_worker.visibility import HeldMessages, Shift
 from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
 from indexer_core.errors import (
@@ -42,6 +47,9 @@ from indexer_core.rejects import Rejects
 from indexer_core.sources import Sources
 
 log = logging.getLogger(__name__)
+
+_SHORTEST_PAUSE_S = 0.25
+_LONGEST_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class Worker:
     announcer: Announcer
     threads: Executor
     settings: WorkerSettings = field(default_factory=WorkerSettings)
+    shift: Shift = field(default_factory=Shift)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +106,11 @@ class _Prepared:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class _NotStarted:
+    """The shift ended before it was this job's turn."""
+
+
 class _Overtaken(Exception):  # noqa: N818 - not an error: the blob changed, and is looked at again
     def __init__(self, url: str) -> None:
         super().__init__("a blob is no longer the version that was assembled")
@@ -113,16 +127,52 @@ def work_once(worker: Worker) -> BatchReport | None:
         that its own unfitness does not use up the tries of the messages.
     """
     worker.indexer.check_fitness()
-    messages = worker.ready.receive(worker.settings.batch, worker.settings.visibility_s)
-    if not messages:
-        return None
+    with worker.shift.hold(worker.ready, worker.settings.visibility_s) as held:
+        messages = held.receive(worker.settings.batch, worker.settings.visibility_s)
+        if not messages:
+            return None
+        try:
+            return _report(messages, held, worker)
+        except (ConflictError, UnavailableError, UnknownOutcomeError):
+            held.hand_back_fresh(worker.settings.retry_s)
+            raise
+
+
+def run(worker: Worker, *, until_idle: bool = False) -> None:
+    """Work until the shift ends; with `until_idle`, until nothing is left in the queue.
+
+    Raises
+    ------
+    IndexerError
+        This worker cannot go on: another encoder, or a damaged index.
+    """
+    pause_s = _SHORTEST_PAUSE_S
+    while not worker.shift.is_ending:
+        try:
+            if work_once(worker) is not None:
+                pause_s = _SHORTEST_PAUSE_S
+                continue
+            if until_idle and not worker.ready.length():
+                return
+        except (ConflictError, UnavailableError, UnknownOutcomeError) as error:
+            # Its messages come back.
+            log.warning("batch ended early kind=%s", error.kind)
+        worker.shift.rest(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _report(messages: Sequence[QueueMessage], held: HeldMessages, worker: Worker) -> BatchReport:
+    worker = replace(worker, ready=held)
     fresh = [message for message in messages if message.dequeue_count == 1]
     outcomes: dict[str, str] = {}
     started_s = time.monotonic()
     manifest = 0
     for batch in (fresh, *([message] for message in messages if message.dequeue_count > 1)):
-        if batch:
-            manifest = max(manifest, _work_on(batch, worker, outcomes))
+        if worker.shift.is_ending:
+            for message in batch:
+                _hand_back(message, held, outcomes)
+        elif batch:
+            manifest = max(manifest, _work_on(batch, held, worker, outcomes))
     elapsed_s = time.monotonic() - started_s
     log.info(
         "batch series=%d indexed=%d failed=%d manifest=%d elapsed_s=%.3f",
@@ -135,15 +185,26 @@ def work_once(worker: Worker) -> BatchReport | None:
     return BatchReport(outcomes=outcomes, manifest=manifest, elapsed_s=elapsed_s)
 
 
-def _work_on(messages: Sequence[QueueMessage], worker: Worker, outcomes: dict[str, str]) -> int:
+def _hand_back(message: QueueMessage, held: HeldMessages, outcomes: dict[str, str]) -> None:
+    held.hand_back(message)
+    outcomes[message.id] = "handedBack"
+
+
+def _work_on(
+    messages: Sequence[QueueMessage], held: HeldMessages, worker: Worker, outcomes: dict[str, str]
+) -> int:
     taken = [job for message in messages for job in _take(message, worker, outcomes)]
     jobs, others = _newest_of_each(taken)
-    prepared = [
-        done
-        for job, done in zip(jobs, worker.threads.map(_attempt(worker), jobs), strict=True)
-        if _accept(job, done, worker, outcomes)
-    ]
-    number = _commit([item for item in prepared if isinstance(item, _Prepared)], worker, outcomes)
+    prepared = []
+    for job, done in zip(jobs, worker.threads.map(_attempt(worker), jobs), strict=True):
+        match done:
+            case _Prepared():
+                prepared.append(done)
+            case _NotStarted():
+                _hand_back(job.message, held, outcomes)
+            case _:
+                _decline(job, done, worker, outcomes)
+    number = _commit(prepared, worker, outcomes)
     for job in others:
         _judge_again(job, worker, outcomes)
     return number
@@ -226,8 +287,10 @@ def _indexed(ready: SeriesReady, manifest: int) -> Announcement:
     return series_indexed(ready.series, ready.revision, ready.digest, manifest)
 
 
-def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | Exception]:
-    def attempt(job: _Job) -> _Prepared | Exception:
+def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | _NotStarted | Exception]:
+    def attempt(job: _Job) -> _Prepared | _NotStarted | Exception:
+        if worker.shift.is_ending:
+            return _NotStarted()
         try:
             return _prepare(job, worker)
         except Exception as error:  # noqa: BLE001 - one series must not sink its batch
@@ -277,13 +340,9 @@ def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]
     return fetch
 
 
-def _accept(
-    job: _Job, done: _Prepared | Exception, worker: Worker, outcomes: dict[str, str]
-) -> bool:
-    """Whether the series goes on to the commit; the others are dealt with here."""
-    match done:
-        case _Prepared():
-            return True
+def _decline(job: _Job, error: Exception, worker: Worker, outcomes: dict[str, str]) -> None:
+    """What becomes of a series that cannot go on to the commit."""
+    match error:
         case _Overtaken(url=url):
             # The blob may be back to what it was when it is looked at: its series is then
             # unchanged, and would not be handed on again by itself.
@@ -297,8 +356,7 @@ def _accept(
             worker.ready.delete(job.message)
             outcomes[job.message.id] = "unavailable"
         case _:
-            _fail(job.message, job.ready, done, worker, outcomes)
-    return False
+            _fail(job.message, job.ready, error, worker, outcomes)
 
 
 def _fail(

@@ -1,18 +1,65 @@
-"""The objects of the worker."""
+"""The objects of the worker, and the only place that reads its settings."""
 
 import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gpu_worker.loop import Worker, WorkerSettings
+from indexer_core.adapters.azure.settings import Settings, read_settings
+from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
-from indexer_core.indexing import Indexer
-from indexer_core.ports import BlobStore, ImageEncoder
+from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
+from indexer_core.handover import build_assembly
+from indexer_core.indexing import Indexer, open_index
+from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
+from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
+from indexer_core.templates import load_templates
 
 MAX_THREADS = 4
+_RACES = 4
+
+BATCH = "INDEXER_WORKER_BATCH"
+VISIBILITY = "INDEXER_WORKER_VISIBILITY_S"
+GRACE = "INDEXER_WORKER_GRACE_S"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSettings:
+    """Settings of ``python -m gpu_worker``.
+
+    grace_s: how long a batch that is under way may take to end once the process is told to end. A
+    container that is told to end is killed after 30 seconds, unless its platform is told otherwise.
+    """
+
+    azure: Settings
+    worker: WorkerSettings
+    grace_s: float = 25.0
+
+
+def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
+    """Settings from the environment.
+
+    Raises
+    ------
+    InvalidInputError
+        Names are missing (all are listed) or cannot be used. Values are never repeated.
+    """
+    defaults = WorkerSettings()
+    return ProgramSettings(
+        azure=read_settings(environment),
+        worker=WorkerSettings(
+            batch=int(_number(environment, BATCH, defaults.batch, 1)),
+            visibility_s=_number(environment, VISIBILITY, defaults.visibility_s, 1),
+        ),
+        grace_s=_number(environment, GRACE, 25.0, 0),
+    )
 
 
 def build_worker(
@@ -40,17 +87,136 @@ def build_worker(
     )
 
 
-def leave_text_encoder(index: BlobStore, prefix: str, manifest_name: str) -> None:
+def build_azure_worker(settings: ProgramSettings) -> Worker:
+    """The worker of an index in an Azure storage account.
+
+    The text encoder is exported beside the index first, where no worker has done so.
+
+    Raises
+    ------
+    InvalidInputError
+        The index was made with other encoders.
+    """
+    from indexer_core.adapters.azure.clients import AzureStorage
+    from indexer_core.adapters.azure.configured import announcer_of, list_sources
+    from indexer_core.adapters.azure.stores import azure_stores
+    from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+
+    clock, ids = SystemClock(), RandomIds()
+    azure = settings.azure
+    sources = [listing.source for listing in list_sources(azure)]
+    stores = azure_stores(AzureStorage(azure.storage), sources, clock, ids)
+    rules = load_rules()
+    indexer = open_index(
+        stores,
+        text_encoder=_text_encoder(stores.index),
+        vector_files=FlatFp16Vectors(),
+        image_encoder_id=ImageDescriptor().encoder_id,
+        image_dimension=DIMENSION,
+        rules=rules,
+        templates=load_templates((), rules),
+    )
+    announcer = announcer_of(azure, clock)
+    assembly = build_assembly(
+        stores,
+        indexer=lambda: indexer,
+        announcer=announcer,
+        quiet_s=azure.quiet_s,
+        max_wait_s=azure.max_wait_s,
+    )
+    return build_worker(
+        stores,
+        assembly=assembly,
+        indexer=indexer,
+        image_encoder=ImageDescriptor(),
+        announcer=announcer,
+        settings=settings.worker,
+    )
+
+
+def _text_encoder(index: BlobStore) -> TextEncoder:
+    from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+    from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
+
+    files = _files_of(index, ENCODER_PREFIX)
+    try:
+        return OnnxTextEncoder.load(files)
+    except (CorruptIndexError, InvalidInputError):  # none is there yet, or half of one
+        leave_text_encoder(index, ENCODER_PREFIX, MANIFEST_NAME)
+        return OnnxTextEncoder.load(files)
+
+
+def leave_text_encoder(
+    index: BlobStore,
+    prefix: str,
+    manifest_name: str,
+    export: Callable[[Path], object] | None = None,
+) -> None:
     """Export the text encoder beside the index, so that the functions need no torch.
 
-    The manifest comes last: whoever finds it finds all that it names.
+    The manifest comes last: whoever finds it finds all that it names. Workers that start at once
+    may each make an export, of other bytes where their images differ; what one of them left half
+    written is written over.
+
+    Raises
+    ------
+    ConflictError
+        Others keep writing other exports.
     """
-    if index.properties(prefix + manifest_name) is not None:
+    if index.properties(prefix + manifest_name) is not None and _is_intact(index, prefix):
         return
+    with TemporaryDirectory() as folder:
+        (export or _default_export)(Path(folder) / "text")
+        files = sorted((Path(folder) / "text").iterdir(), key=lambda f: f.name == manifest_name)
+        for _ in range(_RACES):
+            for file in files:
+                _put(index, prefix + file.name, file.read_bytes())
+            if _is_intact(index, prefix):
+                return
+    raise ConflictError("others keep writing other exports of the text encoder; start again")
+
+
+def _default_export(folder: Path) -> None:
+    # Loaded only where there is something to export: torch takes seconds.
     from gpu_worker.encoders.export import export_text_encoder
 
-    with TemporaryDirectory() as folder:
-        export_text_encoder(Path(folder) / "text")
-        files = sorted((Path(folder) / "text").iterdir(), key=lambda f: f.name == manifest_name)
-        for file in files:
-            index.put_if_absent(prefix + file.name, file.read_bytes())
+    export_text_encoder(folder)
+
+
+def _put(index: BlobStore, name: str, data: bytes) -> None:
+    if isinstance(index.put_if_absent(name, data), Written):
+        return
+    found = index.get(name)
+    if found is not None and found.data != data:
+        index.put_if_match(name, data, found.etag)
+
+
+def _is_intact(index: BlobStore, prefix: str) -> bool:
+    from indexer_core.adapters.onnx_text import read_export
+
+    try:
+        read_export(_files_of(index, prefix))
+    except (CorruptIndexError, InvalidInputError):
+        return False
+    return True
+
+
+def _files_of(index: BlobStore, prefix: str) -> Callable[[str], bytes]:
+    def read(name: str) -> bytes:
+        found = index.get(prefix + name)
+        if found is None:
+            raise InvalidInputError(f"{prefix}{name} is missing beside the index")
+        return found.data
+
+    return read
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = environment.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value) or value < least:
+        raise InvalidInputError(f"{name} is a number, at least {least:g}")
+    return value

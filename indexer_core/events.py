@@ -25,6 +25,8 @@ _APIS = frozenset(
         "DeleteBlob",
         "DeleteFile",
         "SetBlobTier",
+        "SftpCommit",
+        "SftpRemove",
     }
 )
 _TYPES = frozenset({"BlobCreated", "BlobDeleted", "BlobTierChanged"})

@@ -13,10 +13,12 @@ from indexer_core.announcements import (
     series_indexed,
     series_removed,
 )
+from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.indexing import Entry, Indexer
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady, dump_ready
 from indexer_core.ports import WorkQueue
+from indexer_core.stores import Stores
 
 _Closed = tuple[SeriesReady, AssembledSeries]
 
@@ -44,6 +46,27 @@ class HandOver:
             return [None] * len(closed)
         taken = commit_directly(indexer, direct, self.announcer)
         return [taken.get(ready) for ready, _ in closed]
+
+
+def build_assembly(
+    stores: Stores,
+    *,
+    indexer: Callable[[], Indexer | None],
+    announcer: Announcer,
+    quiet_s: float,
+    max_wait_s: float,
+) -> Assembly:
+    """The assembly protocol over any stores."""
+    return Assembly(
+        instances=stores.instances,
+        open_series=stores.open_series,
+        checks=stores.series_checks,
+        lists=stores.index,
+        hand=HandOver(ready=stores.series_ready, indexer=indexer, announcer=announcer),
+        clock=stores.clock,
+        ids=stores.ids,
+        settings=AssemblySettings(quiet_s=quiet_s, max_wait_s=max_wait_s),
+    )
 
 
 def commit_directly(

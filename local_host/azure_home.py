@@ -1,14 +1,22 @@
 """An index in an Azure storage account, worked on from one machine (or Azurite's, for a demo)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from function_app.program import list_sources
-from function_app.wiring import Settings
 from indexer_core.adapters.azure.clients import AzureStorage
-from indexer_core.adapters.azure.stores import azure_stores
+from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+from indexer_core.adapters.azure.settings import Settings, SourceSetting
+from indexer_core.adapters.azure.sources import AzureContainerSource
+from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, create_stores
+from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
-from indexer_core.reconcile import Listing
+from indexer_core.errors import InvalidInputError
 from indexer_core.stores import Stores
+from local_host.homes import Part
+
+# A queue takes one message per request: a single thread sends some fifty a second.
+_SENDERS = 8
 
 
 class AzureHome:
@@ -16,23 +24,49 @@ class AzureHome:
 
     def __init__(self, settings: Settings) -> None:
         self._storage = AzureStorage(settings.storage)
-        self._listings = list_sources(settings)
-        sources = [listing.source for listing in self._listings]
-        self._stores = azure_stores(self._storage, sources, SystemClock(), RandomIds())
+        self._accounts = {s.account: AzureStorage(s.account) for s in settings.sources}
+        self._settings = settings.sources
+        self._sources = [self._source(setting, setting.prefix) for setting in settings.sources]
+        self._senders = ThreadPoolExecutor(max_workers=_SENDERS)
+        self._stores = azure_stores(self._storage, self._sources, SystemClock(), RandomIds())
 
     @property
     def stores(self) -> Stores:
         """The ports."""
         return self._stores
 
-    def listings(self) -> list[Listing]:
-        """The configured containers."""
-        return list(self._listings)
+    @property
+    def place(self) -> str:
+        """Not its name: a connection string holds a key."""
+        return "the storage account"
+
+    def create(self) -> None:
+        """Make container, tables and queues where they are missing."""
+        create_stores(self._storage)
+
+    def parts(self, paths: Sequence[str] = ()) -> list[Part]:
+        """The sources, or what of them CONTAINER or CONTAINER/FOLDER name.
+
+        Raises
+        ------
+        InvalidInputError
+            A path is in none of the sources.
+        """
+        if not paths:
+            return [self._part(setting, setting.prefix) for setting in self._settings]
+        return [part for path in dict.fromkeys(paths) for part in self._named(path)]
+
+    def leave_encoder(self, folder: Path) -> None:
+        """Put it beside the index, its manifest last: whoever finds that finds all it names."""
+        index = self._stores.index
+        if index.properties(ENCODER_PREFIX + MANIFEST_NAME) is None:
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
+                index.put_if_absent(ENCODER_PREFIX + file.name, file.read_bytes())
 
     def emit(self, events: Iterable[str]) -> None:
-        """Put events on their queue."""
-        for event in events:
-            self._stores.blob_events.send(event)
+        """Put events on their queue, several at a time."""
+        for _ in self._senders.map(self._stores.blob_events.send, events):
+            pass
 
     def reclaim(self) -> None:
         """Nothing: another program may hold the messages; they come back by themselves."""
@@ -45,4 +79,44 @@ class AzureHome:
 
     def close(self) -> None:
         """Close the connections."""
-        self._storage.close()
+        self._senders.shutdown()
+        for storage in (self._storage, *self._accounts.values()):
+            storage.close()
+
+    def _named(self, path: str) -> list[Part]:
+        container, _, folder = path.strip("/").partition("/")
+        found = []
+        for setting in self._settings:
+            inside, wanted = _folder(setting.prefix), _folder(folder)
+            if setting.container == container and wanted.startswith(inside):
+                found.append(self._part(setting, wanted))
+            elif setting.container == container and inside.startswith(wanted):
+                found.append(self._part(setting, inside))
+        if not found:
+            known = ", ".join(f"{s.container}/{_folder(s.prefix)}" for s in self._settings)
+            raise InvalidInputError(f"{path} is in none of the sources ({known})")
+        return found
+
+    def _part(self, setting: SourceSetting, folder: str) -> Part:
+        source = self._source(setting, folder)
+        listing = ContainerListing(
+            container=self._accounts[setting.account].container(setting.container),
+            source=source,
+            name=source.url_of(_folder(folder)),
+            prefix=_folder(folder),
+        )
+        return Part(
+            title=f"{setting.container}/{_folder(folder)}".rstrip("/"),
+            scope=setting.scope,
+            listing=listing,
+            holds=lambda url: source.locate(url) is not None,
+        )
+
+    def _source(self, setting: SourceSetting, folder: str) -> AzureContainerSource:
+        container = self._accounts[setting.account].container(setting.container)
+        return AzureContainerSource(container, scope=setting.scope, prefix=folder)
+
+
+def _folder(prefix: str) -> str:
+    """As blob names begin with it: with a slash at its end."""
+    return f"{prefix.strip('/')}/" if prefix.strip("/") else ""

@@ -32,6 +32,9 @@ _HINTS = {
     ),
 }
 
+_PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
+_NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -180,13 +183,21 @@ def _parser() -> argparse.ArgumentParser:
     demo = add("demo", "index pydicom's public sample files and run three searches")
     demo.add_argument("--top", type=int, default=3, metavar="N", help="series per search")
 
-    for name, help_text in (
-        ("index", "index every DICOM file below the paths; run it again after changes"),
-        ("watch", "index, then follow the folders for new, changed and deleted files"),
+    for name, nargs, help_text in (
+        ("index", "+", "index every DICOM file below the paths; run it again after changes"),
+        ("watch", "*", "index, then follow the folders for new, changed and deleted files"),
     ):
         command = add(name, help_text)
-        command.add_argument("paths", nargs="+", metavar="PATH", help="folder or file")
+        command.add_argument("paths", nargs=nargs, metavar="PATH", help=_PATH_HELP)
         command.add_argument("--format", choices=("text", "json"), default="text")
+
+    for name, help_text in (
+        ("backfill", "look at every file of all sources, carrying on where it was interrupted"),
+        ("reconcile", "compare files, state and index, and mend where they differ"),
+    ):
+        command = add(name, help_text)
+        command.add_argument("--format", choices=("text", "json"), default="text")
+        command.add_argument("--no-work", action="store_true", help=_NO_WORK_HELP)
 
     search = add("search", "find series by describing them")
     search.add_argument("text", metavar="TEXT", help='for example "sagittal T1 of the brain"')

@@ -7,14 +7,21 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.resources import files
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer_core.adapters.local_files import path_of
-from indexer_core.errors import InvalidInputError, NotFoundError
+from indexer_core.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
 from local_host import output
 from local_host.file_events import OnWarning, WalkWarning, Watch, walk_events, watch_events
 from local_host.locking import writer_lock
@@ -25,10 +32,14 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from indexer_core.filters import Filter
     from indexer_core.index.reader import Reader, Snapshot
-    from local_host.runner import Tally
+    from indexer_core.reconcile import Looks
+    from local_host.runner import Runner, Tally
 
 _REWALK_S = 600.0
 _PAUSE_S = 0.2
+_POLL_S = 1.0
+_SWEEP_S = 60.0
+_BACK_OFF_S = 5.0
 _REPROCESS_BATCH = 256
 _DEMO_SEARCHES = (
     "ultrasound of the heart",
@@ -39,15 +50,19 @@ _DEMO_SEARCHES = (
 
 def run_index(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths and stop."""
-    paths = _paths(options, settings)
+    paths = [] if settings.azure else _paths(options, settings)
     with _writing(settings) as system:
-        tally = _index(system, paths)
+        tally = _index_parts(system, options.paths) if settings.azure else _index(system, paths)
         output.print_tally(tally, as_json=options.format == "json")
         return 0 if tally.went_well else 1
 
 
 def run_watch(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths, then follow them until interrupted."""
+    if settings.azure is not None:
+        return _run_watch_account(options, settings)
+    if not options.paths:
+        raise InvalidInputError("name the folders to watch")
     paths = _paths(options, settings)
     with _writing(settings) as system:
         as_json = options.format == "json"
@@ -105,6 +120,130 @@ def _watching(system: LocalSystem, paths: list[Path], on_warning: OnWarning) -> 
         ) from error
 
 
+def _run_watch_account(options: argparse.Namespace, settings: Settings) -> int:
+    """Do the work of the functions and the worker, whoever sends it, until interrupted."""
+    as_json = options.format == "json"
+    with _writing(settings) as system:
+        system.home.create()
+        try:
+            if options.paths:
+                output.print_tally(_index_parts(system, options.paths), as_json=as_json)
+            print("working on the queues; stop with Ctrl-C", file=sys.stderr, flush=True)
+            _work_for_ever(system, as_json=as_json)
+        except KeyboardInterrupt:
+            print("stopped watching", file=sys.stderr)
+    return 0
+
+
+def _work_for_ever(system: LocalSystem, *, as_json: bool) -> None:
+    from function_app.handlers import sweep
+    from local_host.runner import Runner
+
+    assert system.settings.azure is not None
+    older_than_s = 10 * system.settings.azure.quiet_s
+    runner = Runner(system)
+    swept_s = -_SWEEP_S
+    while True:
+        before = Counter(runner.tally.series)
+        try:
+            if time.monotonic() - swept_s >= _SWEEP_S:
+                sweep(system.services, older_than_s)
+                swept_s = time.monotonic()
+            while runner.round():
+                pass
+        except (UnavailableError, UnknownOutcomeError, ConflictError) as error:
+            # Whatever was under way comes back to its queue by itself.
+            print(f"dicom-indexer: {error}; trying again", file=sys.stderr, flush=True)
+            time.sleep(_BACK_OFF_S)
+        output.print_news(runner.tally.series - before, as_json=as_json)
+        time.sleep(_POLL_S)
+
+
+def run_backfill(options: argparse.Namespace, settings: Settings) -> int:
+    """Enqueue a look at everything, and work on it."""
+    from indexer_core.reconcile import Backfill
+    from local_host.runner import Runner
+
+    _check_no_work(options, settings)
+    _known_data(settings).close()
+    with _writing(settings) as system, _bar() as progress:
+        system.home.create()
+        runner = Runner(system, progress)
+        runner.reclaim()
+        backfill = Backfill(
+            looks=_looks(runner, system, work=not options.no_work), jobs=system.stores.jobs
+        )
+        reports = {
+            part.title: backfill.run(part.listing, progress=partial(_listed, progress))
+            for part in system.home.parts()
+        }
+        tally = None if options.no_work else runner.run_until_idle()
+        progress.close()
+        output.print_backfill(reports, tally, as_json=options.format == "json")
+    return 0 if tally is None or tally.went_well else 1
+
+
+def run_reconcile(options: argparse.Namespace, settings: Settings) -> int:
+    """Compare storage, rows and index, and mend where they differ."""
+    from indexer_core.index.reader import Reader
+    from indexer_core.reconcile import compare, resend_lost
+    from local_host.runner import Runner
+
+    _check_no_work(options, settings)
+    _known_data(settings).close()
+    with _writing(settings) as system, _bar() as progress:
+        runner = Runner(system, progress)
+        runner.reclaim()
+        looks = _looks(runner, system, work=not options.no_work)
+        reports = {
+            part.title: compare(
+                part.listing,
+                blobs=system.blobs,
+                looks=looks,
+                holds=part.holds,
+                progress=partial(_listed, progress),
+            )
+            for part in system.home.parts()
+        }
+        if not options.no_work:  # so that what only waited is not handed on twice
+            runner.run_until_idle()
+        reader = Reader(system.index, system.vector_files)
+        n_resent = resend_lost(system.instances, system.assembly, reader, system.rejects)
+        tally = None if options.no_work else runner.run_until_idle()
+        progress.close()
+        output.print_reconciliation(reports, n_resent, tally, as_json=options.format == "json")
+    return 0 if tally is None or tally.went_well else 1
+
+
+def _check_no_work(options: argparse.Namespace, settings: Settings) -> None:
+    if options.no_work and settings.azure is None:
+        raise InvalidInputError("--no-work needs --store azure, where other programs do the work")
+
+
+def _looks(runner: "Runner", system: LocalSystem, *, work: bool = True) -> "Looks":
+    """Looks that are worked on, or waited for, when their queue is deep."""
+    from indexer_core.reconcile import Looks
+
+    def wait() -> None:
+        if not work or not runner.look():
+            time.sleep(_POLL_S)
+
+    return Looks(system.blob_events, emit=system.home.emit, wait=wait)
+
+
+def _listed(progress: "output.Bar", n_listed: int) -> None:
+    progress.advance("listing", n_listed, n_listed)
+
+
+@contextmanager
+def _bar() -> Iterator["output.Bar"]:
+    progress = output.progress()
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
     """Search and print the hits."""
     from function_app.search import SearchRequest, search
@@ -135,6 +274,10 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_demo(options: argparse.Namespace, settings: Settings) -> int:
     """Index the sample files of pydicom and search them."""
+    if settings.azure is not None:
+        raise InvalidInputError(
+            "demo needs a data directory; make demo-azurite shows --store azure"
+        )
     from function_app.search import SearchRequest, search
 
     folder = Path(str(files("pydicom") / "data" / "test_files"))
@@ -166,13 +309,13 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
     manifest = snapshot.manifest
     states = Counter(str(row.values["state"]) for row in system.blobs.scan())
     return {
-        "data": str(system.settings.data),
+        "data": system.home.place,
         "manifest": manifest.number,
         "series": snapshot.n_series,
         "suppressed": len(manifest.suppressed),
         "segments": len(manifest.segments),
         "files": dict(sorted(states.items())),
-        "folders": [str(path) for path in system.source.paths],
+        "folders": _folders(system),
         "queues": {
             "blob-events": system.blob_events.length(),
             "series-check": system.series_checks.length(),
@@ -184,6 +327,12 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         "projection": getattr(manifest.projection, "version", None),
         "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
     }
+
+
+def _folders(system: LocalSystem) -> list[str]:
+    if system.settings.azure is not None:
+        return [part.title for part in system.home.parts()]
+    return [str(path) for path in system.source.paths]
 
 
 def run_log(options: argparse.Namespace, settings: Settings) -> int:
@@ -293,7 +442,8 @@ def run_verify(options: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _writing(settings: Settings) -> Iterator[LocalSystem]:
-    with writer_lock(settings.data):
+    # An account has many writers at any time; every store there is safe with several.
+    with writer_lock(settings.data) if settings.azure is None else nullcontext():
         system = LocalSystem(settings)
         try:
             system.home.sweep_temporary()
@@ -361,6 +511,34 @@ def _index(system: LocalSystem, paths: list[Path]) -> "Tally":
         str(row.values["reason"])
         for row in system.rejects.blobs(SCOPE)
         if _is_below(row.values["url"], paths)
+    )
+    return tally
+
+
+def _index_parts(system: LocalSystem, paths: list[str]) -> "Tally":
+    """Look at everything in some sources, or folders of them, of an account, and work on it."""
+    from indexer_core.reconcile import look_at_all
+    from local_host.runner import Runner
+
+    parts = system.home.parts(paths)
+    with _bar() as progress:
+        system.home.create()
+        runner = Runner(system, progress)
+        looks = _looks(runner, system)
+        for part in parts:
+            look_at_all(
+                part.listing,
+                blobs=system.blobs,
+                looks=looks,
+                holds=part.holds,
+                progress=partial(_listed, progress),
+            )
+        tally = runner.run_until_idle()
+    tally.rejects.update(
+        str(row.values["reason"])
+        for scope in {part.scope for part in parts}
+        for row in system.rejects.blobs(scope)
+        if any(part.holds(str(row.values["url"])) for part in parts)
     )
     return tally
 

@@ -1,23 +1,40 @@
 """Where the one-machine program keeps its state: a data directory, or an Azure storage account."""
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from indexer_core.adapters.folder import FolderBlobs
+from indexer_core.adapters.local_files import path_of
 from indexer_core.adapters.sqlite.queue import SqliteQueue
 from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.errors import InvalidInputError
 from indexer_core.ports import BlobProperties
-from indexer_core.reconcile import Listed, Listing, Page
 from indexer_core.sources import Sources
 from indexer_core.stores import ROW_TABLES, Stores
-from local_host.roots import LocalSource
+from local_host.file_events import walk_events
+from local_host.roots import SCOPE, LocalSource
+
+if TYPE_CHECKING:
+    # Loaded where it is first used: `status` and `rejects` need no pydicom.
+    from indexer_core.reconcile import Listed, Listing, Page
 
 _EMIT = 500
 _PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A source, or a folder of it. title: for people. holds: whether a URL lies in it."""
+
+    title: str
+    scope: str
+    listing: "Listing"
+    holds: Callable[[str], bool]
 
 
 class Home(Protocol):
@@ -27,8 +44,18 @@ class Home(Protocol):
     def stores(self) -> Stores:
         """The ports."""
 
-    def listings(self) -> list[Listing]:
-        """Everything that the sources hold."""
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+
+    def create(self) -> None:
+        """Make what is missing of the stores."""
+
+    def parts(self, paths: Sequence[str] = ()) -> list[Part]:
+        """The sources, or what of them these paths name."""
+
+    def leave_encoder(self, folder: Path) -> None:
+        """Put the exported text encoder where other programs that search look for it."""
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, many at once."""
@@ -50,6 +77,7 @@ class LocalHome:
     """A data directory: SQLite and a folder."""
 
     def __init__(self, data: Path) -> None:
+        self._data = data
         state = data / "state.sqlite"
         clock, ids = SystemClock(), RandomIds()
         self._tables = {name: SqliteRows(state, name) for name in (*ROW_TABLES, "roots")}
@@ -80,9 +108,28 @@ class LocalHome:
         """The ports."""
         return self._stores
 
-    def listings(self) -> list[Listing]:
-        """The indexed folders."""
-        return [FolderListing(source=self.source)]
+    @property
+    def place(self) -> str:
+        """The data directory."""
+        return str(self._data)
+
+    def create(self) -> None:
+        """Nothing: every store makes its own file."""
+
+    def parts(self, paths: Sequence[str] = ()) -> list[Part]:
+        """The indexed folders, all of them."""
+        assert not paths, "folders are walked by their events"
+        return [
+            Part(
+                title="the indexed folders",
+                scope=SCOPE,
+                listing=FolderListing(source=self.source, exclude=(self._data,)),
+                holds=lambda url: self.source.locate(url) is not None,
+            )
+        ]
+
+    def leave_encoder(self, folder: Path) -> None:
+        """Nothing: it is in the data directory."""
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, 500 in a transaction."""
@@ -113,31 +160,52 @@ class LocalHome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderListing:
-    """The files of the indexed folders; the cursor is the last path of a page."""
+    """The files of the indexed folders; the cursor is the URL of the last file of a page."""
 
     source: LocalSource
+    exclude: tuple[Path, ...] = ()
+    page: int = _PAGE
 
     @property
     def name(self) -> str:
         """There is one for all folders."""
         return "folders"
 
-    def pages(self, cursor: str | None) -> Iterator[Page]:
-        """Pages of 1,000 files in path order."""
-        files = (path for path in self._files() if cursor is None or str(path) > cursor)
-        while batch := list(islice(files, _PAGE)):
-            blobs = [listed for path in batch if (listed := self._listed(path)) is not None]
-            yield Page(blobs=blobs, cursor=str(batch[-1]))
+    def pages(self, cursor: str | None) -> "Iterator[Page]":
+        """Pages of files, folder by folder: its files first, then the folders in it."""
+        from indexer_core.reconcile import Page
 
-    def _files(self) -> Iterator[Path]:
-        for root in sorted(self.source.paths):
-            yield from [root] if root.is_file() else sorted(p for p in root.rglob("*"))
+        behind = None if cursor is None else _order(path_of(cursor))
+        files = (url for url in self._urls() if behind is None or _order(path_of(url)) > behind)
+        while batch := list(islice(files, self.page)):
+            blobs = [listed for url in batch if (listed := self._listed(url)) is not None]
+            yield Page(blobs=blobs, cursor=batch[-1])
 
-    def _listed(self, path: Path) -> Listed | None:
-        from indexer_core.adapters.local_files import url_of
+    def _urls(self) -> Iterator[str]:
+        roots = set(self.source.paths)
+        outermost = [root for root in roots if roots.isdisjoint(root.parents)]
+        # Each by itself: together they are walked in another order than that of the cursor.
+        for root in sorted(outermost, key=_root_order):
+            for event in walk_events([root], (), SystemClock(), exclude=self.exclude):
+                yield str(json.loads(event)["data"]["url"])
 
-        located = self.source.locate(url_of(path))
-        if located is None or not path.is_file():
+    def _listed(self, url: str) -> "Listed | None":
+        from indexer_core.reconcile import Listed
+
+        located = self.source.locate(url)
+        if located is None:
             return None
-        properties: BlobProperties | None = located.store.properties(located.name)
+        try:
+            properties = located.store.properties(located.name)
+        except InvalidInputError:  # there, but it may not be read: a look tells why
+            properties = BlobProperties(etag="", size_bytes=0, modified_s=0.0)
         return None if properties is None else Listed(url=located.url, properties=properties)
+
+
+def _order(file: Path) -> list[tuple[bool, str]]:
+    """Sorts files as they are walked."""
+    return [*((True, folder) for folder in file.parts[:-1]), (False, file.name)]
+
+
+def _root_order(root: Path) -> list[tuple[bool, str]]:
+    return [*((True, folder) for folder in root.parts[:-1]), (root.is_dir(), root.name)]

@@ -19,6 +19,7 @@ from local_host.file_events import WalkWarning
 if TYPE_CHECKING:
     from indexer_core.index.manifest import Manifest
     from indexer_core.index.verify import Verification
+    from indexer_core.reconcile import BackfillReport, ReconcileReport
     from local_host.runner import Tally
 
 WIDTH = 100
@@ -71,7 +72,12 @@ _HIT_COLUMNS = (
         if name not in ("seriesInstanceUid", "studyInstanceUid", "texts", "evidence", "blobs")
     ),
 )
-_STAGES = {"headers": "reading headers", "series": "closing series", "indexing": "indexing series"}
+_STAGES = {
+    "listing": "listing files",
+    "headers": "reading headers",
+    "series": "closing series",
+    "indexing": "indexing series",
+}
 
 
 class Warnings:
@@ -120,12 +126,10 @@ def progress() -> Bar:
 
 def print_tally(tally: "Tally", *, as_json: bool) -> None:
     """The counts at the end of a run."""
-    counts = tally.counts()
     if as_json:
-        rejects = dict(sorted(tally.rejects.items()))
-        failures = dict(sorted(tally.failures.items()))
-        print(json.dumps({**counts, "reasons": rejects, "failures": failures}, indent=2))
+        print(json.dumps(_tally_json(tally), indent=2))
         return
+    counts = tally.counts()
     print("files:  " + ", ".join(f"{count:,} {name}" for name, count in counts["files"].items()))
     series = counts["series"]
     print(f"series: {series['indexed']:,} written, {series['failed']:,} failed")
@@ -135,6 +139,63 @@ def print_tally(tally: "Tally", *, as_json: bool) -> None:
         print(f"  failed {line}", file=sys.stderr)
     if tally.rejects:
         print("  (dicom-indexer rejects lists them)")
+
+
+def _tally_json(tally: "Tally") -> dict[str, Any]:
+    rejects = dict(sorted(tally.rejects.items()))
+    failures = dict(sorted(tally.failures.items()))
+    return {**tally.counts(), "reasons": rejects, "failures": failures}
+
+
+def print_backfill(
+    reports: Mapping[str, "BackfillReport"], tally: "Tally | None", *, as_json: bool
+) -> None:
+    """What a backfill enqueued, by source, and what came of it where this program worked."""
+    if as_json:
+        sources = [
+            {"source": title, "enqueued": report.n_enqueued, "resumed": report.resumed}
+            for title, report in reports.items()
+        ]
+        print(json.dumps({"sources": sources, **_worked(tally)}, indent=2))
+        return
+    for title, report in reports.items():
+        how = " (carried on where it was interrupted)" if report.resumed else ""
+        print(f"{printable(title)}: {report.n_enqueued:,} looks enqueued{how}")
+    if tally is not None:
+        print_tally(tally, as_json=False)
+
+
+def print_reconciliation(
+    reports: Mapping[str, "ReconcileReport"],
+    n_resent: int,
+    tally: "Tally | None",
+    *,
+    as_json: bool,
+) -> None:
+    """What a reconcile found, by source, and what came of it where this program worked."""
+    if as_json:
+        sources = [{"source": title, **_found(report)} for title, report in reports.items()]
+        print(json.dumps({"sources": sources, "resent": n_resent, **_worked(tally)}, indent=2))
+        return
+    for title, report in reports.items():
+        counts = ", ".join(f"{count:,} {name}" for name, count in _found(report).items())
+        print(f"{printable(title)}: {counts}")
+    print(f"series handed on again, announced but not indexed: {n_resent:,}")
+    if tally is not None:
+        print_tally(tally, as_json=False)
+
+
+def _found(report: "ReconcileReport") -> dict[str, int]:
+    return {
+        "listed": report.n_listed,
+        "new": report.n_unseen,
+        "changed": report.n_changed,
+        "gone": report.n_gone,
+    }
+
+
+def _worked(tally: "Tally | None") -> dict[str, Any]:
+    return {} if tally is None else {"worked": _tally_json(tally)}
 
 
 def _by_count(reasons: Counter[str]) -> Iterable[str]:
@@ -271,13 +332,17 @@ def print_rejects(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         return
     by_reason: dict[str, list[str]] = {}
     for row in rows:
-        place = str(path_of(row["url"])) if row.get("url") else f"a message of {row['queue']}"
+        place = _place(row["url"]) if row.get("url") else f"a message of {row['queue']}"
         by_reason.setdefault(str(row["reason"]), []).append(printable(place))
     for reason, places in sorted(by_reason.items()):
         print(f"{reason} ({len(places):,})")
         for place in sorted(places):
             print(f"  {place}")
     print(f"{len(rows):,} rejected; replay tries them again" if rows else "nothing is rejected")
+
+
+def _place(url: str) -> str:
+    return str(path_of(url)) if url.startswith("file:") else url
 
 
 def print_verification(seen: "Verification", *, as_json: bool) -> None:

@@ -80,6 +80,19 @@ class Runner:
         """Put events on their queue."""
         self._system.home.emit(events)
 
+    def look(self) -> bool:
+        """Take the visible looks off their queue; False when there was none."""
+        return self._drain_events()
+
+    def round(self) -> bool:
+        """Take one batch from each queue; False when there was none.
+
+        For what never ends: a queue that is never empty keeps no other waiting.
+        """
+        worked = self._drain_events(once=True)
+        worked |= self._drain_checks(once=True)
+        return self._drain_ready(once=True) or worked
+
     def run_until_idle(self, *, close: bool = True) -> Tally:
         """Work until no message is visible; with `close`, series do not wait for a quiet period.
 
@@ -104,14 +117,14 @@ class Runner:
             self._system.home.forget_checks()
         return self.tally
 
-    def _drain_events(self) -> bool:
+    def _drain_events(self, *, once: bool = False) -> bool:
         def handle(body: str) -> None:
             for looked in ingest(body, self._system.services):
                 self.tally.files[looked.outcome] += 1
 
-        return self._drain("headers", self._system.blob_events, "blob-events", handle)
+        return self._drain("headers", self._system.blob_events, "blob-events", handle, once=once)
 
-    def _drain_checks(self) -> bool:
+    def _drain_checks(self, *, once: bool = False) -> bool:
         queue = self._system.series_checks
         n_done = 0
         n_total = queue.length()
@@ -119,6 +132,8 @@ class Runner:
             self._check_all(messages)
             n_done += len(messages)
             self._progress.advance("series", n_done, max(n_done, n_total))
+            if once:
+                break
         return n_done > 0
 
     def _check_all(self, messages: Sequence[QueueMessage]) -> None:
@@ -149,7 +164,13 @@ class Runner:
                 self.tally.failures["a check could not be read"] += 1
 
     def _drain(
-        self, stage: str, queue: WorkQueue, name: str, handle: Callable[[str], None]
+        self,
+        stage: str,
+        queue: WorkQueue,
+        name: str,
+        handle: Callable[[str], None],
+        *,
+        once: bool,
     ) -> bool:
         n_done = 0
         n_total = queue.length()
@@ -158,6 +179,8 @@ class Runner:
                 self._try(queue, name, message, handle)
                 n_done += 1
                 self._progress.advance(stage, n_done, max(n_done, n_total))
+            if once:
+                break
         return n_done > 0
 
     def _try(
@@ -183,7 +206,7 @@ class Runner:
             self._system.poison.send(message.body)
         queue.delete(message)
 
-    def _drain_ready(self) -> bool:
+    def _drain_ready(self, *, once: bool = False) -> bool:
         queue = self._system.series_ready
         n_total = queue.length()
         if n_total == 0:
@@ -203,4 +226,6 @@ class Runner:
                     "unavailable"
                 ]
                 break  # the next run takes them up again
+            if once:
+                break
         return n_done > 0

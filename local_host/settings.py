@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from indexer_core.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from function_app.wiring import Settings as AzureSettings
+    from indexer_core.adapters.azure.settings import Settings as AzureSettings
 
 DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
@@ -60,7 +60,7 @@ def read_settings(
 
 
 def _azure(environment: Mapping[str, str]) -> "AzureSettings":
-    from function_app.wiring import read_settings as read_azure_settings
+    from indexer_core.adapters.azure.settings import read_settings as read_azure_settings
 
     return read_azure_settings(environment)
 

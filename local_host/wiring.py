@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer_core.announcements import Nobody
+from indexer_core.announcements import Announcer, Nobody
 from indexer_core.errors import InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.ports import Row, VectorFiles
 from local_host.homes import Home, LocalHome
@@ -32,8 +32,9 @@ _SECRET_MIN_BYTES = 16
 class LocalSystem:
     """Everything over one data directory; parts are made when they are first used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, announcer: Announcer | None = None) -> None:
         self.settings = settings
+        self.announcer: Announcer = announcer or _announcer(settings)
         self.home: Home = _home(settings)
         self.stores = self.home.stores
         self.clock = self.stores.clock
@@ -59,7 +60,7 @@ class LocalSystem:
             The index lies in Azure, where containers are configured and not added.
         """
         if not isinstance(self.home, LocalHome):
-            raise InvalidInputError("this needs a data directory; it does not work with --store")
+            raise InvalidInputError("this needs a data directory: leave --store azure out")
         return self.home.source
 
     @cached_property
@@ -69,12 +70,16 @@ class LocalSystem:
 
         return FlatFp16Vectors()
 
+    @property
+    def _encoder_folder(self) -> Path:
+        return self.settings.data / "encoders" / "minilm-l6-v2"
+
     @cached_property
     def encoder(self) -> "OnnxTextEncoder":
         """The text encoder for queries and texts, exported from its package at first use."""
         from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 
-        folder = self.settings.data / "encoders" / "minilm-l6-v2"
+        folder = self._encoder_folder
         if not (folder / MANIFEST_NAME).exists():
             # torch is loaded here and only here, once per data directory.
             from gpu_worker.encoders.export import export_text_encoder
@@ -102,9 +107,11 @@ class LocalSystem:
         from indexer_core.descriptor import DIMENSION, ImageDescriptor
         from indexer_core.indexing import open_index
 
+        encoder = self.encoder
+        self.home.leave_encoder(self._encoder_folder)
         return open_index(
             self.stores,
-            text_encoder=self.encoder,
+            text_encoder=encoder,
             vector_files=self.vector_files,
             image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,
@@ -122,13 +129,14 @@ class LocalSystem:
         """What the functions need."""
         from function_app.wiring import build_services
 
+        timing = self.settings.azure or self.settings
         return build_services(
             self.stores,
             indexer=lambda: self.indexer,
-            announcer=Nobody(),
+            announcer=self.announcer,
             patient_secret=self._patient_secret(),
-            quiet_s=self.settings.quiet_s,
-            max_wait_s=self.settings.max_wait_s,
+            quiet_s=timing.quiet_s,
+            max_wait_s=timing.max_wait_s,
         )
 
     def _patient_secret(self) -> bytes:
@@ -148,7 +156,7 @@ class LocalSystem:
             assembly=self.assembly,
             indexer=self.indexer,
             image_encoder=ImageDescriptor(),
-            announcer=Nobody(),
+            announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
         )
 
@@ -190,18 +198,37 @@ class LocalSystem:
 
         reader = Reader(self.index, self.vector_files)
         if reader.refresh().manifest.number == 0:
-            raise NotFoundError(
-                f"nothing is indexed in {self.settings.data} yet: run dicom-indexer index FOLDER"
-            )
+            raise self.nothing_indexed()
         return reader
+
+    def nothing_indexed(self) -> NotFoundError:
+        """What to say where there is no index yet."""
+        command = "index FOLDER" if self.settings.azure is None else "--store azure backfill"
+        return NotFoundError(
+            f"nothing is indexed in {self.home.place} yet: run dicom-indexer {command}"
+        )
 
 
 def _home(settings: Settings) -> Home:
     if settings.azure is None:
         return LocalHome(settings.data)
-    from local_host.azure_home import AzureHome
-
+    try:
+        from local_host.azure_home import AzureHome
+    except ModuleNotFoundError as error:
+        raise InvalidInputError(
+            "--store azure needs Azure's packages: pip install 'dicom-indexer[azure]'"
+        ) from error
     return AzureHome(settings.azure)
+
+
+def _announcer(settings: Settings) -> Announcer:
+    """Who is told what happens: on Azure whoever listens to the configured topic."""
+    if settings.azure is None or not settings.azure.topic:
+        return Nobody()
+    from indexer_core.adapters.azure.configured import announcer_of
+    from indexer_core.adapters.system import SystemClock
+
+    return announcer_of(settings.azure, SystemClock())
 
 
 def patient_secret(path: Path) -> bytes:

@@ -1,0 +1,112 @@
+"""``python -m gpu_worker``: the worker of an index in an Azure storage account.
+
+Told to end (SIGTERM, SIGINT), it finishes the batch that is under way and gives back what it has
+not started; a batch that takes longer than the grace is given back, too. Killed, it loses nothing:
+its messages come back when their visibility ends.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+from gpu_worker.loop import Worker, run
+from gpu_worker.wiring import build_azure_worker, read_program_settings
+from indexer_core.errors import IndexerError
+
+log = logging.getLogger("gpu_worker")
+
+_POLL_S = 0.5
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON.
+
+    Of an exception only the type: the texts of others may repeat what no log may hold.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = record.exc_info[0].__name__
+        return json.dumps(line, ensure_ascii=False)
+
+
+class _Work(Thread):
+    """The loop in a thread of its own, so that the first one can give up waiting for it."""
+
+    def __init__(self, worker: Worker, *, until_idle: bool) -> None:
+        super().__init__(name="worker", daemon=True)
+        self._worker = worker
+        self._until_idle = until_idle
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            run(self._worker, until_idle=self._until_idle)
+        except BaseException as error:  # noqa: BLE001 - told by the first thread
+            self.error = error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to end; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gpu_worker", description=__doc__)
+    parser.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
+    options = parser.parse_args(arguments)
+    _log_to_stderr()
+    told = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    try:
+        settings = read_program_settings(os.environ)
+        worker = build_azure_worker(settings)
+    except IndexerError as error:
+        log.error("the worker cannot start: %s", error)  # noqa: TRY400 - one line says it all
+        return 1
+    log.info("started batch=%d", settings.worker.batch)
+    work = _Work(worker, until_idle=options.until_idle)
+    work.start()
+    while work.is_alive() and not told.wait(_POLL_S):
+        pass
+    worker.shift.end()
+    if told.is_set():
+        log.info("told to end")
+    work.join(settings.grace_s)
+    if work.is_alive():
+        worker.shift.let_go()
+        log.warning("ended in the middle of a batch; its messages are given back")
+        sys.stderr.flush()
+        os._exit(0)  # the thread may be anywhere: waiting for it is what is over
+    return _status(work.error)
+
+
+def _status(error: BaseException | None) -> int:
+    if error is None:
+        log.info("ended")
+        return 0
+    if isinstance(error, IndexerError):
+        log.error("the worker cannot go on kind=%s: %s", error.kind, error)
+    else:
+        log.error("the worker failed", exc_info=error)
+    return 1
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
