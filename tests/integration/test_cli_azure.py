@@ -22,7 +22,7 @@ pytestmark = pytest.mark.azurite
 SECRET = b"a secret of the patient hash"
 SCOPE_DEPENDENT = ("seriesKey", "scope", "revision")
 N_SAMPLES = 40
-TIMEOUT_S = 120.0
+TIMEOUT_S = 600.0
 
 
 class Account:

@@ -17,7 +17,7 @@ from local_host import cli
 from tests.support.dicom import dicom_object
 from tests.support.system import index_folder
 
-WAIT_S = 60.0
+WAIT_S = 300.0
 _PR_CAPBSET_DROP, _DAC_OVERRIDE, _DAC_READ_SEARCH = 24, 1, 2
 
 

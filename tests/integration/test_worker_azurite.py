@@ -28,7 +28,7 @@ from tests.support.dicom import dicom_object
 
 pytestmark = [pytest.mark.azurite, pytest.mark.timeout(300)]
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 600.0
 
 
 class Gate(FaultyProxy):

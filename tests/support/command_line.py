@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom.data import get_testdata_file
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 600.0
 NOT_COMPARED = ("revision",)
 
 

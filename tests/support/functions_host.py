@@ -36,7 +36,7 @@ from indexer_core.adapters.azure.clients import AzureStorage
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".tools" / "functions" / "bin" / "python"
 WORKER = Path(__file__).with_name("functions_worker.py")
-TIMEOUT_S = 120.0
+TIMEOUT_S = 600.0
 HIDDEN_S = 600
 STEP_S = 5.0
 POISON = "-poison"

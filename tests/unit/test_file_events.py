@@ -20,7 +20,7 @@ from tests.support.dicom import dicom_object
 from tests.support.house import House
 from tests.support.users import folder_of_an_ordinary_user
 
-WAIT_S = 20.0
+WAIT_S = 300.0
 """How long a watch may take before the test fails; passing takes milliseconds."""
 
 HOLDER = """
