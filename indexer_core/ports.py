@@ -8,10 +8,14 @@ Behaviour around a port (counting, failing, delaying) is added by wrappers, not 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+# What supports the buffer protocol: collections.abc.Buffer, from Python 3.12 on.
+Buffer = bytes | bytearray | memoryview | mmap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,19 +200,37 @@ class ImageEncoder(Protocol):
         """
 
 
+class VectorSelection(Protocol):
+    """Vectors of one file that a search may find, prepared once and used for many searches."""
+
+    n_selected: int
+
+
 class VectorFileReader(Protocol):
-    """An opened vector file of one segment."""
+    """An opened vector file of one segment; safe for concurrent searches."""
 
     n_vectors: int
     dimension: int
+    recall: float | None
+    """Measured recall@10 of approximate search in this file; None where all search is exact."""
+
+    def select(self, rows: NDArray[np.bool_]) -> VectorSelection:
+        """Prepare a selection of this file: vector i may be found where rows[i] is true."""
 
     def search(
-        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.bool_]
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        selection: VectorSelection,
+        *,
+        exact: bool = True,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Best k rows by inner product among those with rows[i] true.
+        """Best k selected vectors by inner product.
 
-        queries: float32 (n, dimension). Returns scores float32 (n, k') and row numbers int64
-        (n, k'), best first, k' <= k; missing places are row -1 with score -inf.
+        queries: float32 (n, dimension). Returns scores float32 (n, k') and vector numbers int64
+        (n, k'), best first, equal scores by number, k' = min(k, n_selected). A vector's score does
+        not depend on k, on the selection or on the other queries. `exact` false permits a search
+        that misses some, where the file was built for one (`recall`).
         """
 
     def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
@@ -223,5 +245,14 @@ class VectorFiles(Protocol):
     def build(self, vectors: NDArray[np.float32]) -> bytes:
         """Serialise float32 (n, dimension) rows, n >= 0, in the given order."""
 
-    def open(self, data: bytes) -> VectorFileReader:
-        """Open; `CorruptIndexError` when the bytes are not such a file."""
+    def open(self, data: Buffer) -> VectorFileReader:
+        """Open without copying; the buffer is kept and must not change.
+
+        `CorruptIndexError` when the bytes are not such a file.
+        """
+
+    def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
+        """One file of the given vectors of each reader, in that order, at least one part.
+
+        Stored values are taken over bit by bit; `InvalidInputError` when dimensions differ.
+        """

@@ -202,17 +202,16 @@ def _in_segment(
     owner = np.repeat(np.arange(len(counts)), counts)
     vectors = segment.loaded.vectors(space, encoder_id)
     wanted = min(top, int((mask & (counts > 0)).sum()))
-    selected = np.repeat(mask, counts)
-    k = min(_OVERSAMPLE * wanted, int(selected.sum()))
+    selected = vectors.select(np.repeat(mask, counts))
+    k = min(_OVERSAMPLE * wanted, selected.n_selected)
     best: dict[int, tuple[float, int]] = {}
     while k:
         scores, found = vectors.search(query[None, :], k, selected)
         for score, vector in zip(scores[0], found[0], strict=True):
-            if vector >= 0:
-                row = int(owner[vector])
-                best.setdefault(row, (float(score), int(vector - starts[row])))
-        if len(best) >= wanted or k >= int(selected.sum()):
+            row = int(owner[vector])
+            best.setdefault(row, (float(score), int(vector - starts[row])))
+        if len(best) >= wanted or k >= selected.n_selected:
             break
-        k = min(4 * k, int(selected.sum()))
+        k = min(4 * k, selected.n_selected)
     for row, (score, text) in best.items():
         yield Hit(segment=segment, row=row, score=score, text=text, similarity=score)

@@ -9,12 +9,14 @@ FAISS is imported when the first file is built or opened: it takes 0.3 s and 66 
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.ports import Buffer, VectorFileReader, VectorSelection
 
 FORMAT_VERSION = 1
 MAX_DIMENSION = 65_536
@@ -62,24 +64,37 @@ class FlatFp16Vectors:
         InvalidInputError
             Not a matrix, no columns, or values that fp16 cannot hold (NaN, infinite, > 65504).
         """
-        faiss = _faiss()
         if vectors.ndim != 2 or not 1 <= vectors.shape[1] <= MAX_DIMENSION:
             raise InvalidInputError("vectors must be a matrix with 1 to 65536 columns")
         # Written so that NaN fails as well.
         if not np.all(np.abs(vectors) <= _FP16_MAX):
             raise InvalidInputError("vectors must be finite and within the range of fp16")
-        n_vectors, dimension = vectors.shape
-        index = _new_index(dimension)
-        if n_vectors:
+        index = _new_index(vectors.shape[1])
+        if len(vectors):
             index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-        payload: bytes = faiss.serialize_index(index).tobytes()
-        header = _HEADER.pack(
-            _MAGIC, FORMAT_VERSION, dimension, n_vectors, len(payload), zlib.crc32(payload)
-        )
-        return header + _HEADER_CRC.pack(zlib.crc32(header)) + payload
+        return _serialised(index)
 
-    def open(self, data: bytes) -> "FlatFp16Reader":
-        """Open a file made by `build`.
+    def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
+        """One file of the given vectors of each reader, in that order; values bit by bit.
+
+        Raises
+        ------
+        InvalidInputError
+            No part, a reader of another adapter, or dimensions that differ.
+        """
+        readers = [reader for reader, _ in parts if isinstance(reader, FlatFp16Reader)]
+        if not parts or len(readers) != len(parts):
+            raise InvalidInputError("vector files of this kind are wanted, at least one")
+        if len({reader.dimension for reader in readers}) != 1:
+            raise InvalidInputError("vector files to be joined must have one dimension")
+        index = _new_index(readers[0].dimension)
+        for reader, (_, numbers) in zip(readers, parts, strict=True):
+            if len(numbers):
+                index.add_sa_codes(reader.codes(numbers))
+        return _serialised(index)
+
+    def open(self, data: Buffer) -> "FlatFp16Reader":
+        """Open a file made by `build` or `concatenate`.
 
         Raises
         ------
@@ -93,9 +108,18 @@ class FlatFp16Vectors:
         return FlatFp16Reader(index)
 
 
-def _verified(data: bytes) -> tuple[int, int, memoryview]:
+def _serialised(index: Any) -> bytes:
+    payload: bytes = _faiss().serialize_index(index).tobytes()
+    header = _HEADER.pack(
+        _MAGIC, FORMAT_VERSION, index.d, index.ntotal, len(payload), zlib.crc32(payload)
+    )
+    return header + _HEADER_CRC.pack(zlib.crc32(header)) + payload
+
+
+def _verified(data: Buffer) -> tuple[int, int, memoryview]:
     """Dimension, number of vectors and payload of a file whose header and checksums hold."""
     start = _HEADER.size + _HEADER_CRC.size
+    data = memoryview(data)
     if len(data) < start or data[: len(_MAGIC)] != _MAGIC:
         raise CorruptIndexError("not a vector file")
     (header_crc,) = _HEADER_CRC.unpack_from(data, _HEADER.size)
@@ -104,7 +128,7 @@ def _verified(data: bytes) -> tuple[int, int, memoryview]:
     _, version, dimension, n_vectors, size_bytes, crc = _HEADER.unpack_from(data)
     if version != FORMAT_VERSION:
         raise CorruptIndexError("a vector file has a format version that this program cannot read")
-    payload = memoryview(data)[start:]
+    payload = data[start:]
     envelope_bytes = size_bytes - n_vectors * dimension * _FP16_BYTES
     if (
         len(payload) != size_bytes
@@ -149,54 +173,74 @@ class FlatFp16Reader:
         self._index = index
         self.n_vectors = int(index.ntotal)
         self.dimension = int(index.d)
+        self.recall: float | None = None
+
+    def select(self, rows: NDArray[np.bool_]) -> "Selection":
+        """Prepare a selection, rows : ndarray of bool, shape (n_vectors,).
+
+        Raises
+        ------
+        InvalidInputError
+            Not one bool per vector.
+        """
+        if rows.shape != (self.n_vectors,) or rows.dtype != np.bool_:
+            raise InvalidInputError("rows must be one bool per vector")
+        return Selection(rows)
 
     def search(
-        self, queries: NDArray[np.float32], k: int, rows: NDArray[np.bool_]
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        selection: VectorSelection,
+        *,
+        exact: bool = True,  # noqa: ARG002 - no other search here
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Best k rows by inner product among those with rows[i] true.
+        """Best k selected vectors by inner product.
 
         Parameters
         ----------
         queries : ndarray of float32, shape (n, dimension)
         k
-            Wanted rows per query, >= 0.
-        rows : ndarray of bool, shape (n_vectors,)
+            Wanted vectors per query, >= 0.
+        selection
+            From `select` of this reader.
 
         Returns
         -------
         scores : ndarray of float32, shape (n, k')
-        row_numbers : ndarray of int64, shape (n, k')
-            k' = min(k, number of true rows), so no place is missing. Best first, equal scores by
-            row number. A row's score does not depend on `k`, `rows` or the other queries.
+        numbers : ndarray of int64, shape (n, k')
+            k' = min(k, number of selected vectors), so no place is missing. Best first, equal
+            scores by number. A vector's score does not depend on `k`, the selection or the other
+            queries.
 
         Raises
         ------
         InvalidInputError
-            Shapes that do not fit, or queries that are not finite.
+            A selection of another reader, shapes that do not fit, or queries that are not finite.
         """
-        self._check(queries, rows)
-        n_allowed = int(np.count_nonzero(rows))
-        k = min(k, n_allowed)
+        if not isinstance(selection, Selection) or len(selection.rows) != self.n_vectors:
+            raise InvalidInputError("the selection was not made for this vector file")
+        if queries.ndim != 2 or queries.shape[1] != self.dimension:
+            raise InvalidInputError("queries must have the dimension of the vector file")
+        if not np.isfinite(queries).all():
+            raise InvalidInputError("queries must be finite")
+        k = min(k, selection.n_selected)
         if k <= 0 or not len(queries):
             shape = (len(queries), max(k, 0))
             return np.empty(shape, np.float32), np.empty(shape, np.int64)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        if n_allowed < _GATHER_SHARE * self.n_vectors:
-            return self._search_gathered(queries, k, np.flatnonzero(rows))
-        return _search_deterministic(self._index, queries, k, _Selector(rows, n_allowed))
+        if selection.n_selected < _GATHER_SHARE * self.n_vectors:
+            return self._search_gathered(queries, k, np.flatnonzero(selection.rows))
+        return _search_deterministic(self._index, queries, k, selection)
 
     def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
         """Stored vectors from `start` on (None: all), float32 (count, dimension)."""
         stop = self.n_vectors if count is None else start + count
         return self._codes()[start:stop].view(np.float16).astype(np.float32)
 
-    def _check(self, queries: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
-        if queries.ndim != 2 or queries.shape[1] != self.dimension:
-            raise InvalidInputError("queries must have the dimension of the vector file")
-        if rows.shape != (self.n_vectors,) or rows.dtype != np.bool_:
-            raise InvalidInputError("rows must be one bool per vector")
-        if not np.isfinite(queries).all():
-            raise InvalidInputError("queries must be finite")
+    def codes(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The stored bytes of these vectors, uint8 (len(numbers), 2 * dimension), a copy."""
+        return self._codes()[numbers]
 
     def _codes(self) -> NDArray[np.uint8]:
         """The stored bytes, uint8 (n_vectors, 2 * dimension), a view into FAISS's memory."""
@@ -216,22 +260,23 @@ class FlatFp16Reader:
         # whatever else the filter lets through.
         gathered = _new_index(self.dimension)
         gathered.add_sa_codes(self._codes()[allowed])
-        everything = _Selector(np.ones(len(allowed), np.bool_), len(allowed))
+        everything = Selection(np.ones(len(allowed), np.bool_))
         scores, places = _search_deterministic(gathered, queries, k, everything)
         return scores, allowed[places]
 
 
-class _Selector:
-    """Search parameters that let `rows` through, with the memory that FAISS points into.
+class Selection:
+    """Implements `indexer_core.ports.VectorSelection`, with the memory that FAISS points into.
 
     There is always a selector: an unfiltered search takes a path in FAISS 1.15.1 that is up to
     three times slower.
     """
 
-    def __init__(self, rows: NDArray[np.bool_], n_allowed: int) -> None:
+    def __init__(self, rows: NDArray[np.bool_]) -> None:
         faiss = _faiss()
-        self.n_allowed = n_allowed
-        if n_allowed == len(rows):
+        self.rows = rows
+        self.n_selected = int(np.count_nonzero(rows))
+        if self.n_selected == len(rows):
             self._selector: Any = faiss.IDSelectorAll()
         else:
             self._bits = np.packbits(rows, bitorder="little")
@@ -240,20 +285,20 @@ class _Selector:
 
 
 def _search_deterministic(
-    index: Any, queries: NDArray[np.float32], k: int, selector: _Selector
+    index: Any, queries: NDArray[np.float32], k: int, selection: Selection
 ) -> _Found:
-    """Best k allowed rows, 1 <= k <= n_allowed, ties by row number.
+    """Best k selected rows, 1 <= k <= n_selected, ties by row number.
 
     Which of several rows with the k-th best score FAISS keeps depends on its heap, and equal
     vectors are common (equal texts). So fetch until the last score fetched is below the k-th.
     """
-    n_fetched = min(k + 1, selector.n_allowed)
-    scores, rows = index.search(queries, n_fetched, params=selector.parameters)
+    n_fetched = min(k + 1, selection.n_selected)
+    scores, rows = index.search(queries, n_fetched, params=selection.parameters)
     best_scores, best_rows = _sorted(scores, rows, k)
     open_queries = np.flatnonzero(scores[:, -1] == scores[:, k - 1])
-    while n_fetched < selector.n_allowed and len(open_queries):
-        n_fetched = min(n_fetched * _TIE_GROWTH, selector.n_allowed)
-        scores, rows = index.search(queries[open_queries], n_fetched, params=selector.parameters)
+    while n_fetched < selection.n_selected and len(open_queries):
+        n_fetched = min(n_fetched * _TIE_GROWTH, selection.n_selected)
+        scores, rows = index.search(queries[open_queries], n_fetched, params=selection.parameters)
         best_scores[open_queries], best_rows[open_queries] = _sorted(scores, rows, k)
         open_queries = open_queries[scores[:, -1] == scores[:, k - 1]]
     return best_scores, best_rows

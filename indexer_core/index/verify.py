@@ -91,11 +91,12 @@ def _check_search(segment: LiveSegment, snapshot: Snapshot, seen: Verification) 
     stored = vectors.reconstruct()
     if not selected.any():
         return
-    k = min(_NEIGHBOURS, int(selected.sum()))
+    selection = vectors.select(selected)
+    k = min(_NEIGHBOURS, selection.n_selected)
     step = max(1, len(stored) // _QUERIES_PER_SEGMENT)
     for query in stored[::step]:
         seen.n_searches += 1
-        scores, _ = vectors.search(query[None, :], k, selected)
+        scores, _ = vectors.search(query[None, :], k, selection)
         exact = np.sort((stored @ query)[selected])[::-1][:k]
         if not np.allclose(scores[0], exact, atol=_TOLERANCE):
             yield f"{segment.loaded.segment.id}: a search differs from brute force"

@@ -77,7 +77,7 @@ class TestFlatFp16Vectors(VectorFilesContract):
         rows = np.ones(5000, np.bool_)
         rows[::2] = False
         rows[4000] = True
-        _, found = reader.search(vectors[:2], 120, rows)
+        _, found = reader.search(vectors[:2], 120, reader.select(rows))
         assert found.tolist() == [[4000, *range(1, 239, 2)]] * 2
 
 

@@ -1,6 +1,7 @@
 """The contract of `indexer_core.ports.VectorFiles`."""
 
 from abc import ABC, abstractmethod
+from mmap import mmap
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from indexer_core.errors import CorruptIndexError, InvalidInputError
-from indexer_core.ports import VectorFiles
+from indexer_core.ports import VectorFileReader, VectorFiles, VectorSelection
 from indexer_core.testing.strategies import coarse_vectors
 
 
@@ -22,6 +23,11 @@ def brute_force(
     scores = queries.astype(np.float64) @ vectors[allowed].astype(np.float64).T
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(scores, order, axis=1), allowed[order]
+
+
+def everything(reader: VectorFileReader) -> VectorSelection:
+    """Every vector of a file."""
+    return reader.select(np.ones(reader.n_vectors, np.bool_))
 
 
 # Every adapter's subclass runs the same inherited tests, which hypothesis finds suspicious.
@@ -48,12 +54,10 @@ class VectorFilesContract(ABC):
         queries = quarters.astype(np.float32) / np.float32(4)
         files = self.files()
         reader = files.open(files.build(vectors))
-        scores, found = reader.search(queries, k, rows)
+        scores, found = reader.search(queries, k, reader.select(rows))
         expected_scores, expected = brute_force(vectors, queries, k, rows)
-        present = found >= 0
-        assert np.array_equal(found[present], expected.ravel())
-        assert np.array_equal(scores[present], expected_scores.ravel())
-        assert np.all(scores[~present] == -np.inf)
+        assert np.array_equal(found, expected)
+        assert np.array_equal(scores, expected_scores)
         assert scores.dtype == np.float32
         assert found.dtype == np.int64
 
@@ -74,7 +78,7 @@ class VectorFilesContract(ABC):
         reader = files.open(files.build(vectors))
         rows = np.ones(600, np.bool_)
         rows[:4] = False
-        _, found = reader.search(np.array([[1, 0]], np.float32), 5, rows)
+        _, found = reader.search(np.array([[1, 0]], np.float32), 5, reader.select(rows))
         assert found.tolist() == [[5, 7, 9, 11, 13]]
 
     def test_score_of_a_row_does_not_depend_on_the_filter(self) -> None:
@@ -84,11 +88,11 @@ class VectorFilesContract(ABC):
         files = self.files()
         reader = files.open(files.build(vectors))
         queries = vectors[:3]
-        all_scores, all_rows = reader.search(queries, 4000, np.ones(4000, np.bool_))
+        all_scores, all_rows = reader.search(queries, 4000, everything(reader))
         for share in (0.5, 0.01, 0.001):
             rows = random.random(4000) < share
             rows[:3] = True
-            scores, found = reader.search(queries, 10, rows)
+            scores, found = reader.search(queries, 10, reader.select(rows))
             for i in range(len(queries)):
                 known = dict(zip(all_rows[i].tolist(), all_scores[i].tolist(), strict=True))
                 assert [known[row] for row in found[i].tolist()] == scores[i].tolist()
@@ -97,9 +101,8 @@ class VectorFilesContract(ABC):
         files = self.files()
         reader = files.open(files.build(np.empty((0, 5), np.float32)))
         assert (reader.n_vectors, reader.dimension) == (0, 5)
-        scores, found = reader.search(np.ones((2, 5), np.float32), 3, np.empty(0, np.bool_))
-        assert len(scores) == len(found) == 2
-        assert not np.any(found >= 0)
+        scores, found = reader.search(np.ones((2, 5), np.float32), 3, everything(reader))
+        assert scores.shape == found.shape == (2, 0)
         assert reader.reconstruct().shape == (0, 5)
 
     def test_same_vectors_give_the_same_bytes(self) -> None:
@@ -116,17 +119,72 @@ class VectorFilesContract(ABC):
         with pytest.raises(InvalidInputError):
             files.build(vectors)
         with pytest.raises(InvalidInputError):
-            reader.search(vectors, 1, np.ones(3, np.bool_))
+            reader.search(vectors, 1, everything(reader))
 
     def test_shapes_that_do_not_fit_are_refused(self) -> None:
         files = self.files()
         reader = files.open(files.build(np.zeros((3, 4), np.float32)))
         with pytest.raises(InvalidInputError):
-            reader.search(np.zeros((1, 5), np.float32), 1, np.ones(3, np.bool_))
+            reader.search(np.zeros((1, 5), np.float32), 1, everything(reader))
         with pytest.raises(InvalidInputError):
-            reader.search(np.zeros((1, 4), np.float32), 1, np.ones(4, np.bool_))
+            reader.select(np.ones(4, np.bool_))
         with pytest.raises(InvalidInputError):
             files.build(np.zeros(4, np.float32))
+
+    def test_selection_of_another_file_is_refused(self) -> None:
+        files = self.files()
+        reader = files.open(files.build(np.zeros((3, 4), np.float32)))
+        other = files.open(files.build(np.zeros((5, 4), np.float32)))
+        with pytest.raises(InvalidInputError):
+            reader.search(np.zeros((1, 4), np.float32), 1, everything(other))
+
+    def test_selection_serves_many_searches(self) -> None:
+        vectors = np.random.default_rng(4).random((50, 6)).astype(np.float32)
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        selection = reader.select(np.arange(50) % 3 == 0)
+        assert selection.n_selected == 17
+        for query in vectors[:4]:
+            _, first = reader.search(query[None, :], 5, selection)
+            _, second = reader.search(query[None, :], 5, selection)
+            assert first.tolist() == second.tolist()
+            assert set(first[0].tolist()) <= set(range(0, 50, 3))
+
+    @_inherited
+    @given(st.data())
+    def test_concatenation_takes_vectors_over_bit_by_bit(self, data: st.DataObject) -> None:
+        files = self.files()
+        first = data.draw(coarse_vectors())
+        shape = (data.draw(st.integers(0, 5)), first.shape[1])
+        second = data.draw(hnp.arrays(np.float16, shape, elements=st.floats(-2, 2, width=16)))
+        sources = [first, second.astype(np.float32)]
+        parts, expected = [], []
+        for vectors in sources:
+            most = len(vectors) - 1
+            wanted = data.draw(st.lists(st.integers(0, most), max_size=9)) if most >= 0 else []
+            numbers = np.array(wanted, np.int64)
+            parts.append((files.open(files.build(vectors)), numbers))
+            expected.append(vectors[numbers])
+        joined = files.concatenate(parts)
+        assert np.array_equal(files.open(joined).reconstruct(), np.concatenate(expected))
+        assert joined == files.build(np.concatenate(expected))
+
+    def test_files_of_other_dimensions_are_not_joined(self) -> None:
+        files = self.files()
+        readers = [files.open(files.build(np.zeros((2, d), np.float32))) for d in (3, 4)]
+        with pytest.raises(InvalidInputError):
+            files.concatenate([(reader, np.arange(2)) for reader in readers])
+        with pytest.raises(InvalidInputError):
+            files.concatenate([])
+
+    def test_any_buffer_is_opened(self) -> None:
+        vectors = np.random.default_rng(5).random((9, 4)).astype(np.float16).astype(np.float32)
+        stored = self.files().build(vectors)
+        mapped = mmap(-1, len(stored))
+        mapped.write(stored)
+        for buffer in (stored, bytearray(stored), memoryview(stored), mapped):
+            reader = self.files().open(buffer)
+            assert np.array_equal(reader.reconstruct(), vectors)
 
     @_inherited
     @given(garbage=st.binary(max_size=300))
