@@ -7,12 +7,8 @@ import pytest
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.manifest import (
     EMPTY,
-    CoordinateFile,
-    FileRef,
     Manifest,
-    Segment,
     Stub,
-    VectorFile,
     dump_manifest,
     dump_stub,
     parse_manifest,
@@ -21,7 +17,6 @@ from indexer_core.index.updates import (
     AddSegment,
     AddVectors,
     AdoptRecipe,
-    Applied,
     BuildSpace,
     Incomplete,
     MergeSegments,
@@ -38,44 +33,8 @@ from indexer_core.index.updates import (
     apply_update,
     with_files,
 )
+from tests.support.manifests import applied, coordinates, segment, vectors
 from tests.support.segments import IMAGE, OPEN, PROJECTION, TEXT
-
-
-def file(name: str) -> FileRef:
-    return FileRef(name=name, sha256="0" * 64, size_bytes=1)
-
-
-def vectors(space: str, encoder: str) -> VectorFile:
-    return VectorFile(
-        file=file(f"{space}-{encoder}"),
-        space=space,
-        encoder_id=encoder,
-        kind="flat",
-        n_vectors=5,
-        dimension=8,
-    )
-
-
-def coordinates(version: str) -> CoordinateFile:
-    return CoordinateFile(file=file(f"xy-{version}"), projection=version, n_points=1)
-
-
-def segment(name: str) -> Segment:
-    return Segment(
-        id=name,
-        rows=file(f"{name}.rows"),
-        n_rows=1,
-        n_alive=1,
-        n_points=1,
-        vectors=(vectors("text", TEXT), vectors("image", IMAGE)),
-        coordinates=(coordinates("0.1"),),
-    )
-
-
-def applied(manifest: Manifest, update: object) -> Manifest:
-    outcome = apply_update(manifest, update)
-    assert isinstance(outcome, Applied), outcome
-    return outcome.manifest
 
 
 @pytest.fixture
@@ -140,7 +99,7 @@ def test_a_space_is_switched_only_when_every_segment_has_it(opened):
     assert isinstance(outcome, Incomplete)
     assert [missing.segment_id for missing in outcome.missing] == ["a", "b"]
     for name in "ab":
-        filled = AddVectors(segment_id=name, vectors=vectors("text", "new"))
+        filled = AddVectors(segment_id=name, vectors=vectors("text", "new", 16))
         manifest = applied(manifest, filled)
         assert apply_update(manifest, filled) == Unchanged()
     switched = applied(manifest, switch)
