@@ -21,11 +21,12 @@ from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.entries import Due, Entry
 from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
-from indexer_core.indexing import Due, Entry, Indexer, open_index
+from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
 from indexer_core.reconcile import ReconcileReport, reconcile

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from gpu_worker.visibility import HeldMessages, Shift
 from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
+from indexer_core.entries import Entry
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -30,7 +31,7 @@ from indexer_core.errors import (
     UnknownOutcomeError,
 )
 from indexer_core.events import look_message
-from indexer_core.indexing import Entry, Indexer
+from indexer_core.indexing import Indexer
 from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
 from indexer_core.messages import SeriesReady, parse_ready

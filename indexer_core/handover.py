@@ -14,7 +14,8 @@ from indexer_core.announcements import (
     series_removed,
 )
 from indexer_core.assembly import Assembly, AssemblySettings
-from indexer_core.indexing import Entry, Indexer
+from indexer_core.entries import Entry
+from indexer_core.indexing import Indexer
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady, dump_ready
 from indexer_core.ports import WorkQueue

@@ -6,13 +6,12 @@ so that both write the same rows by the same code.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from indexer_core import __version__
+from indexer_core.entries import Describer, Due, Entry, Vector, facts_of, row_of
 from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.facts import SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
@@ -35,81 +34,20 @@ from indexer_core.index.updates import (
     MissingVectors,
     OpenIndex,
     Restore,
+    StaleSegment,
     Suppress,
     Update,
     with_files,
 )
+from indexer_core.index.write_ids import is_behind
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
 from indexer_core.ports import BlobStore, Clock, Ids, TextEncoder, VectorFiles
 from indexer_core.projector import Projector, bootstrap_projector
-from indexer_core.records import build_record, to_public_json
-from indexer_core.rules import Rules, classify
-from indexer_core.series import aggregate
+from indexer_core.rules import Rules
 from indexer_core.stores import Stores
-from indexer_core.templates import Templates, render_templates
+from indexer_core.templates import Templates
 from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
-
-Vector = NDArray[np.float32]
-
-# Kept out of stored records: coordinates have files of their own, blobs a column.
-_NOT_STORED = ("x", "y", "projectionVersion", "blobs")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Describer:
-    """Rules and templates in force: facts in, record and texts out. Pure."""
-
-    rules: Rules
-    templates: Templates
-    image_encoder_id: str
-
-    @property
-    def digest(self) -> str:
-        """Changes with anything that would change a row: rules, templates, image encoder."""
-        parts = (self.rules.digest, self.templates.digest, self.image_encoder_id)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def describe(
-        self, series: str, revision: int, facts: SeriesFacts
-    ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The record to store (without coordinates) and its texts."""
-        classification = classify(facts, self.rules)
-        texts = render_templates(facts, classification, self.templates)
-        record = build_record(series, revision, facts, classification, texts)
-        public = to_public_json(record)
-        return {key: public[key] for key in public if key not in _NOT_STORED}, texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A row to be written, with its texts and image vector; `xy` where its place is known."""
-
-    series: str
-    revision: int
-    digest: str
-    record: Mapping[str, Any] | None
-    facts: Mapping[str, Any] | None
-    blobs: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
-    image: Vector | None = None
-    xy: tuple[float, float] | None = None
-
-    @property
-    def alive(self) -> bool:
-        """False for a tombstone."""
-        return self.record is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """What is to be done with a message: ``index``, ``done``, ``suppressed``, or ``taken``.
-
-    `taken` is the revision that the index holds with other content.
-    """
-
-    action: str
-    taken: int = 0
 
 
 def open_index(
@@ -146,12 +84,6 @@ def open_index(
     )
     indexer.open()
     return indexer
-
-
-def facts_of(assembled: AssembledSeries) -> SeriesFacts:
-    """Series facts of an instance list that is not empty."""
-    scope = assembled.instances[0].scope
-    return aggregate(scope, [(instance.url, instance.facts) for instance in assembled.instances])
 
 
 class Indexer:
@@ -239,6 +171,7 @@ class Indexer:
                 digest=ready.digest,
                 record=None,
                 facts=None,
+                prepared=self._ids.new_id(),
             )
         facts = facts_of(assembled)
         facts = replace(facts, flags=tuple(sorted({*facts.flags, *flags})))
@@ -251,15 +184,23 @@ class Indexer:
                 facts=None,
                 blobs=tuple(instance.url for instance in assembled.instances),
                 image=image,
+                prepared=self._ids.new_id(),
             ),
             facts,
         )
 
     def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
-        """Commit entries as one segment; durable when it returns."""
-        write_id = self._ids.new_id()
+        """Commit entries as one segment; durable when it returns.
+
+        Raises
+        ------
+        ConflictError
+            Others won too many races, the entries were prepared too long ago, or the clock of this
+            machine is far behind that of others.
+        """
         ordered = sorted(entries, key=lambda entry: entry.series)
-        segment = self._segment(write_id, ordered)
+        segment = self._segment(self._ids.new_id(), ordered)
+        prepared = min((entry.prepared for entry in ordered if entry.prepared), default=None)
         counts = {
             "series": sum(entry.alive for entry in ordered),
             "tombstones": sum(not entry.alive for entry in ordered),
@@ -268,10 +209,24 @@ class Indexer:
 
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
             assert isinstance(update, AddSegment)
-            return AddSegment(segment=self._completed(manifest, update.segment, images, incomplete))
+            if any(isinstance(missing, StaleSegment) for missing in incomplete.missing):
+                segment = self._segment(self._fresh_id(manifest), ordered)
+            else:
+                segment = self._completed(manifest, update.segment, images, incomplete)
+            return replace(update, segment=segment)
 
-        done = self._commit(AddSegment(segment=segment), reason, counts, complete)
-        return done.manifest
+        update = AddSegment(segment=segment, prepared=prepared)
+        return self._commit(update, reason, counts, complete).manifest
+
+    def _fresh_id(self, manifest: Manifest) -> str:
+        """A write id in front of the collector's fence."""
+        write_id = self._ids.new_id()
+        if is_behind(write_id, manifest.collected_before):
+            raise ConflictError(
+                "the clock of this machine is so far behind that of the others that what it writes "
+                "would be collected as old: set the clock"
+            )
+        return write_id
 
     def outdated(self) -> Iterator[tuple[Place, IndexRow]]:
         """Live rows that other rules or templates made than those in force here.
@@ -290,9 +245,16 @@ class Indexer:
                 yield place, self._reader.row(place)
 
     def reprocess(self, rows: Sequence[tuple[Place, IndexRow]]) -> Manifest:
-        """Apply the rules and templates in force to stored facts; vectors of pixels are copied."""
+        """Apply the rules and templates in force to stored facts; vectors of pixels are copied.
+
+        A series whose row is no longer the best is passed over.
+        """
         entries = []
-        for place, row in rows:
+        self._reader.refresh()
+        for listed, row in rows:
+            place = self._reader.winner(row.series_key)  # where a merge has put it since
+            if place is None or place.order != listed.order:
+                continue
             assert row.facts is not None
             image, xy = self._image_of(place, row)
             entry = Entry(
@@ -304,6 +266,7 @@ class Indexer:
                 blobs=row.blobs,
                 image=image,
                 xy=xy,
+                prepared=self._ids.new_id(),
             )
             entries.append(self._described(entry, series_from_json(row.facts)))
         return self.write(entries, "reprocess")
@@ -340,7 +303,7 @@ class Indexer:
         points: tuple[Points, ...] = ()
         if manifest.projection is not None and images:
             points = (self._points(images, manifest.projection),)
-        rows = [_row(entry, write_id, recipe) for entry in entries]
+        rows = [row_of(entry, write_id, recipe) for entry in entries]
         return self._writer.write(write_id, rows, spaces, points)
 
     def _completed(
@@ -354,13 +317,18 @@ class Indexer:
             match missing:
                 case MissingCoordinates(projection=projection):
                     moved = [replace(entry, xy=None) for entry in images]
-                    points = self._writer.write_points(segment.id, self._points(moved, projection))
+                    # A write id of its own: that of the segment may be behind a fence by now.
+                    points = self._writer.write_points(
+                        self._fresh_id(manifest), self._points(moved, projection)
+                    )
                     segment = with_files(segment, coordinates=(points,))
                 case MissingVectors():
                     raise ConflictError(
                         f"the encoder of manifest {manifest.number} is not the one in use here; "
                         "restart with the encoder that the index uses now"
                     )
+                case StaleSegment():
+                    raise AssertionError("a stale segment is written again as a whole")
         return segment
 
     def _points(self, images: Sequence[Entry], projection: Projection) -> Points:
@@ -460,19 +428,3 @@ class Indexer:
         if isinstance(outcome, Abandoned):
             raise ConflictError(outcome.reason)
         return outcome
-
-
-def _row(entry: Entry, write_id: str, recipe: int) -> IndexRow:
-    return IndexRow(
-        series_key=entry.series,
-        revision=entry.revision,
-        recipe=recipe,
-        write_id=write_id,
-        digest=entry.digest,
-        alive=entry.alive,
-        record=entry.record,
-        facts=entry.facts,
-        blobs=entry.blobs,
-        text_count=len(entry.texts),
-        image_count=int(entry.image is not None),
-    )

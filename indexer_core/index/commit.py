@@ -22,6 +22,7 @@ from indexer_core.index.manifest import (
     Manifest,
     Stub,
     dump_manifest,
+    dump_stub,
     parse_manifest,
 )
 from indexer_core.index.updates import (
@@ -32,7 +33,7 @@ from indexer_core.index.updates import (
     Update,
     apply_update,
 )
-from indexer_core.ports import BlobStore, PreconditionFailed
+from indexer_core.ports import BlobStore, PreconditionFailed, Written
 
 PREFIX = "manifests/"
 HINT = "latest-manifest"
@@ -99,12 +100,35 @@ class Manifests:
                 return current
             current = self._from_listing() if isinstance(found, Stub) else found
 
+    def numbers(self) -> list[int]:
+        """Numbers of the manifests that have not expired, ascending.
+
+        Told by their sizes alone: in time nearly all are stubs, and none of them is read.
+        """
+        sizes = {
+            _number_of(entry.name): entry.properties.size_bytes
+            for entry in self._blobs.list(PREFIX)
+        }
+        return [number for number, size in sizes.items() if size != len(dump_stub(number))]
+
     def history(self) -> Iterator[Manifest]:
         """Retained manifests, oldest first."""
-        for entry in self._blobs.list(PREFIX):
-            parsed = self.read(_number_of(entry.name))
-            if isinstance(parsed, Manifest):
+        for number in self.numbers():
+            parsed = self.read(number)
+            if isinstance(parsed, Manifest):  # it may have expired since it was listed
                 yield parsed
+
+    def expire(self, number: int) -> bool:
+        """Replace manifest `number` by its stub; False when it is none or has changed meanwhile.
+
+        Only for manifests that the newest one does not retain (`Manifest.is_retained`).
+        """
+        name = manifest_name(number)
+        found = self._blobs.get(name)
+        if found is None or not isinstance(_parsed(found.data, number), Manifest):
+            return False
+        stub = dump_stub(number)
+        return isinstance(self._blobs.put_if_match(name, stub, found.etag), Written)
 
     def put(self, manifest: Manifest) -> bool:
         """Create the manifest; False when another one has its number.

@@ -11,7 +11,7 @@ from typing import Any
 from indexer_core.errors import CorruptIndexError
 from indexer_core.sealed import seal, unseal
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,19 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything live at commit `number`; `commit_id` is stable across retries of one commit."""
+    """Everything live at commit `number`; `commit_id` is stable across retries of one commit.
+
+    Parameters
+    ----------
+    collected_before
+        Fence of the collector: files named earlier may be deleted, so none of them may be added
+        any more. Of this and the next two: they only rise, and version 1 had none of them.
+    forgotten_before
+        Fence of dropped tombstones: rows prepared earlier may have been outranked by one of them,
+        so none of them may be added any more.
+    retained_from
+        Manifests of lower numbers, unless they are pinned, have expired or are about to.
+    """
 
     number: int
     commit_id: str
@@ -135,6 +147,9 @@ class Manifest:
     projection: Projection | None = None
     suppressed: frozenset[str] = frozenset()
     pins: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    collected_before: str = ""
+    forgotten_before: str = ""
+    retained_from: int = 1
 
     @property
     def parent(self) -> int:
@@ -148,6 +163,10 @@ class Manifest:
     def segment(self, segment_id: str) -> Segment | None:
         """The live segment of this id, or None."""
         return next((segment for segment in self.segments if segment.id == segment_id), None)
+
+    def is_retained(self, number: int) -> bool:
+        """Whether this manifest says that manifest `number` is kept."""
+        return number >= self.retained_from or number in self.pins
 
     def files(self) -> tuple[FileRef, ...]:
         """Every file that this manifest names."""
@@ -210,6 +229,9 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         else Projection(**{**projection, "file": FileRef(**projection["file"])}),
         suppressed=frozenset(body["suppressed"]),
         pins={int(number): tuple(names) for number, names in body["pins"].items()},
+        collected_before=str(body.get("collected_before", "")),
+        forgotten_before=str(body.get("forgotten_before", "")),
+        retained_from=int(body.get("retained_from", 1)),
     )
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 from indexer_core.index.manifest import (
     CoordinateFile,
+    FileRef,
     Manifest,
     Projection,
     Segment,
     Space,
     VectorFile,
 )
+from indexer_core.index.write_ids import is_file_behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +45,17 @@ class MissingCoordinates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StaleSegment:
+    """Files of a segment may have been collected: write all of it again under a fresh write id."""
+
+    segment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incomplete:
     """Files are missing; complete the update with them and try again."""
 
-    missing: tuple[MissingVectors | MissingCoordinates, ...]
+    missing: tuple[MissingVectors | MissingCoordinates | StaleSegment, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +104,11 @@ def missing_coordinates(
     ):
         return ()
     return (MissingCoordinates(segment_id=segment.id, projection=projection),)
+
+
+def is_stale(manifest: Manifest, *files: FileRef) -> bool:
+    """Whether a file is behind the collector's fence: one not named yet may be deleted already."""
+    return any(is_file_behind(file.name, manifest.collected_before) for file in files)
 
 
 def without_strangers(manifest: Manifest, segment: Segment) -> Segment:

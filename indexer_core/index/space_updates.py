@@ -19,6 +19,7 @@ from indexer_core.index.outcomes import (
     Outcome,
     Refused,
     Unchanged,
+    is_stale,
     missing_coordinates,
     with_files,
     with_segments,
@@ -105,6 +106,11 @@ def apply_add_vectors(manifest: Manifest, segment_id: str, vectors: VectorFile) 
         return Unchanged()
     if not _fits(space, segment, vectors):
         return Refused(reason="the vectors do not fit the segment in number or dimension")
+    if is_stale(manifest, vectors.file):
+        gap = MissingVectors(
+            segment_id=segment_id, space=vectors.space, encoder_id=vectors.encoder_id
+        )
+        return Incomplete(missing=(gap,))
     filled = with_files(segment, vectors=(vectors,))
     return Applied(manifest=with_segments(manifest, {segment_id: filled}))
 
@@ -128,7 +134,8 @@ def apply_switch(manifest: Manifest, update: SwitchSpace) -> Outcome:
     if isinstance(projection, Refused):
         return projection
     brings_map = projection is update.projection
-    filled = {s.id: _with_given(s, space, update, brings_map) for s in manifest.segments}
+    given = _without_stale(manifest, update)
+    filled = {s.id: _with_given(s, space, given, brings_map) for s in manifest.segments}
     missing = [
         gap
         for segment in filled.values()
@@ -154,7 +161,26 @@ def _map_after_switch(
         return Refused(reason="the map in force reads the encoder that goes: bring another one")
     if any(segment.coordinate_file(brought.version) for segment in manifest.segments):
         return Refused(reason=f"there was a map {brought.version} already")
+    if is_stale(manifest, brought.file):
+        return Refused(reason="the file of the map may have been collected; bring it again")
     return brought
+
+
+def _without_stale(manifest: Manifest, update: SwitchSpace) -> SwitchSpace:
+    """The update without files that may have been collected: they are missing again."""
+    return replace(
+        update,
+        vectors={
+            key: vectors
+            for key, vectors in update.vectors.items()
+            if not is_stale(manifest, vectors.file)
+        },
+        coordinates={
+            key: points
+            for key, points in update.coordinates.items()
+            if not is_stale(manifest, points.file)
+        },
+    )
 
 
 def _with_given(

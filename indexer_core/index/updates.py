@@ -24,7 +24,9 @@ from indexer_core.index.outcomes import (
     MissingVectors,
     Outcome,
     Refused,
+    StaleSegment,
     Unchanged,
+    is_stale,
     missing_files,
     with_files,
     with_segments,
@@ -40,8 +42,15 @@ from indexer_core.index.space_updates import (
     apply_build,
     apply_switch,
 )
+from indexer_core.index.upkeep_updates import (
+    Collect,
+    MergeSegments,
+    apply_collect,
+    apply_merge,
+)
+from indexer_core.index.write_ids import is_behind
 
-# What becomes of updates, and those of spaces, are imported from here, too.
+# What becomes of updates, and those of spaces and of upkeep, are imported from here, too.
 __all__ = [
     "AbandonSpace",
     "AddSegment",
@@ -49,6 +58,7 @@ __all__ = [
     "AdoptRecipe",
     "Applied",
     "BuildSpace",
+    "Collect",
     "Incomplete",
     "MergeSegments",
     "MissingCoordinates",
@@ -59,6 +69,7 @@ __all__ = [
     "PublishProjection",
     "Refused",
     "Restore",
+    "StaleSegment",
     "Suppress",
     "SwitchSpace",
     "Unchanged",
@@ -93,17 +104,15 @@ class AdoptRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddSegment:
-    """Add rows. Lacking a live space or the projection in force it is completed first."""
+    """Add rows. Lacking a live space or the projection in force it is completed first.
+
+    Files that may have been collected meanwhile are written again under a fresh write id. Rows
+    that were prepared so long ago that what outranks them may be forgotten are refused; `prepared`
+    is the write id (or fence) of that moment, by default that of the segment.
+    """
 
     segment: Segment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeSegments:
-    """Replace inputs by one output. Abandoned when an input has gone: removal may lose a race."""
-
-    inputs: tuple[str, ...]
-    output: Segment
+    prepared: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +139,14 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """Keep manifest `number` for `name`; refused below `oldest_safe` (it may be expiring now)."""
+    """Keep manifest `number` for `name`; refused when it has expired or is about to.
+
+    `oldest_safe` may ask for more than the manifest's own `retained_from` does.
+    """
 
     number: int
     name: str
-    oldest_safe: int
+    oldest_safe: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +171,7 @@ Update = (
     | Restore
     | Pin
     | Unpin
+    | Collect
 )
 
 
@@ -169,10 +182,10 @@ def apply_update(manifest: Manifest, update: Update) -> Outcome:  # noqa: C901, 
             return _open(manifest, update)
         case AdoptRecipe(digest=digest, newest=newest):
             return _adopt(manifest, digest, newest=newest)
-        case AddSegment(segment=segment):
-            return _add(manifest, segment)
-        case MergeSegments(inputs=inputs, output=output):
-            return _merge(manifest, frozenset(inputs), output)
+        case AddSegment():
+            return _add(manifest, update)
+        case MergeSegments():
+            return apply_merge(manifest, update)
         case BuildSpace():
             return apply_build(manifest, update)
         case AddVectors(segment_id=segment_id, vectors=vectors):
@@ -191,6 +204,8 @@ def apply_update(manifest: Manifest, update: Update) -> Outcome:  # noqa: C901, 
             return _pin(manifest, update)
         case Unpin(number=number, name=name):
             return _unpin(manifest, number, name)
+        case Collect():
+            return apply_collect(manifest, update)
         case _:
             assert_never(update)
 
@@ -210,25 +225,18 @@ def _adopt(manifest: Manifest, digest: str, *, newest: bool) -> Outcome:
     return Applied(manifest=replace(manifest, recipes=recipes))
 
 
-def _add(manifest: Manifest, segment: Segment) -> Outcome:
+def _add(manifest: Manifest, update: AddSegment) -> Outcome:
+    segment = update.segment
     if manifest.segment(segment.id) is not None:
         return Unchanged()
+    if is_behind(update.prepared or segment.id, manifest.forgotten_before):
+        return Refused(reason="the rows are older than deletions that were forgotten since")
+    if is_stale(manifest, *segment.files()):
+        return Incomplete(missing=(StaleSegment(segment_id=segment.id),))
     if missing := missing_files(manifest, segment):
         return Incomplete(missing=missing)
     added = without_strangers(manifest, segment)
     return Applied(manifest=replace(manifest, segments=(*manifest.segments, added)))
-
-
-def _merge(manifest: Manifest, inputs: frozenset[str], output: Segment) -> Outcome:
-    if manifest.segment(output.id) is not None:
-        return Unchanged()
-    if not inputs <= {segment.id for segment in manifest.segments}:
-        return Refused(reason="an input of the merge has gone")
-    if missing := missing_files(manifest, output):
-        return Incomplete(missing=missing)
-    kept = tuple(segment for segment in manifest.segments if segment.id not in inputs)
-    merged = without_strangers(manifest, output)
-    return Applied(manifest=replace(manifest, segments=(*kept, merged)))
 
 
 def _publish(manifest: Manifest, update: PublishProjection) -> Outcome:
@@ -238,13 +246,15 @@ def _publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     # Not one that is only being built: a writer without it could not complete its segments.
     if not any(projection.encoder_id == space.live for space in manifest.spaces):
         return Refused(reason="the map reads an encoder that is not live")
+    if is_stale(manifest, projection.file):
+        return Refused(reason="the file of the map may have been collected; publish it again")
     placed: dict[str, Segment] = {}
     missing: list[MissingCoordinates] = []
     for segment in manifest.segments:
         if segment.n_points == 0 or segment.coordinate_file(projection.version) is not None:
             continue
         coordinates = update.coordinates.get(segment.id)
-        if coordinates is None:
+        if coordinates is None or is_stale(manifest, coordinates.file):
             missing.append(MissingCoordinates(segment_id=segment.id, projection=projection))
         else:
             placed[segment.id] = with_files(segment, coordinates=(coordinates,))
@@ -263,7 +273,8 @@ def _pin(manifest: Manifest, update: Pin) -> Outcome:
     names = manifest.pins.get(update.number, ())
     if update.name in names:
         return Unchanged()
-    if not names and not update.oldest_safe <= update.number <= manifest.number:
+    oldest = max(update.oldest_safe, manifest.retained_from)
+    if not names and not oldest <= update.number <= manifest.number:
         return Refused(reason=f"manifest {update.number} is past retention or does not exist")
     pins = {**manifest.pins, update.number: (*names, update.name)}
     return Applied(manifest=replace(manifest, pins=pins))

@@ -14,6 +14,7 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.announcements import Announcement
 from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.entries import Describer
 from indexer_core.errors import IndexerError
 from indexer_core.events import look_message
 from indexer_core.handover import HandOver
@@ -21,7 +22,7 @@ from indexer_core.index.commit import Manifests
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import IndexRow, row_at
 from indexer_core.index.verify import verify
-from indexer_core.indexing import Describer, Indexer
+from indexer_core.indexing import Indexer
 from indexer_core.look import Looker
 from indexer_core.ports import WorkQueue
 from indexer_core.rejects import Rejects

@@ -13,7 +13,7 @@ from indexer_core.index.commit import (
     commit,
     manifest_name,
 )
-from indexer_core.index.manifest import Manifest, Segment, dump_stub
+from indexer_core.index.manifest import Manifest, Segment, Stub, dump_stub
 from indexer_core.index.updates import MergeSegments, Pin, Restore, Suppress
 from indexer_core.testing.faults import FaultPlan, WrappedBlobs, WriteFault
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
@@ -136,6 +136,32 @@ def test_a_reader_far_behind_meets_a_stub_and_begins_again_at_the_newest(blobs):
     assert Manifests(blobs).newest(known).number == 19
     blobs.overwrite(HINT, b"3")
     assert Manifests(blobs).newest().number == 19
+
+
+def test_numbers_are_those_of_manifests_that_have_not_expired(blobs):
+    for number in range(1, 6):
+        suppress(blobs, str(number))
+    manifests = Manifests(blobs)
+    assert [number for number in (2, 3, 9) if manifests.expire(number)] == [2, 3]
+    assert not manifests.expire(2)
+    assert manifests.numbers() == [m.number for m in manifests.history()] == [1, 4, 5]
+    assert manifests.read(3) == Stub(number=3)
+    assert blobs.get(manifest_name(3)).data == dump_stub(3)
+
+
+def test_a_manifest_that_changed_meanwhile_is_not_expired(blobs):
+    suppress(blobs, "1")
+    suppress(blobs, "2")
+
+    class Overtaken(MemoryBlobs):
+        def put_if_match(self, name, data, etag):
+            blobs.overwrite(name, blobs.get(name).data)
+            return blobs.put_if_match(name, data, etag)
+
+        get = staticmethod(blobs.get)
+
+    assert not Manifests(Overtaken()).expire(1)
+    assert isinstance(Manifests(blobs).read(1), Manifest)
 
 
 def test_restoring_undoes_suppressing_at_a_later_number(blobs):

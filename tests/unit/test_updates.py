@@ -7,6 +7,7 @@ import pytest
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.manifest import (
     EMPTY,
+    Lineage,
     Manifest,
     Stub,
     dump_manifest,
@@ -33,6 +34,7 @@ from indexer_core.index.updates import (
     apply_update,
     with_files,
 )
+from tests.conftest import ROOT
 from tests.support.manifests import applied, coordinates, segment, vectors
 from tests.support.segments import IMAGE, OPEN, PROJECTION, TEXT
 
@@ -166,8 +168,36 @@ def test_a_manifest_survives_being_written(opened):
     manifest = applied(opened, AddSegment(segment=segment("a")))
     manifest = applied(manifest, Suppress(series_keys=frozenset({"x"})))
     manifest = replace(manifest, number=3, commit_id="c", pins={2: ("p",)})
+    manifest = replace(manifest, collected_before="00ff", forgotten_before="00ee", retained_from=2)
     assert parse_manifest(dump_manifest(manifest), "m") == manifest
     assert parse_manifest(dump_stub(4), "m") == Stub(number=4)
+
+
+def test_a_manifest_of_the_first_format_is_read(opened):
+    folder = ROOT / "tests" / "formats"
+    manifest = applied(opened, AdoptRecipe(digest="r1"))
+    manifest = applied(manifest, AddSegment(segment=segment("a")))
+    manifest = applied(manifest, AddSegment(segment=replace(segment("b"), level=1)))
+    manifest = applied(manifest, Suppress(series_keys=frozenset({"k1", "k2"})))
+    lineage = Lineage(
+        reason="delete",
+        software="dicom-indexer 0.1.0",
+        created_s=1_700_000_000.5,
+        counts={"series": 2},
+        details={"rules": "abc"},
+    )
+    pins = {3: ("cohort",), 5: ("one", "two")}
+    expected = replace(manifest, number=7, commit_id="c7", pins=pins, lineage=lineage)
+    data = (folder / "manifest-v1.json").read_bytes()
+    assert b'"format_version":1' in data
+    assert parse_manifest(data, "m") == expected
+    assert (expected.collected_before, expected.forgotten_before) == ("", "")
+    assert parse_manifest((folder / "stub-v1.json").read_bytes(), "m") == Stub(number=4)
+
+
+def test_no_manifest_is_as_short_as_a_stub():
+    smallest = replace(EMPTY, lineage=replace(EMPTY.lineage, reason=""))
+    assert len(dump_manifest(smallest)) > len(dump_stub(10**12))
 
 
 def test_any_changed_byte_of_a_manifest_is_noticed(opened):
