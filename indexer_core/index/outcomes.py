@@ -51,11 +51,14 @@ class StaleSegment:
     segment_id: str
 
 
+Missing = MissingVectors | MissingCoordinates | StaleSegment
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incomplete:
     """Files are missing; complete the update with them and try again."""
 
-    missing: tuple[MissingVectors | MissingCoordinates | StaleSegment, ...]
+    missing: tuple[Missing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,7 +173,8 @@ class Reader:
         The work follows what changed, not what the index holds. A file that cannot be read leaves
         the snapshot in use as it is.
         """
-        if manifest.number == self._snapshot.manifest.number:
+        now = self._snapshot.manifest
+        if (manifest.number, manifest.suppressed) == (now.number, now.suppressed):
             return self._snapshot
         loaded = {
             segment.id: self._loaded[segment.id].at(segment)

@@ -82,14 +82,33 @@ class SegmentWriter:
 
     def write_vectors(self, write_id: str, space: SpaceVectors) -> VectorFile:
         """Write the vector file of one space."""
-        data = self._vector_files.build(space.vectors)
-        return VectorFile(
-            file=self._put(write_id, f"{space.space}.faiss", data),
+        return self.put_vectors(
+            write_id,
+            self._vector_files.build(space.vectors),
             space=space.space,
             encoder_id=space.encoder_id,
-            kind=self._vector_files.kind,
             n_vectors=len(space.vectors),
             dimension=int(space.vectors.shape[1]),
+        )
+
+    def put_vectors(
+        self,
+        write_id: str,
+        data: bytes,
+        *,
+        space: str,
+        encoder_id: str,
+        n_vectors: int,
+        dimension: int,
+    ) -> VectorFile:
+        """Write a vector file that `VectorFiles` has built or joined."""
+        return VectorFile(
+            file=self._put(write_id, f"{space}.faiss", data),
+            space=space,
+            encoder_id=encoder_id,
+            kind=self._vector_files.kind,
+            n_vectors=n_vectors,
+            dimension=dimension,
         )
 
     def write_points(self, write_id: str, points: Points) -> CoordinateFile:

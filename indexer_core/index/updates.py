@@ -20,6 +20,7 @@ from indexer_core.index.manifest import (
 from indexer_core.index.outcomes import (
     Applied,
     Incomplete,
+    Missing,
     MissingCoordinates,
     MissingVectors,
     Outcome,
@@ -61,6 +62,7 @@ __all__ = [
     "Collect",
     "Incomplete",
     "MergeSegments",
+    "Missing",
     "MissingCoordinates",
     "MissingVectors",
     "OpenIndex",

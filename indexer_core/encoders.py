@@ -1,0 +1,156 @@
+"""Text encoders by their id: how a program comes by the one that an index asks for.
+
+An index may change its text encoder while programs run (`indexer_core.index.switching`), so a
+program does not have one encoder but a way to find one by its id. Exports lie beside the index,
+each in a folder of its own, where every program of the index looks for them.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from threading import Lock, Thread
+
+from indexer_core.errors import CorruptIndexError, IndexerError, InvalidInputError
+from indexer_core.ports import BlobReader, TextEncoder
+
+log = logging.getLogger(__name__)
+
+FindEncoder = Callable[[str], TextEncoder | None]
+"""The encoder of an id, or None where there is none (yet)."""
+
+ReadFile = Callable[[str], bytes]
+"""From the name of a file of an export to its bytes; `InvalidInputError` when it is missing."""
+
+EXPORT_MANIFEST = "encoder.json"
+"""The file of an export that names its encoder; it is written last."""
+
+_PREFIX = "encoders/"
+_RETRY_S = 5.0
+
+
+def folder_of(encoder_id: str) -> str:
+    """The name of the folder that holds the export of an encoder."""
+    return sha256(encoder_id.encode()).hexdigest()[:16]
+
+
+def prefix_of(encoder_id: str) -> str:
+    """Where the export of an encoder lies in the blob store of its index."""
+    return f"{_PREFIX}{folder_of(encoder_id)}/"
+
+
+def known(*encoders: TextEncoder) -> FindEncoder:
+    """Finds one of these."""
+    return {encoder.encoder_id: encoder for encoder in encoders}.get
+
+
+def first_of(*finders: FindEncoder) -> FindEncoder:
+    """Asks one after the other."""
+
+    def find(encoder_id: str) -> TextEncoder | None:
+        found = (finder(encoder_id) for finder in finders)
+        return next((encoder for encoder in found if encoder is not None), None)
+
+    return find
+
+
+def loaded_once(find: FindEncoder) -> FindEncoder:
+    """Keeps what was found: a model takes seconds to load. Safe for several threads."""
+    loaded: dict[str, TextEncoder] = {}
+    lock = Lock()
+
+    def find_or_load(encoder_id: str) -> TextEncoder | None:
+        with lock:
+            encoder = loaded.get(encoder_id) or find(encoder_id)
+            if encoder is not None:
+                loaded[encoder_id] = encoder
+            return encoder
+
+    return find_or_load
+
+
+def in_store(
+    blobs: BlobReader, load: Callable[[ReadFile], TextEncoder], prefixes: Iterable[str] = ()
+) -> FindEncoder:
+    """Finds exports in a blob store: in the folder of their id, else below one of `prefixes`.
+
+    What is there but cannot be used raises what `load` raises for it.
+    """
+
+    def find(encoder_id: str) -> TextEncoder | None:
+        for prefix in (prefix_of(encoder_id), *prefixes):
+            head = blobs.get(prefix + EXPORT_MANIFEST)
+            if head is not None and encoder_id_of(head.data) == encoder_id:
+                return load(_reader(blobs, prefix))
+        return None
+
+    return find
+
+
+def encoder_id_of(export_manifest: bytes) -> str:
+    """The id that an export's manifest names.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is not such a manifest.
+    """
+    try:
+        return str(json.loads(export_manifest)["encoder_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptIndexError(f"{EXPORT_MANIFEST} of a text encoder is unreadable") from error
+
+
+class InBackground:
+    """A `FindEncoder` that keeps nobody waiting: it answers None until the encoder is loaded.
+
+    A search service asks it at every request and answers from what it has meanwhile. What could
+    not be found is tried again by a later request, not more often than every `retry_s`.
+    """
+
+    def __init__(self, find: FindEncoder, *, retry_s: float = _RETRY_S) -> None:
+        """`find` may take its time; it is called by one thread at a time per encoder."""
+        self._find = find
+        self._retry_s = retry_s
+        self._loaded: dict[str, TextEncoder] = {}
+        self._next_try_s: dict[str, float] = {}
+        self._lock = Lock()
+
+    def __call__(self, encoder_id: str) -> TextEncoder | None:
+        """The encoder if it is loaded; else its loading begins, unless it is under way."""
+        with self._lock:
+            encoder = self._loaded.get(encoder_id)
+            if encoder is None and time.monotonic() >= self._next_try_s.get(encoder_id, 0.0):
+                self._next_try_s[encoder_id] = float("inf")
+                Thread(target=self._load, args=(encoder_id,), daemon=True).start()
+            return encoder
+
+    def now(self, encoder_id: str) -> TextEncoder | None:
+        """The encoder, waiting for it: for who has nothing else to answer from."""
+        encoder = self._loaded.get(encoder_id) or self._find(encoder_id)
+        if encoder is not None:
+            self._loaded[encoder_id] = encoder
+        return encoder
+
+    def _load(self, encoder_id: str) -> None:
+        encoder = None
+        try:
+            encoder = self._find(encoder_id)
+        except IndexerError as error:
+            log.warning("text encoder not loaded kind=%s", error.kind)
+        finally:
+            with self._lock:
+                if encoder is not None:
+                    self._loaded[encoder_id] = encoder
+                self._next_try_s[encoder_id] = time.monotonic() + self._retry_s
+
+
+def _reader(blobs: BlobReader, prefix: str) -> ReadFile:
+    def read(name: str) -> bytes:
+        found = blobs.get(prefix + name)
+        if found is None:
+            raise InvalidInputError(f"{prefix}{name} is missing beside the index")
+        return found.data
+
+    return read
