@@ -245,10 +245,11 @@ class VectorFiles(Protocol):
     def build(self, vectors: NDArray[np.float32]) -> bytes:
         """Serialise float32 (n, dimension) rows, n >= 0, in the given order."""
 
-    def open(self, data: Buffer) -> VectorFileReader:
+    def open(self, data: Buffer, *, verified: bool = False) -> VectorFileReader:
         """Open without copying; the buffer is kept and must not change.
 
-        `CorruptIndexError` when the bytes are not such a file.
+        `verified` says that the caller has checked a digest of the whole. `CorruptIndexError` when
+        the bytes are not such a file.
         """
 
     def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
