@@ -7,6 +7,7 @@ from typing import Any
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
+from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.ports import TextEncoder
 from indexer_core.search import Hit, Selection, listing, record_of, search_words, select
 
@@ -34,7 +35,8 @@ def search(
     Raises
     ------
     InvalidInputError
-        The text is empty or too long, or `top` is out of range.
+        The text is empty or too long, `top` is out of range, or the manifest holds vectors of
+        another encoder.
     """
     text = request.text.strip()
     if not text:
@@ -45,6 +47,7 @@ def search(
         raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
     if not 1 <= request.top <= MAX_TOP:
         raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
+    _check_encoder(snapshot, encoder)
     selection = select(snapshot, request.filters)
     vector = encoder.encode([text])[0]
     hits = search_words(snapshot, text, vector, selection, request.top)
@@ -61,6 +64,16 @@ def records(snapshot: Snapshot, filters: Sequence[Filter]) -> "list[tuple[Hit, d
     """Every record that passes the filters, in series-key order."""
     selection = select(snapshot, filters)
     return [(hit, record_of(hit, snapshot)) for hit in listing(snapshot, selection)]
+
+
+def _check_encoder(snapshot: Snapshot, encoder: TextEncoder) -> None:
+    """Vectors of two encoders never meet in one search, however far back it looks."""
+    space = snapshot.manifest.space(TEXT_SPACE)
+    if space is not None and space.live != encoder.encoder_id:
+        raise InvalidInputError(
+            f"manifest {snapshot.manifest.number} holds texts as {space.live} encodes them, this "
+            f"program encodes as {encoder.encoder_id}: export it with filters instead"
+        )
 
 
 def _interpretation(text: str, filters: Sequence[Filter], selection: Selection) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from indexer_core import __version__
 from indexer_core.entries import Describer, Due, Entry, Vector, facts_of, row_of
 from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.facts import SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
-from indexer_core.index.manifest import FileRef, Lineage, Manifest, Projection, Segment, Space
+from indexer_core.index.lineage import made_now
+from indexer_core.index.manifest import FileRef, Manifest, Projection, Segment, Space
 from indexer_core.index.reader import Place, Reader
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import (
@@ -405,12 +405,11 @@ class Indexer:
         counts: Mapping[str, int] | None = None,
         complete: Complete | None = None,
     ) -> Committed:
-        lineage = Lineage(
-            reason=reason,
-            software=f"dicom-indexer {__version__}",
-            created_s=self._clock.now_s(),
-            counts=counts or {},
-            details={
+        lineage = made_now(
+            reason,
+            self._clock.now_s(),
+            counts,
+            {
                 "textEncoder": self._text_encoder.encoder_id,
                 "imageEncoder": self._describer.image_encoder_id,
                 "rules": self._describer.rules.digest[:12],

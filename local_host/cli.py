@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -32,7 +33,13 @@ _HINTS = {
     ),
 }
 
+# Modules of the commands that are not in `local_host.commands`.
+_MODULES = {
+    **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
+}
+
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
+_MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -143,9 +150,8 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _command(name: str) -> Callable[[argparse.Namespace, Settings], int]:
-    from local_host import commands
-
-    found: Callable[[argparse.Namespace, Settings], int] = getattr(commands, f"run_{name}")
+    module = import_module(f"local_host.{_MODULES.get(name, 'commands')}")
+    found: Callable[[argparse.Namespace, Settings], int] = getattr(module, f"run_{name}")
     return found
 
 
@@ -203,10 +209,12 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("text", metavar="TEXT", help='for example "sagittal T1 of the brain"')
     search.add_argument("--top", type=int, default=10, metavar="N", help="at most N series")
     _add_filter(search)
+    _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
+    _add_at(export)
     export.add_argument("--format", choices=("ndjson", "csv", "parquet"), default="ndjson")
     export.add_argument("--output", metavar="FILE", help="write here instead of standard output")
     export.add_argument(
@@ -220,6 +228,16 @@ def _parser() -> argparse.ArgumentParser:
         ("verify", "prove every checksum, and search against brute force"),
     ):
         add(name, help_text).add_argument("--format", choices=("text", "json"), default="text")
+
+    diff = add("diff", "which series were added, removed or changed between two manifests")
+    diff.add_argument("before", metavar="FROM", help=_MANIFEST_HELP)
+    diff.add_argument("after", metavar="TO", nargs="?", help="likewise; the newest if left out")
+    diff.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    pin = add("pin", "give a manifest a name, which keeps it beyond its retention")
+    pin.add_argument("name", metavar="NAME", help="letters, digits and . _ : -")
+    _add_at(pin)
+    unpin = add("unpin", "take the name off a manifest")
+    unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help="Series Instance UID or series key")
@@ -242,6 +260,10 @@ def _add_filter(parser: _Parser) -> None:
         metavar="FIELD=VALUE",
         help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable",
     )
+
+
+def _add_at(parser: _Parser) -> None:
+    parser.add_argument("--at", metavar="MANIFEST", help=f"{_MANIFEST_HELP}, not the newest")
 
 
 if __name__ == "__main__":

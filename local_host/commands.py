@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
 from itertools import chain, repeat
@@ -24,7 +24,7 @@ from indexer_core.errors import (
 )
 from local_host import output
 from local_host.file_events import OnWarning, WalkWarning, Watch, walk_events, watch_events
-from local_host.locking import writer_lock
+from local_host.opening import holds, known_data, reading, writing
 from local_host.roots import SCOPE
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -51,7 +51,7 @@ _DEMO_SEARCHES = (
 def run_index(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths and stop."""
     paths = [] if settings.azure else _paths(options, settings)
-    with _writing(settings) as system:
+    with writing(settings) as system:
         tally = _index_parts(system, options.paths) if settings.azure else _index(system, paths)
         output.print_tally(tally, as_json=options.format == "json")
         return 0 if tally.went_well else 1
@@ -64,7 +64,7 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
     if not options.paths:
         raise InvalidInputError("name the folders to watch")
     paths = _paths(options, settings)
-    with _writing(settings) as system:
+    with writing(settings) as system:
         as_json = options.format == "json"
         try:
             for is_first in chain([True], repeat(False)):
@@ -123,7 +123,7 @@ def _watching(system: LocalSystem, paths: list[Path], on_warning: OnWarning) -> 
 def _run_watch_account(options: argparse.Namespace, settings: Settings) -> int:
     """Do the work of the functions and the worker, whoever sends it, until interrupted."""
     as_json = options.format == "json"
-    with _writing(settings) as system:
+    with writing(settings) as system:
         system.home.create()
         try:
             if options.paths:
@@ -165,8 +165,8 @@ def run_backfill(options: argparse.Namespace, settings: Settings) -> int:
     from local_host.runner import Runner
 
     _check_no_work(options, settings)
-    _known_data(settings).close()
-    with _writing(settings) as system, _bar() as progress:
+    known_data(settings).close()
+    with writing(settings) as system, _bar() as progress:
         system.home.create()
         runner = Runner(system, progress)
         runner.reclaim()
@@ -190,8 +190,8 @@ def run_reconcile(options: argparse.Namespace, settings: Settings) -> int:
     from local_host.runner import Runner
 
     _check_no_work(options, settings)
-    _known_data(settings).close()
-    with _writing(settings) as system, _bar() as progress:
+    known_data(settings).close()
+    with writing(settings) as system, _bar() as progress:
         runner = Runner(system, progress)
         runner.reclaim()
         looks = _looks(runner, system, work=not options.no_work)
@@ -249,8 +249,8 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     from function_app.search import SearchRequest, search
 
     filters = _filters(options)
-    system = _reading(settings)
-    snapshot = system.reader().snapshot
+    system = reading(settings)
+    snapshot = system.snapshot(options.at)
     request = SearchRequest(text=options.text, filters=filters, top=options.top)
     found = search(request, snapshot, system.encoder, _template_names(system))
     output.print_hits(found, options.format)
@@ -263,7 +263,7 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
     from indexer_core.search import blobs_of
 
     filters = _filters(options)
-    snapshot = _reading(settings).reader().snapshot
+    snapshot = reading(settings).snapshot(options.at)
     rows = []
     for hit, record in records(snapshot, filters):
         blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
@@ -282,7 +282,7 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
 
     folder = Path(str(files("pydicom") / "data" / "test_files"))
     print("Indexing the public sample files that ship inside pydicom ...", flush=True)
-    with _writing(settings) as system:
+    with writing(settings) as system:
         tally = _index(system, [folder])
         output.print_tally(tally, as_json=False)
     for text in _DEMO_SEARCHES:
@@ -299,7 +299,7 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
     """Print state and lag."""
     from indexer_core.index.reader import Reader
 
-    system = _known_data(settings)
+    system = known_data(settings)
     snapshot = Reader(system.index, system.vector_files).refresh()
     output.print_status(_status(system, snapshot), as_json=options.format == "json")
     return 0
@@ -314,6 +314,7 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         "series": snapshot.n_series,
         "suppressed": len(manifest.suppressed),
         "segments": len(manifest.segments),
+        "pins": {name: number for number, names in manifest.pins.items() for name in names},
         "files": dict(sorted(states.items())),
         "folders": _folders(system),
         "queues": {
@@ -335,22 +336,11 @@ def _folders(system: LocalSystem) -> list[str]:
     return [str(path) for path in system.source.paths]
 
 
-def run_log(options: argparse.Namespace, settings: Settings) -> int:
-    """Print the lineage of the manifests, newest first."""
-    from indexer_core.index.commit import Manifests
-
-    system = _reading(settings)
-    system.reader()
-    history = list(Manifests(system.index).history())
-    output.print_log(history, as_json=options.format == "json")
-    return 0
-
-
 def run_trace(options: argparse.Namespace, settings: Settings) -> int:
     """Print every stage that a series has passed."""
     from local_host.trace import trace_series
 
-    system = _known_data(settings)
+    system = known_data(settings)
     found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
     if not found:
         raise NotFoundError("no file of that series has been looked at")
@@ -361,7 +351,7 @@ def run_trace(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
     """Print what was set aside."""
-    rows = [row.values for row in _known_data(settings).rejects.all()]
+    rows = [row.values for row in known_data(settings).rejects.all()]
     output.print_rejects(rows, as_json=options.format == "json")
     return 0
 
@@ -371,8 +361,8 @@ def run_replay(options: argparse.Namespace, settings: Settings) -> int:
     del options
     from local_host.runner import Runner
 
-    _known_data(settings)
-    with _writing(settings) as system:
+    known_data(settings)
+    with writing(settings) as system:
         n_sent = 0
         for row in list(system.rejects.all()):
             n_sent += 1
@@ -392,8 +382,8 @@ def run_replay(options: argparse.Namespace, settings: Settings) -> int:
 def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
     """Apply the rules and templates in force to every row that older ones made."""
     del options
-    _reading(settings).reader()
-    with _writing(settings) as system:
+    reading(settings).reader()
+    with writing(settings) as system:
         progress = output.progress()
         outdated = list(system.indexer.outdated())
         for start in range(0, len(outdated), _REPROCESS_BATCH):
@@ -407,8 +397,8 @@ def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_delete(options: argparse.Namespace, settings: Settings) -> int:
     """Suppress a series."""
-    _reading(settings)
-    with _writing(settings) as system:
+    reading(settings)
+    with writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
         system.indexer.suppress(keys)
         print(f"deleted {len(keys)} series; restore brings them back")
@@ -419,8 +409,8 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     """Unsuppress a series, and index what changed meanwhile."""
     from local_host.runner import Runner
 
-    _reading(settings)
-    with _writing(settings) as system:
+    reading(settings)
+    with writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
         for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
             system.assembly.mark_unsent(key)
@@ -434,57 +424,17 @@ def run_verify(options: argparse.Namespace, settings: Settings) -> int:
     """Prove the index."""
     from indexer_core.index.verify import verify
 
-    system = _reading(settings)
+    system = reading(settings)
     seen = verify(system.index, system.vector_files)
     output.print_verification(seen, as_json=options.format == "json")
     return 0 if not seen.problems else 1
-
-
-@contextmanager
-def _writing(settings: Settings) -> Iterator[LocalSystem]:
-    # An account has many writers at any time; every store there is safe with several.
-    with writer_lock(settings.data) if settings.azure is None else nullcontext():
-        system = LocalSystem(settings)
-        try:
-            system.home.sweep_temporary()
-            yield system
-        finally:
-            system.close()
-
-
-def _reading(settings: Settings) -> LocalSystem:
-    """The system, for what only reads the index."""
-    # Listed, not asked for: a folder without permission is an error of its own.
-    if settings.azure is None and not _holds(settings.data, "index"):
-        raise _nothing(settings)
-    return LocalSystem(settings)
-
-
-def _known_data(settings: Settings) -> LocalSystem:
-    """The system, for what reads the state too: there is some once `index` has run."""
-    if settings.azure is None and not _holds(settings.data, "state.sqlite"):
-        raise _nothing(settings)
-    return LocalSystem(settings)
-
-
-def _holds(folder: Path, name: str) -> bool:
-    try:
-        return name in os.listdir(folder)  # noqa: PTH208 - names are all that is needed
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def _nothing(settings: Settings) -> NotFoundError:
-    return NotFoundError(
-        f"nothing is indexed in {settings.data} yet: run dicom-indexer index FOLDER"
-    )
 
 
 def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:
     """The paths to index: those that exist, and those that were indexed and may be gone."""
     paths = [Path(path) for path in options.paths]
     absent = [path for path in paths if not os.path.lexists(path)]
-    if absent and _holds(settings.data, "state.sqlite"):
+    if absent and holds(settings.data, "state.sqlite"):
         system = LocalSystem(settings)
         absent = [path for path in absent if not _was_indexed(system, path)]
     if absent:

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category, east_asian_width
@@ -17,7 +16,6 @@ from indexer_core.errors import UnavailableError
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
-    from indexer_core.index.manifest import Manifest
     from indexer_core.index.verify import Verification
     from indexer_core.reconcile import BackfillReport, ReconcileReport
     from local_host.runner import Tally
@@ -221,12 +219,12 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if form == "csv":
-        _write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
+        write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
         return
     if not found["value"]:
         print("no series passes the filters" if found["interpretation"]["filters"] else "no series")
     else:
-        _print_table([_row(hit) for hit in found["value"]])
+        print_table([_row(hit) for hit in found["value"]])
     for field, count in found["interpretation"]["unknown"].items():
         if count:
             print(f"{count} more series left out because {field} is unknown ({field}=unknown)")
@@ -245,7 +243,7 @@ def write_records(
     else:
         buffer = io.StringIO()
         if form == "csv":
-            _write_csv(records, names, buffer)
+            write_csv(records, names, buffer)
         else:
             for record in records:
                 line = {name: record.get(name) for name in names}
@@ -284,6 +282,7 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         "to do": waiting or "nothing",
         "set aside": f"{queues['poison']:,} messages",
         "manifest": f"{status['manifest']} ({status['segments']:,} segments)",
+        "pins": [f"{name}: manifest {number}" for name, number in status["pins"].items()],
         "spaces": [f"{name}: {encoder}" for name, encoder in status["spaces"].items()],
         "map": f"projection {status['projection'] or '-'}",
         "recipe": f"{status['recipe']} (generation of rules and templates)",
@@ -300,29 +299,6 @@ def _print_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
         lines = [value] if isinstance(value, str) else list(value) or ["-"]
         for index, line in enumerate(lines):
             print(f"{name if index == 0 else '':<{width}}  {printable(line)}")
-
-
-def print_log(history: Sequence["Manifest"], *, as_json: bool) -> None:
-    """Lineage, newest first."""
-    if as_json:
-        for manifest in reversed(history):
-            print(json.dumps(_lineage(manifest)))
-        return
-    rows = []
-    for manifest in reversed(history):
-        lineage = _lineage(manifest)
-        counts = ", ".join(f"{n:,} {name}" for name, n in lineage["counts"].items() if n)
-        rows.append(
-            {
-                "manifest": str(lineage["manifest"]),
-                "created (UTC)": lineage["created"].replace("+00:00", ""),
-                "reason": lineage["reason"],
-                "changed": counts or "-",
-                "segments": str(lineage["segments"]),
-                "software": lineage["software"],
-            }
-        )
-    _print_table(rows, right=("manifest", "segments"))
 
 
 def print_rejects(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -384,7 +360,8 @@ def printable(text: str) -> str:
     )
 
 
-def _print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
+def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
+    """Rows under their names; the columns named in `right` are numbers."""
     shown = [{name: printable(value) for name, value in row.items()} for row in rows]
     if not shown:
         return
@@ -442,7 +419,8 @@ def _short(text: str, width: int) -> str:
     return f"{kept}…"
 
 
-def _write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
+def write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
+    """Records as CSV that a spreadsheet can open without running any of it."""
     writer = csv.DictWriter(target, names, lineterminator="\n")
     writer.writeheader()
     for record in records:
@@ -481,17 +459,3 @@ def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> byte
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
     return buffer.getvalue()
-
-
-def _lineage(manifest: "Manifest") -> dict[str, Any]:
-    lineage = manifest.lineage
-    return {
-        "manifest": manifest.number,
-        "parent": manifest.parent,
-        "created": datetime.fromtimestamp(lineage.created_s, UTC).isoformat(timespec="seconds"),
-        "reason": lineage.reason,
-        "counts": dict(lineage.counts),
-        "segments": len(manifest.segments),
-        "software": lineage.software,
-        **lineage.details,
-    }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gpu_worker.loop import Worker
     from indexer_core.adapters.onnx_text import OnnxTextEncoder
     from indexer_core.assembly import Assembly
-    from indexer_core.index.reader import Reader
+    from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.indexing import Indexer
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
@@ -200,6 +200,22 @@ class LocalSystem:
         if reader.refresh().manifest.number == 0:
             raise self.nothing_indexed()
         return reader
+
+    def snapshot(self, at: str | None = None) -> "Snapshot":
+        """The newest manifest, or the one that has this number or name, ready to be searched.
+
+        Raises
+        ------
+        NotFoundError
+            Nothing has been indexed yet, or there is no such manifest any more.
+        """
+        newest = self.reader().snapshot
+        if at is None:
+            return newest
+        from indexer_core.index.pins import number_of
+        from indexer_core.index.reader import open_at
+
+        return open_at(self.index, self.vector_files, number_of(newest.manifest, at))
 
     def nothing_indexed(self) -> NotFoundError:
         """What to say where there is no index yet."""

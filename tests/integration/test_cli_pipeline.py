@@ -14,7 +14,8 @@ from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.indexing import Indexer
 from local_host import cli
 from local_host.wiring import LocalSystem
-from tests.support.dicom import dicom_object, uid
+from tests.support.cli import Cli, uid_of
+from tests.support.dicom import dicom_object
 from tests.support.system import settings_for
 
 PLANTED = {
@@ -26,61 +27,6 @@ PLANTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
-    """The text encoder, exported once for all data directories of this file."""
-    data = tmp_path_factory.mktemp("encoder") / "data"
-    assert LocalSystem(settings_for(data)).encoder.dimension
-    return data / "encoders"
-
-
-class Cli:
-    """Runs commands in this process, as a terminal would."""
-
-    def __init__(self, root: Path, exported: Path, capsysbinary) -> None:
-        self.data = root / "data"
-        self.folder = root / "in"
-        self.folder.mkdir()
-        self.data.mkdir()
-        (self.data / "encoders").symlink_to(exported)
-        self._captured = capsysbinary
-        self.error = ""
-
-    def run(self, *arguments: object, status: int = 0) -> str:
-        self._captured.readouterr()
-        found = cli.main([str(argument) for argument in (*arguments, "--data", self.data)])
-        out, error = self._captured.readouterr()
-        self.error = error.decode()
-        assert "Traceback" not in self.error
-        assert found == status, self.error
-        return out.decode()
-
-    def index(self, status: int = 0) -> dict:
-        return json.loads(self.run("index", self.folder, "--format", "json", status=status))
-
-    def records(self, *arguments: object) -> dict[str, dict]:
-        lines = self.run("export", *arguments).splitlines()
-        return {record["seriesInstanceUid"]: record for record in map(json.loads, lines)}
-
-    def search(self, text: str, *arguments: object) -> dict:
-        return json.loads(self.run("search", text, "--format", "json", *arguments))
-
-    def put(self, name: str, **attributes: object) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(dicom_object(**attributes))
-        return path
-
-    def newest(self) -> int:
-        return json.loads(self.run("status", "--format", "json"))["manifest"]
-
-
-@pytest.fixture
-def run(tmp_path, exported, capsysbinary, monkeypatch) -> Cli:
-    monkeypatch.setenv("DICOM_INDEXER_PATIENT_KEY_FILE", str(tmp_path / "patient.key"))
-    return Cli(tmp_path, exported, capsysbinary)
-
-
 @pytest.fixture
 def two_series(run) -> Cli:
     for series in ("a", "b"):
@@ -88,10 +34,6 @@ def two_series(run) -> Cli:
             run.put(f"{series}/{instance}.dcm", series=series, instance=instance)
     assert run.index()["files"] == {"indexed": 4, "unchanged": 0, "removed": 0, "rejected": 0}
     return run
-
-
-def uid_of(series: str) -> str:
-    return uid("study", series)
 
 
 def test_second_index_reads_no_header_and_commits_nothing(two_series, monkeypatch):

@@ -1,0 +1,93 @@
+"""Pins: names on manifests, which keep them for as long as the name is there."""
+
+import re
+
+from indexer_core.errors import ConflictError, InvalidInputError, NotFoundError
+from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
+from indexer_core.index.lineage import made_now
+from indexer_core.index.manifest import Manifest
+from indexer_core.index.updates import Pin, Unpin, Update
+from indexer_core.ports import Clock, Ids
+
+# Never a number alone: wherever a manifest is asked for, a number means its number.
+_NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+
+
+class Pins:
+    """The pins of one index."""
+
+    def __init__(self, manifests: Manifests, clock: Clock, ids: Ids) -> None:
+        self._manifests = manifests
+        self._clock = clock
+        self._ids = ids
+
+    def pin(self, name: str, number: int, *, expiring_s: float = 0.0) -> Committed:
+        """Name a manifest; it is kept until the name is taken off.
+
+        Parameters
+        ----------
+        expiring_s
+            Manifests made before this time may be expiring just now, unless they are pinned.
+
+        Raises
+        ------
+        InvalidInputError
+            The name has odd characters, or is on another manifest.
+        NotFoundError
+            There is no such manifest any more, or it may be expiring.
+        """
+        if _NAME.fullmatch(name) is None:
+            raise InvalidInputError(
+                "the name of a pin has letters, digits and . _ : - (64 at most) and is no number"
+            )
+        newest = self._manifests.newest()
+        taken = [n for n, names in newest.pins.items() if name in names and n != number]
+        if taken:
+            raise InvalidInputError(
+                f"{name} pins manifest {taken[0]}: unpin it first, or take another name"
+            )
+        manifest = self._manifests.at(number)
+        is_kept = number in newest.pins or number == newest.number
+        if manifest.lineage.created_s < expiring_s and not is_kept:
+            raise NotFoundError(f"manifest {number} is past its retention and may be expiring now")
+        return self._commit(Pin(number=number, name=name, oldest_safe=number), "pin", newest)
+
+    def unpin(self, name: str) -> Committed:
+        """Take a name off.
+
+        Raises
+        ------
+        NotFoundError
+            It is on no manifest.
+        """
+        newest = self._manifests.newest()
+        number = number_of(newest, name)
+        return self._commit(Unpin(number=number, name=name), "unpin", newest)
+
+    def _commit(self, update: Update, reason: str, newest: Manifest) -> Committed:
+        outcome = commit(
+            self._manifests,
+            update,
+            commit_id=self._ids.new_id(),
+            lineage=made_now(reason, self._clock.now_s()),
+            known=newest,
+        )
+        if isinstance(outcome, Abandoned):
+            raise ConflictError(outcome.reason)
+        return outcome
+
+
+def number_of(newest: Manifest, text: str) -> int:
+    """The manifest that a number, or the name of a pin, stands for.
+
+    Raises
+    ------
+    NotFoundError
+        No manifest has that name.
+    """
+    if text.isascii() and text.isdigit():
+        return int(text)
+    for number, names in newest.pins.items():
+        if text in names:
+            return number
+    raise NotFoundError(f"{text} is neither the number of a manifest nor the name of a pin")
