@@ -11,6 +11,7 @@ from indexer_core.ports import Row
 from indexer_core.sealed import check_row_version, seal, unseal
 from indexer_core.uids import instance_key
 
+LISTS = "assembly/"
 FORMAT_VERSION = 1
 ROW_VERSION = 1
 """Newest format of an instance row; a look writes it."""
@@ -69,7 +70,21 @@ def assembled_of(series: str, rows: Sequence[Row]) -> AssembledSeries:
 
 def list_name(series: str, digest: str) -> str:
     """Blob name of the instance list of a digest."""
-    return f"assembly/{series}/{digest}.json"
+    return f"{LISTS}{series}/{digest}.json"
+
+
+def named_by(name: str) -> tuple[str, str]:
+    """Series and digest in the name of an instance list.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is not such a name.
+    """
+    series, _, digest = name.removeprefix(LISTS).removesuffix(".json").partition("/")
+    if list_name(series, digest) != name:
+        raise CorruptIndexError(f"{name}: not the name of an instance list")
+    return series, digest
 
 
 def dump_list(assembled: AssembledSeries) -> bytes:

@@ -38,6 +38,17 @@ def unseal(data: bytes, name: str, newest_version: int) -> dict[str, Any]:
     return dict(body)
 
 
+def is_of_newer_format(data: bytes, newest_version: int) -> bool:
+    """Whether bytes that `unseal` refuses are intact, but of a format that came later."""
+    try:
+        body = json.loads(data)
+        checksum = body.pop("checksum")
+        version = body["format_version"]
+        return checksum == _checksum(body) and type(version) is int and version > newest_version
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return False
+
+
 def check_row_version(values: Mapping[str, Any], newest_version: int, what: str) -> None:
     """Refuse a stored row of a newer format.
 

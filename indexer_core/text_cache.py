@@ -40,6 +40,21 @@ def text_hash(text: str) -> bytes:
     return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+def check_cache_file(data: bytes) -> None:
+    """Make sure that bytes are an intact file of a cache, whatever its encoder.
+
+    Raises
+    ------
+    CorruptIndexError
+        They are not.
+    InvalidInputError
+        Its format is newer than this program.
+    """
+    arrays = parse_arrays(data, KIND, FORMAT_VERSION).arrays
+    if not {"hashes", "vectors"} <= arrays.keys():
+        raise CorruptIndexError("not a file of the text cache")
+
+
 @dataclass(slots=True)
 class CacheCounters:
     """What a cache met, for the log line of a batch and for tests."""

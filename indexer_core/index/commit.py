@@ -37,6 +37,7 @@ from indexer_core.ports import BlobStore, PreconditionFailed, Written
 
 PREFIX = "manifests/"
 HINT = "latest-manifest"
+_MAX_DIGITS = 18
 
 
 def manifest_name(number: int) -> str:
@@ -44,14 +45,33 @@ def manifest_name(number: int) -> str:
     return f"{PREFIX}{number:012d}.json"
 
 
-def _number_of(name: str) -> int:
+def number_of(name: str) -> int:
+    """Number in the name of a manifest.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is not such a name.
+    """
     digits = name.removeprefix(PREFIX).removesuffix(".json")
     if not digits.isdigit() or manifest_name(int(digits)) != name:
         raise CorruptIndexError(f"{name}: not the name of a manifest")
     return int(digits)
 
 
-def _parsed(data: bytes, number: int) -> Manifest | Stub:
+def hinted_number(data: bytes) -> int | None:
+    """The number that a hint names, None when it names none."""
+    return int(data) if data.isdigit() and len(data) <= _MAX_DIGITS else None
+
+
+def parse_numbered(data: bytes, number: int) -> Manifest | Stub:
+    """The manifest or stub that was read under the name of `number`.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is damaged, or another one.
+    """
     name = manifest_name(number)
     parsed = parse_manifest(data, name)
     if parsed.number != number:
@@ -69,7 +89,7 @@ class Manifests:
     def read(self, number: int) -> Manifest | Stub | None:
         """Manifest `number`, its stub, or None when it was never written."""
         found = self._blobs.get(manifest_name(number))
-        return None if found is None else _parsed(found.data, number)
+        return None if found is None else parse_numbered(found.data, number)
 
     def at(self, number: int) -> Manifest:
         """Manifest `number`.
@@ -91,13 +111,25 @@ class Manifests:
         """The newest manifest; one GET when `known` is still the newest.
 
         The hint is plain overwrite and may be stale: it only shortens the walk. Meeting a stub
-        means that the walk began too far back, so it starts again from a listing.
+        means that the walk began too far back, so it starts again from a listing. Who opens the
+        index also looks one number further, so that a manifest that was taken away does not pass
+        for the end of the walk.
+
+        Raises
+        ------
+        CorruptIndexError
+            A manifest on the way is damaged or missing.
         """
         current = known if known.number else self._from_hint()
         while True:
             found = self.read(current.number + 1)
-            if found is None:
+            if found is None and (known.number or self.read(current.number + 2) is None):
                 return current
+            # Two commits may have been made since; what is still missing now is gone.
+            found = found or self.read(current.number + 1)
+            if found is None:
+                name = manifest_name(current.number + 1)
+                raise CorruptIndexError(f"{name}: missing although a later manifest is there")
             current = self._from_listing() if isinstance(found, Stub) else found
 
     def numbers(self) -> list[int]:
@@ -106,7 +138,7 @@ class Manifests:
         Told by their sizes alone: in time nearly all are stubs, and none of them is read.
         """
         sizes = {
-            _number_of(entry.name): entry.properties.size_bytes
+            number_of(entry.name): entry.properties.size_bytes
             for entry in self._blobs.list(PREFIX)
         }
         return [number for number, size in sizes.items() if size != len(dump_stub(number))]
@@ -125,7 +157,7 @@ class Manifests:
         """
         name = manifest_name(number)
         found = self._blobs.get(name)
-        if found is None or not isinstance(_parsed(found.data, number), Manifest):
+        if found is None or not isinstance(parse_numbered(found.data, number), Manifest):
             return False
         stub = dump_stub(number)
         return isinstance(self._blobs.put_if_match(name, stub, found.etag), Written)
@@ -155,15 +187,16 @@ class Manifests:
 
     def _from_hint(self) -> Manifest:
         found = self._blobs.get(HINT)
-        if found is None or not found.data.isdigit():
+        number = None if found is None else hinted_number(found.data)
+        if number is None:
             return self._from_listing()
-        hinted = self.read(int(found.data))
+        hinted = self.read(number)
         return hinted if isinstance(hinted, Manifest) else self._from_listing()
 
     def _from_listing(self) -> Manifest:
         names = [entry.name for entry in self._blobs.list(PREFIX)]
         for name in reversed(names):
-            parsed = self.read(_number_of(name))
+            parsed = self.read(number_of(name))
             if isinstance(parsed, Manifest):
                 return parsed
         if names:

@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from indexer_core.errors import CorruptIndexError
-from indexer_core.index.commit import Manifests
-from indexer_core.index.manifest import FileRef, Manifest
+from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.index.manifest import Manifest, Projection
 from indexer_core.index.reader import LiveSegment, Reader, Snapshot
 from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import IMAGE_SPACE, PREFIX, TEXT_SPACE, read_file
+from indexer_core.index.survey import FileKind, damage_of, survey_manifests
 from indexer_core.ports import BlobStore, VectorFiles
+from indexer_core.projector import Projector
 
+_NEEDED = frozenset(
+    {FileKind.MANIFEST, FileKind.ROWS, FileKind.VECTORS, FileKind.COORDINATES, FileKind.PROJECTOR}
+)
 _QUERIES_PER_SEGMENT = 8
 _NEIGHBOURS = 10
 _TOLERANCE = 1e-3  # scores of fp16 vectors, summed in another order
@@ -31,23 +35,14 @@ class Verification:
 
 
 def verify(blobs: BlobStore, vector_files: VectorFiles) -> Verification:
-    """Check every retained manifest with its files, and the newest one by searching it."""
-    seen = Verification()
-    named: dict[str, FileRef] = {}
-    try:
-        for manifest in Manifests(blobs).history():
-            seen.n_manifests += 1
-            named.update({file.name: file for file in manifest.files()})
-    except CorruptIndexError as error:
-        seen.problems.append(str(error))
-    for file in named.values():
-        seen.n_files += 1
-        try:
-            read_file(blobs, file)
-        except CorruptIndexError as error:
-            seen.problems.append(str(error))
+    """Check every file, and what the newest manifest lists by searching it."""
+    manifests = survey_manifests(blobs)
+    named = manifests.files()
+    seen = Verification(n_manifests=len(manifests.retained), n_files=len(named))
+    damage = damage_of(blobs, manifests)
+    seen.problems = [str(found) for found in damage]
     seen.orphans = [entry.name for entry in blobs.list(PREFIX) if entry.name not in named]
-    if not seen.problems:
+    if _NEEDED.isdisjoint(found.kind for found in damage):
         _check_newest(blobs, vector_files, seen)
     return seen
 
@@ -56,12 +51,22 @@ def _check_newest(blobs: BlobStore, vector_files: VectorFiles, seen: Verificatio
     reader = Reader(blobs, vector_files)
     try:
         snapshot = reader.refresh()
+        projection = snapshot.manifest.projection
+        if projection is not None:
+            _check_projector(blobs, projection)
         seen.n_series = snapshot.n_series
         for segment in snapshot.segments:
             seen.problems.extend(_check_rows(segment, snapshot.manifest))
             seen.problems.extend(_check_search(segment, snapshot, seen))
     except CorruptIndexError as error:
         seen.problems.append(str(error))
+
+
+def _check_projector(blobs: BlobStore, projection: Projection) -> None:
+    try:
+        Projector.from_bytes(read_file(blobs, projection.file))
+    except (CorruptIndexError, InvalidInputError) as error:
+        raise CorruptIndexError(f"{projection.file.name}: {error}") from error
 
 
 def _check_rows(segment: LiveSegment, manifest: Manifest) -> Iterator[str]:

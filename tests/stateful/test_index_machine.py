@@ -19,6 +19,7 @@ from tests.support.segments import (
     LINEAGE,
     OPEN,
     PROJECTION,
+    PROJECTOR_FILE,
     TEXT_DIMENSION,
     row,
     unit_vectors,
@@ -40,7 +41,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.suppressed: set[str] = set()
         self.reader = Reader(self.blobs, self.files)
         self.past: dict[int, dict] = {}
-        self.blobs.put_if_absent(PROJECTION.file.name, b"projector")
+        self.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
         self.commit(OPEN, self.blobs)
 
     def commit(self, update, blobs) -> bool:

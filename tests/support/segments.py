@@ -8,16 +8,20 @@ from indexer_core.index.manifest import FileRef, Lineage, Projection, Space
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, SegmentWriter, SpaceVectors
 from indexer_core.index.updates import OpenIndex
+from indexer_core.projector import bootstrap_projector
 
 TEXT = "text-encoder"
 IMAGE = "image-encoder"
 TEXT_DIMENSION, IMAGE_DIMENSION = 8, 4
 LINEAGE = Lineage(reason="test", software="test", created_s=0.0)
+PROJECTOR = bootstrap_projector(IMAGE_DIMENSION, IMAGE)
+PROJECTOR_FILE = PROJECTOR.to_bytes()
+_DIGEST = hashlib.sha256(PROJECTOR_FILE).hexdigest()
 PROJECTION = Projection(
-    version="0.1",
+    version=PROJECTOR.version,
     encoder_id=IMAGE,
     file=FileRef(
-        name="projections/p", sha256=hashlib.sha256(b"projector").hexdigest(), size_bytes=9
+        name=f"projections/{_DIGEST}.projector", sha256=_DIGEST, size_bytes=len(PROJECTOR_FILE)
     ),
 )
 OPEN = OpenIndex(
@@ -73,7 +77,7 @@ def write_segment(writer: SegmentWriter, write_id: str, rows: list[IndexRow], *,
         SpaceVectors(space=TEXT_SPACE, encoder_id=TEXT, vectors=_stack(texts, TEXT_DIMENSION)),
         SpaceVectors(space=IMAGE_SPACE, encoder_id=IMAGE, vectors=_stack(images, IMAGE_DIMENSION)),
     ]
-    xy = _stack(images, IMAGE_DIMENSION)[:, :2]
+    xy = PROJECTOR.project(_stack(images, IMAGE_DIMENSION))
     points = [Points(projection=PROJECTION.version, xy=xy)]
     return writer.write(write_id, rows, spaces[0 if text else 1 :], points)
 

@@ -1,0 +1,122 @@
+"""A small index with every kind of file in it, and what can be read out of one."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.index.commit import HINT, Manifests, manifest_name
+from indexer_core.index.manifest import dump_stub
+from indexer_core.index.reader import Reader
+from indexer_core.index.rows import rows_of
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.ports import BlobStore
+from indexer_core.search import search_text, select
+from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
+from tests.support.pipeline import Pipeline, slice_of
+from tests.support.segments import unit_vectors
+
+KINDS = {
+    "newest manifest": "manifests/",
+    "older manifest": "manifests/",
+    "stub": "manifests/",
+    "hint": HINT,
+    "rows": ".rows.parquet",
+    "text vectors": ".text.",
+    "image vectors": ".image.",
+    "coordinates": ".points.npy",
+    "projector": ".projector",
+    "instance list": "assembly/",
+    "text cache": "text-cache/",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Everything that readers can get out of an index, comparable."""
+
+    manifest: int
+    rows: tuple
+    vectors: tuple[tuple[str, str, bytes], ...]
+    points: tuple[bytes, ...]
+    hits: tuple[tuple[str, float], ...]
+
+
+def made() -> Pipeline:
+    """Some thirty commits: series with pixels, two changed, one deleted, one without pixels."""
+    house = Pipeline()
+    house.text_encoder = CachedTextEncoder(
+        house.text_encoder,
+        TextVectorCache(house.index, house.ids, encoder_id="hash-text", dimension=8),
+    )
+    process = house.process()
+    for name, value in (*((str(n), n) for n in range(6)), ("0", 10), ("1", 11)):
+        house.upload(name, slice_of(series=f"series {name}", value=value))
+        if name in "51":
+            house.settle(process)
+    house.remove("5")
+    house.upload("report", slice_of(series="report", pixels=False))
+    house.settle(process)
+    for _ in range(8):
+        process.indexer.suppress(frozenset({"a", "b"}))
+        process.indexer.restore(frozenset({"b"}))
+        process.indexer.restore(frozenset({"a"}))
+    blob = house.index.get(manifest_name(3))
+    assert blob is not None
+    house.index.put_if_match(manifest_name(3), dump_stub(3), blob.etag)
+    return house
+
+
+@cache
+def contents() -> dict[str, bytes]:
+    """The blobs of `made`, by name."""
+    return bytes_of(made().index)
+
+
+def bytes_of(blobs: BlobStore) -> dict[str, bytes]:
+    return {entry.name: blobs.get(entry.name).data for entry in blobs.list()}
+
+
+def store_of(blobs: dict[str, bytes]) -> MemoryBlobs:
+    """A store that holds these blobs."""
+    store = MemoryBlobs(ManualClock())
+    for name, data in blobs.items():
+        store.overwrite(name, data)
+    return store
+
+
+def one_of(kind: str, blobs: dict[str, bytes]) -> str:
+    """A blob of a kind that the newest manifest needs, where it needs any."""
+    names = sorted(name for name in blobs if KINDS[kind] in name)
+    newest = manifest_name(Manifests(store_of(blobs)).newest().number)
+    chosen = {"newest manifest": newest, "older manifest": manifest_name(5)}
+    largest = max(names, key=lambda name: len(blobs[name]))
+    return {**chosen, "stub": manifest_name(3)}.get(kind, largest)
+
+
+def answer(blobs: BlobStore) -> Answer:
+    """Open the index and read all of it."""
+    files = FlatFp16Vectors()
+    snapshot = Reader(blobs, files).refresh()
+    rows, vectors, points = [], [], []
+    for segment in snapshot.segments:
+        loaded = segment.loaded
+        table = rows_of(loaded.table)
+        rows += [table[row] for row in np.flatnonzero(segment.live)]
+        for space in snapshot.manifest.spaces:
+            stored = loaded.vectors(space.name, space.live).reconstruct()
+            vectors.append((loaded.segment.id, space.name, stored.tobytes()))
+        places = loaded.points(snapshot.manifest.projection.version)
+        points.append(b"" if places is None else places.tobytes())
+    query = unit_vectors("query", 1, snapshot.manifest.space(TEXT_SPACE).dimension)[0]
+    hits = search_text(snapshot, query, select(snapshot, ()), top=5)
+    assert snapshot.manifest.space(IMAGE_SPACE) is not None
+    return Answer(
+        manifest=snapshot.manifest.number,
+        rows=tuple(sorted(rows, key=lambda row: row.series_key)),
+        vectors=tuple(sorted(vectors)),
+        points=tuple(points),
+        hits=tuple((hit.segment.loaded.orders[hit.row][0], hit.score) for hit in hits),
+    )
