@@ -130,7 +130,15 @@ class Manifests:
             if found is None:
                 name = manifest_name(current.number + 1)
                 raise CorruptIndexError(f"{name}: missing although a later manifest is there")
-            current = self._from_listing() if isinstance(found, Stub) else found
+            if isinstance(found, Stub):
+                current = self._from_listing()
+            elif found.follows(current):
+                current = found
+            else:
+                raise CorruptIndexError(
+                    f"{manifest_name(found.number)}: does not follow the manifest before it; one "
+                    "of the two is from elsewhere, or others between were lost"
+                )
 
     def numbers(self) -> list[int]:
         """Numbers of the manifests that have not expired, ascending.
@@ -138,8 +146,7 @@ class Manifests:
         Told by their sizes alone: in time nearly all are stubs, and none of them is read.
         """
         sizes = {
-            number_of(entry.name): entry.properties.size_bytes
-            for entry in self._blobs.list(PREFIX)
+            number_of(entry.name): entry.properties.size_bytes for entry in self._blobs.list(PREFIX)
         }
         return [number for number, size in sizes.items() if size != len(dump_stub(number))]
 
@@ -280,7 +287,11 @@ def commit(
                 update = complete(newest, update, outcome)
             case Applied(manifest=content):
                 candidate = replace(
-                    content, number=newest.number + 1, commit_id=commit_id, lineage=lineage
+                    content,
+                    number=newest.number + 1,
+                    commit_id=commit_id,
+                    parent_commit=newest.commit_id,
+                    lineage=lineage,
                 )
                 if manifests.put(candidate):
                     return Committed(manifest=candidate, changed=True)

@@ -136,6 +136,9 @@ class Manifest:
         so none of them may be added any more.
     retained_from
         Manifests of lower numbers, unless they are pinned, have expired or are about to.
+    parent_commit
+        Commit id of the manifest before, so that one which was made after a lost or foreign one is
+        not taken for its successor; "" where that is not known (version 1, a repair).
     """
 
     number: int
@@ -150,11 +153,16 @@ class Manifest:
     collected_before: str = ""
     forgotten_before: str = ""
     retained_from: int = 1
+    parent_commit: str = ""
 
     @property
     def parent(self) -> int:
         """Number of the manifest that this one follows, 0 for the first."""
         return self.number - 1
+
+    def follows(self, other: "Manifest") -> bool:
+        """Whether this manifest was made on top of that one, as far as it says so."""
+        return self.parent == other.number and self.parent_commit in ("", other.commit_id)
 
     def space(self, name: str) -> Space | None:
         """The space of this name, or None."""
@@ -232,6 +240,7 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         collected_before=str(body.get("collected_before", "")),
         forgotten_before=str(body.get("forgotten_before", "")),
         retained_from=int(body.get("retained_from", 1)),
+        parent_commit=str(body.get("parent_commit", "")),
     )
 
 

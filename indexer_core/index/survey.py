@@ -117,6 +117,13 @@ def survey_manifests(blobs: BlobStore) -> ManifestSurvey:
             found.damaged[missing] = _missing(missing)
         found.highest = number
         _read_manifest(blobs, entry, number, found)
+    for number, manifest in found.retained.items():
+        before = found.retained.get(number - 1)
+        if before is not None and not manifest.follows(before):
+            reason = "does not follow the manifest before it"
+            found.damaged[number] = Damage(
+                name=manifest_name(number), kind=FileKind.MANIFEST, reason=reason
+            )
     return found
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from indexer_core.errors import ConflictError, UnavailableError
+from indexer_core.errors import ConflictError, CorruptIndexError, UnavailableError
 from indexer_core.index.commit import (
     HINT,
     Abandoned,
@@ -170,3 +170,17 @@ def test_restoring_undoes_suppressing_at_a_later_number(blobs):
     done = commit(Manifests(blobs), update, commit_id="restore", lineage=LINEAGE)
     assert (done.manifest.number, done.manifest.suppressed) == (2, frozenset())
     assert replace(done.manifest, number=1).parent == 0
+
+
+def test_a_manifest_that_was_made_after_another_one_is_not_followed(blobs):
+    """The newest was lost and its number given again; or a file came from another index."""
+    for number in range(1, 6):
+        suppress(blobs, str(number))
+    before = Manifests(blobs).at(3)
+    lost = blobs.get(manifest_name(5))
+    blobs.delete(manifest_name(4))
+    blobs.delete(manifest_name(5))
+    assert suppress(blobs, "in its place").manifest.number == 4
+    blobs.overwrite(manifest_name(5), lost.data)
+    with pytest.raises(CorruptIndexError, match=manifest_name(5)):
+        Manifests(blobs).newest(before)

@@ -1,5 +1,6 @@
 """Manifest updates: pure, repeatable, and each revalidated as it says."""
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.manifest import (
     EMPTY,
+    FileRef,
     Lineage,
     Manifest,
     Stub,
@@ -169,6 +171,7 @@ def test_a_manifest_survives_being_written(opened):
     manifest = applied(manifest, Suppress(series_keys=frozenset({"x"})))
     manifest = replace(manifest, number=3, commit_id="c", pins={2: ("p",)})
     manifest = replace(manifest, collected_before="00ff", forgotten_before="00ee", retained_from=2)
+    manifest = replace(manifest, parent_commit="b")
     assert parse_manifest(dump_manifest(manifest), "m") == manifest
     assert parse_manifest(dump_stub(4), "m") == Stub(number=4)
 
@@ -187,6 +190,9 @@ def test_a_manifest_of_the_first_format_is_read(opened):
         details={"rules": "abc"},
     )
     pins = {3: ("cohort",), 5: ("one", "two")}
+    digest = hashlib.sha256(b"projector").hexdigest()
+    map_file = FileRef(name="projections/p", sha256=digest, size_bytes=9)
+    manifest = replace(manifest, projection=replace(PROJECTION, file=map_file))
     expected = replace(manifest, number=7, commit_id="c7", pins=pins, lineage=lineage)
     data = (folder / "manifest-v1.json").read_bytes()
     assert b'"format_version":1' in data
