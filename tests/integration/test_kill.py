@@ -114,7 +114,7 @@ def _touch(folder: Path, chance: random.Random) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
-# About forty runs of the program, each some seconds on an idle machine: the limit is for a hang only.
+# About forty runs of the program, each some seconds on an idle machine: a limit against hangs.
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_twenty_kills_leave_the_index_of_an_undisturbed_run(tmp_path, samples, text_encoder):

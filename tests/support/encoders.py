@@ -23,6 +23,7 @@ from tests.support.segments import (
     IMAGE_DIMENSION,
     LINEAGE,
     PROJECTION,
+    PROJECTOR_FILE,
     row,
     unit_vectors,
 )
@@ -90,7 +91,7 @@ class SwitchingIndex:
         self.blobs = MemoryBlobs(self.clock)
         self.ids = SequentialIds(self.clock)
         self.part_vectors = part_vectors
-        self.blobs.put_if_absent(PROJECTION.file.name, b"projector")
+        self.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
         spaces = (
             Space(name=TEXT_SPACE, live=OLD.encoder_id, dimension=OLD.dimension),
             Space(name=IMAGE_SPACE, live=IMAGE, dimension=IMAGE_DIMENSION),
