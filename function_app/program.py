@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from threading import Lock
 from typing import Any, cast
@@ -21,7 +21,7 @@ from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
-from indexer_core.entries import Due, Entry
+from indexer_core.entries import Due, Entry, Vector
 from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
 from indexer_core.index.manifest import Manifest
@@ -158,8 +158,10 @@ class _OneAtATime:
         with self._turn:
             return self._indexer.due(ready)
 
-    def entry(self, ready: SeriesReady, assembled: AssembledSeries, image: None) -> Entry:
-        return self._indexer.entry(ready, assembled, image)  # pure
+    def entry(
+        self, ready: SeriesReady, assembled: AssembledSeries, images: Mapping[str, Vector]
+    ) -> Entry:
+        return self._indexer.entry(ready, assembled, images)  # pure
 
     def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
         with self._turn:

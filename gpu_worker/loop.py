@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpu_worker.visibility import HeldMessages, Shift
 from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
-from indexer_core.entries import Entry
+from indexer_core.entries import Entry, Vector
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -78,7 +81,7 @@ class Worker:
     assembly: Assembly
     indexer: Indexer
     sources: Sources
-    image_encoder: ImageEncoder
+    image_encoders: tuple[ImageEncoder, ...]
     announcer: Announcer
     threads: Executor
     settings: WorkerSettings = field(default_factory=WorkerSettings)
@@ -302,7 +305,8 @@ def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | _NotStarted | Excep
 
 def _prepare(job: _Job, worker: Worker) -> _Prepared:
     instances = [i for i in job.assembled.used if i.facts.has_pixels]
-    image, flags = None, []
+    images: dict[str, Vector] = {}
+    flags = []
     if instances:
         sources = [
             PixelSource(facts=instance.facts, fetch=_fetch(worker.sources, instance))
@@ -312,8 +316,26 @@ def _prepare(job: _Job, worker: Worker) -> _Prepared:
         if isinstance(stack, PixelsUnavailable):
             flags.append("pixelsUnavailable")
         else:
-            image = worker.image_encoder.encode([stack.slices])[0]
-    return _Prepared(job=job, entry=worker.indexer.entry(job.ready, job.assembled, image, flags))
+            images = _encoded(stack.slices, worker)
+    return _Prepared(job=job, entry=worker.indexer.entry(job.ready, job.assembled, images, flags))
+
+
+def _encoded(slices: NDArray[np.float32], worker: Worker) -> dict[str, Vector]:
+    """The image vector by encoder: of the live one, and of one that is being built, if we can."""
+    live, *building = worker.indexer.image_encoder_ids
+    images: dict[str, Vector] = {}
+    for encoder in worker.image_encoders:
+        if encoder.encoder_id == live:
+            images[live] = encoder.encode([slices])[0]
+        elif encoder.encoder_id in building:
+            try:
+                images[encoder.encoder_id] = encoder.encode([slices])[0]
+            except Exception as error:  # noqa: BLE001 - whoever builds the encoder makes up for it
+                log.warning("vector left to the build error=%s", type(error).__name__)
+    if live not in images:
+        # Switched since the batch began. Not the fault of the series: it must not go without.
+        raise UnavailableError("this worker lacks the image encoder that the index uses now")
+    return images
 
 
 def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]:

@@ -67,7 +67,7 @@ def build_worker(
     *,
     assembly: Assembly,
     indexer: Indexer,
-    image_encoder: ImageEncoder,
+    image_encoders: tuple[ImageEncoder, ...],
     announcer: Announcer,
     settings: WorkerSettings,
 ) -> Worker:
@@ -80,7 +80,7 @@ def build_worker(
         assembly=assembly,
         indexer=indexer,
         sources=stores.sources,
-        image_encoder=image_encoder,
+        image_encoders=image_encoders,
         announcer=announcer,
         threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MAX_THREADS)),
         settings=settings,
@@ -128,7 +128,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         stores,
         assembly=assembly,
         indexer=indexer,
-        image_encoder=ImageDescriptor(),
+        image_encoders=(ImageDescriptor(),),
         announcer=announcer,
         settings=settings.worker,
     )

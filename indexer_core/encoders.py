@@ -45,6 +45,12 @@ def known(*encoders: TextEncoder) -> FindEncoder:
     return {encoder.encoder_id: encoder for encoder in encoders}.get
 
 
+def nowhere(encoder_id: str) -> TextEncoder | None:
+    """Finds none."""
+    del encoder_id
+    return None
+
+
 def first_of(*finders: FindEncoder) -> FindEncoder:
     """Asks one after the other."""
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,12 @@ class Describer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row to be written, with its texts and image vector; `xy` where its place is known.
+    """A row to be written, with its texts.
 
-    `prepared` is a write id of the moment when it was seen that the index lacks the row: one that
-    slept for longer than deletions are remembered must not be committed any more.
+    `images`: the vector of its pixels, by encoder id; none where it has no pixels. `places`: map
+    coordinates that are published already, by projection version. `prepared` is a write id of the
+    moment when it was seen that the index lacks the row: one that slept for longer than deletions
+    are remembered must not be committed any more.
     """
 
     series: str
@@ -62,8 +64,8 @@ class Entry:
     facts: Mapping[str, Any] | None
     blobs: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
-    image: Vector | None = None
-    xy: tuple[float, float] | None = None
+    images: Mapping[str, Vector] = field(default_factory=dict)
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     prepared: str | None = None
 
     @property
@@ -102,5 +104,5 @@ def row_of(entry: Entry, write_id: str, recipe: int) -> IndexRow:
         facts=entry.facts,
         blobs=entry.blobs,
         text_count=len(entry.texts),
-        image_count=int(entry.image is not None),
+        image_count=int(bool(entry.images)),
     )

@@ -83,7 +83,7 @@ def commit_directly(
             taken[ready] = due.taken
             continue
         if due.action == "index":
-            entries[ready] = indexer.entry(ready, assembled, image=None)
+            entries[ready] = indexer.entry(ready, assembled, images={})
         if due.action != "suppressed":
             live.append((ready, assembled))
     if entries:

@@ -4,46 +4,37 @@ The worker uses it for series with pixels, the series check for those without an
 so that both write the same rows by the same code.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import overload
 
-import numpy as np
-
-from indexer_core.entries import Describer, Due, Entry, Vector, facts_of, row_of
+from indexer_core.embedding import SegmentMaker
+from indexer_core.encoders import FindEncoder, first_of, known, loaded_once, nowhere
+from indexer_core.entries import Describer, Due, Entry, Vector, facts_of
 from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.facts import SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.lineage import made_now
-from indexer_core.index.manifest import FileRef, Manifest, Projection, Segment, Space
+from indexer_core.index.manifest import Manifest, Segment, Space
+from indexer_core.index.projections import put_projector
 from indexer_core.index.reader import Place, Reader
 from indexer_core.index.rows import IndexRow
-from indexer_core.index.segment import (
-    IMAGE_SPACE,
-    TEXT_SPACE,
-    Points,
-    SegmentWriter,
-    SpaceVectors,
-    read_file,
-)
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.updates import (
     AddSegment,
     AdoptRecipe,
     Incomplete,
-    MissingCoordinates,
-    MissingVectors,
     OpenIndex,
     Restore,
     StaleSegment,
     Suppress,
     Update,
-    with_files,
 )
-from indexer_core.index.write_ids import is_behind
+from indexer_core.index.write_ids import fresh_id
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
 from indexer_core.ports import BlobStore, Clock, Ids, TextEncoder, VectorFiles
-from indexer_core.projector import Projector, bootstrap_projector
+from indexer_core.projector import bootstrap_projector
 from indexer_core.rules import Rules
 from indexer_core.stores import Stores
 from indexer_core.templates import Templates
@@ -59,24 +50,31 @@ def open_index(
     image_dimension: int,
     rules: Rules,
     templates: Templates,
+    find_encoder: FindEncoder = nowhere,
+    image_encoder_ids: Collection[str] | None = None,
 ) -> "Indexer":
     """The index writer of a program, opened; each distinct text is embedded once.
+
+    Parameters
+    ----------
+    text_encoder, image_encoder_id, image_dimension
+        The encoders of an index that is new.
+    find_encoder
+        Other text encoders that this program has: an index may have changed to one of them.
+    image_encoder_ids
+        As `Indexer`.
 
     Raises
     ------
     InvalidInputError
-        The index was made with other encoders.
+        The index uses other encoders.
     """
-    cache = TextVectorCache(
-        stores.index,
-        stores.ids,
-        encoder_id=text_encoder.encoder_id,
-        dimension=text_encoder.dimension,
-    )
     indexer = Indexer(
         blobs=stores.index,
         vector_files=vector_files,
-        text_encoder=CachedTextEncoder(text_encoder, cache),
+        text_encoder=cached(text_encoder, stores),
+        find_encoder=loaded_once(lambda wanted: cached(find_encoder(wanted), stores)),
+        image_encoder_ids=image_encoder_ids,
         image_dimension=image_dimension,
         describer=Describer(rules=rules, templates=templates, image_encoder_id=image_encoder_id),
         clock=stores.clock,
@@ -86,8 +84,33 @@ def open_index(
     return indexer
 
 
+@overload
+def cached(encoder: TextEncoder, stores: Stores) -> TextEncoder: ...
+@overload
+def cached(encoder: TextEncoder | None, stores: Stores) -> TextEncoder | None: ...
+def cached(encoder: TextEncoder | None, stores: Stores) -> TextEncoder | None:
+    """The encoder over the cache that lies beside the index; None is none."""
+    if encoder is None:
+        return None
+    cache = TextVectorCache(
+        stores.index, stores.ids, encoder_id=encoder.encoder_id, dimension=encoder.dimension
+    )
+    return CachedTextEncoder(encoder, cache)
+
+
 class Indexer:
-    """Writes rows; one per process. The reader it keeps holds rows, no vectors."""
+    """Writes rows; one per process. The reader it keeps holds rows, no vectors.
+
+    Parameters
+    ----------
+    text_encoder, image_dimension
+        For an index that is new, with the image encoder of `describer`.
+    find_encoder
+        Other text encoders, where an index uses or is being switched to one.
+    image_encoder_ids
+        The image encoders that make what `entry` is given, if it is not the describer's alone;
+        empty for a program that sees no pixels, which can write whatever encoder is in use.
+    """
 
     def __init__(
         self,
@@ -99,17 +122,22 @@ class Indexer:
         describer: Describer,
         clock: Clock,
         ids: Ids,
+        find_encoder: FindEncoder = nowhere,
+        image_encoder_ids: Collection[str] | None = None,
     ) -> None:
         self._blobs = blobs
-        self._writer = SegmentWriter(blobs, vector_files)
+        self._find_encoder = first_of(known(text_encoder), find_encoder)
+        self._maker = SegmentMaker(blobs, vector_files, self._find_encoder, ids)
         self._manifests = Manifests(blobs)
         self._reader = Reader(blobs, vector_files)
         self._text_encoder = text_encoder
+        self._image_encoder_ids = (
+            (describer.image_encoder_id,) if image_encoder_ids is None else image_encoder_ids
+        )
         self._image_dimension = image_dimension
         self._describer = describer
         self._clock = clock
         self._ids = ids
-        self._projectors: dict[str, Projector] = {}
 
     def open(self) -> Manifest:
         """Create the index where there is none, and give the rules and templates their number.
@@ -138,6 +166,17 @@ class Indexer:
         self._check_encoders(self._reader.refresh().manifest)
 
     @property
+    def image_encoder_ids(self) -> tuple[str, ...]:
+        """Ids of the image encoders to run: the live one, and one that is being built.
+
+        As of the last look at the index; safe from several threads.
+        """
+        space = self._reader.snapshot.manifest.space(IMAGE_SPACE)
+        if space is None:
+            return (self._describer.image_encoder_id,)
+        return (space.live,) if space.building is None else (space.live, space.building)
+
+    @property
     def manifest_number(self) -> int:
         """Number of the newest manifest that this writer knows."""
         return self._reader.refresh().manifest.number
@@ -160,10 +199,10 @@ class Indexer:
         self,
         ready: SeriesReady,
         assembled: AssembledSeries,
-        image: Vector | None,
+        images: Mapping[str, Vector],
         flags: Sequence[str] = (),
     ) -> Entry:
-        """The entry of a series; a tombstone when no instance is left."""
+        """The entry of a series with its image vectors by encoder; a tombstone if it is empty."""
         if not assembled.instances:
             return Entry(
                 series=ready.series,
@@ -183,7 +222,7 @@ class Indexer:
                 record=None,
                 facts=None,
                 blobs=tuple(instance.url for instance in assembled.instances),
-                image=image,
+                images=images,
                 prepared=self._ids.new_id(),
             ),
             facts,
@@ -205,28 +244,18 @@ class Indexer:
             "series": sum(entry.alive for entry in ordered),
             "tombstones": sum(not entry.alive for entry in ordered),
         }
-        images = [entry for entry in ordered if entry.image is not None]
 
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
             assert isinstance(update, AddSegment)
             if any(isinstance(missing, StaleSegment) for missing in incomplete.missing):
-                segment = self._segment(self._fresh_id(manifest), ordered)
+                write_id = fresh_id(self._ids, manifest.collected_before)
+                segment = self._segment(write_id, ordered)
             else:
-                segment = self._completed(manifest, update.segment, images, incomplete)
+                segment = self._maker.completed(update.segment, manifest, ordered, incomplete)
             return replace(update, segment=segment)
 
         update = AddSegment(segment=segment, prepared=prepared)
         return self._commit(update, reason, counts, complete).manifest
-
-    def _fresh_id(self, manifest: Manifest) -> str:
-        """A write id in front of the collector's fence."""
-        write_id = self._ids.new_id()
-        if is_behind(write_id, manifest.collected_before):
-            raise ConflictError(
-                "the clock of this machine is so far behind that of the others that what it writes "
-                "would be collected as old: set the clock"
-            )
-        return write_id
 
     def outdated(self) -> Iterator[tuple[Place, IndexRow]]:
         """Live rows that other rules or templates made than those in force here.
@@ -256,7 +285,7 @@ class Indexer:
             if place is None or place.order != listed.order:
                 continue
             assert row.facts is not None
-            image, xy = self._image_of(place, row)
+            images, places = self._seen_of(place, row)
             entry = Entry(
                 series=row.series_key,
                 revision=row.revision,
@@ -264,8 +293,8 @@ class Indexer:
                 record=None,
                 facts=None,
                 blobs=row.blobs,
-                image=image,
-                xy=xy,
+                images=images,
+                places=places,
                 prepared=self._ids.new_id(),
             )
             entries.append(self._described(entry, series_from_json(row.facts)))
@@ -285,78 +314,24 @@ class Indexer:
 
     def _segment(self, write_id: str, entries: Sequence[Entry]) -> Segment:
         manifest = self._reader.refresh().manifest
-        recipe = self._recipe(manifest)
-        texts = [text for entry in entries for text in entry.texts]
-        spaces = [
-            SpaceVectors(
-                space=TEXT_SPACE,
-                encoder_id=self._text_encoder.encoder_id,
-                vectors=self._text_encoder.encode(texts),
-            ),
-            SpaceVectors(
-                space=IMAGE_SPACE,
-                encoder_id=self._describer.image_encoder_id,
-                vectors=self._stack([entry.image for entry in entries if entry.image is not None]),
-            ),
-        ]
-        images = [entry for entry in entries if entry.image is not None]
-        points: tuple[Points, ...] = ()
-        if manifest.projection is not None and images:
-            points = (self._points(images, manifest.projection),)
-        rows = [row_of(entry, write_id, recipe) for entry in entries]
-        return self._writer.write(write_id, rows, spaces, points)
+        return self._maker.made(write_id, manifest, entries, self._recipe(manifest))
 
-    def _completed(
-        self,
-        manifest: Manifest,
-        segment: Segment,
-        images: Sequence[Entry],
-        incomplete: Incomplete,
-    ) -> Segment:
-        for missing in incomplete.missing:
-            match missing:
-                case MissingCoordinates(projection=projection):
-                    moved = [replace(entry, xy=None) for entry in images]
-                    # A write id of its own: that of the segment may be behind a fence by now.
-                    points = self._writer.write_points(
-                        self._fresh_id(manifest), self._points(moved, projection)
-                    )
-                    segment = with_files(segment, coordinates=(points,))
-                case MissingVectors():
-                    raise ConflictError(
-                        f"the encoder of manifest {manifest.number} is not the one in use here; "
-                        "restart with the encoder that the index uses now"
-                    )
-                case StaleSegment():
-                    raise AssertionError("a stale segment is written again as a whole")
-        return segment
-
-    def _points(self, images: Sequence[Entry], projection: Projection) -> Points:
-        projector = self._projector(projection)
-        xy = np.empty((len(images), 2), dtype=np.float32)
-        for index, entry in enumerate(images):
-            assert entry.image is not None
-            place = entry.xy
-            xy[index] = projector.project(entry.image[None, :])[0] if place is None else place
-        return Points(projection=projection.version, xy=xy)
-
-    def _projector(self, projection: Projection) -> Projector:
-        if projection.version not in self._projectors:
-            data = read_file(self._blobs, projection.file)
-            self._projectors[projection.version] = Projector.from_bytes(data)
-        return self._projectors[projection.version]
-
-    def _stack(self, images: Sequence[Vector]) -> Vector:
-        if not images:
-            return np.empty((0, self._image_dimension), dtype=np.float32)
-        return np.stack(images)
-
-    def _image_of(
+    def _seen_of(
         self, place: Place, row: IndexRow
-    ) -> tuple[Vector | None, tuple[float, float] | None]:
-        if row.image_count == 0:
-            return None, None
-        return self._reader.image_of(place, self._describer.image_encoder_id)
+    ) -> tuple[dict[str, Vector], dict[str, tuple[float, float]]]:
+        """What is stored of a row's pixels: vectors by encoder, its place on the map in force."""
+        manifest = self._reader.snapshot.manifest
+        space, segment = manifest.space(IMAGE_SPACE), manifest.segment(place.segment_id)
+        images: dict[str, Vector] = {}
+        places: dict[str, tuple[float, float]] = {}
+        if row.image_count == 0 or space is None or segment is None:
+            return images, places
+        for encoder_id in (space.live, space.building):
+            if encoder_id is not None and segment.vector_file(IMAGE_SPACE, encoder_id):
+                images[encoder_id], xy = self._reader.image_of(place, encoder_id)
+                if xy is not None and manifest.projection is not None:
+                    places[manifest.projection.version] = xy
+        return images, places
 
     def _recipe(self, manifest: Manifest) -> int:
         for recipe in reversed(manifest.recipes):
@@ -365,38 +340,37 @@ class Indexer:
         raise ConflictError("the rules in use were never given a number; open the index first")
 
     def _opening(self) -> OpenIndex:
-        encoder_id = self._describer.image_encoder_id
-        projector = bootstrap_projector(self._image_dimension, encoder_id)
-        data = projector.to_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        name = f"projections/{digest}.projector"
-        # Named by content: finding it there means that an earlier try left the same projector.
-        self._blobs.put_if_absent(name, data)
-        file = FileRef(name=name, sha256=digest, size_bytes=len(data))
+        projector = bootstrap_projector(self._image_dimension, self._describer.image_encoder_id)
         return OpenIndex(
-            spaces=(
-                Space(
-                    name=TEXT_SPACE,
-                    live=self._text_encoder.encoder_id,
-                    dimension=self._text_encoder.dimension,
-                ),
-                Space(name=IMAGE_SPACE, live=encoder_id, dimension=self._image_dimension),
-            ),
-            projection=Projection(version=projector.version, encoder_id=encoder_id, file=file),
+            spaces=self._new_spaces(), projection=put_projector(self._blobs, projector)
+        )
+
+    def _new_spaces(self) -> tuple[Space, Space]:
+        text, image = self._text_encoder, self._describer.image_encoder_id
+        return (
+            Space(name=TEXT_SPACE, live=text.encoder_id, dimension=text.dimension),
+            Space(name=IMAGE_SPACE, live=image, dimension=self._image_dimension),
         )
 
     def _check_encoders(self, manifest: Manifest) -> None:
-        mine = {
-            TEXT_SPACE: self._text_encoder.encoder_id,
-            IMAGE_SPACE: self._describer.image_encoder_id,
-        }
         for space in manifest.spaces:
-            if mine[space.name] not in (space.live, space.building):
+            if space.name == TEXT_SPACE:
+                mine = self._text_encoder.encoder_id
+                has_it = self._find_encoder(space.live) is not None
+            else:
+                mine = ", ".join(self._image_encoder_ids)
+                has_it = not mine or space.live in self._image_encoder_ids
+            if not has_it:
                 raise InvalidInputError(
                     f"the index holds {space.name} vectors of {space.live}, this program makes "
-                    f"{mine[space.name]}; vectors of two encoders never meet: use the version of "
+                    f"those of {mine}; vectors of two encoders never meet: use the version of "
                     "dicom-indexer that made it, or another --data directory"
                 )
+
+    def _encoders_in_use(self) -> dict[str, str]:
+        """What the index is made with as of the last look at it, for the lineage."""
+        spaces = self._reader.snapshot.manifest.spaces or self._new_spaces()
+        return {f"{space.name}Encoder": space.live for space in spaces}
 
     def _commit(
         self,
@@ -410,8 +384,7 @@ class Indexer:
             self._clock.now_s(),
             counts,
             {
-                "textEncoder": self._text_encoder.encoder_id,
-                "imageEncoder": self._describer.image_encoder_id,
+                **self._encoders_in_use(),
                 "rules": self._describer.rules.digest[:12],
                 "templates": self._describer.templates.digest[:12],
             },

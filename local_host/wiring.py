@@ -155,7 +155,7 @@ class LocalSystem:
             self.stores,
             assembly=self.assembly,
             indexer=self.indexer,
-            image_encoder=ImageDescriptor(),
+            image_encoders=(ImageDescriptor(),),
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
         )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from indexer_core import __version__
 from indexer_core.errors import ConflictError, InvalidInputError, NotFoundError
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.filling import (
@@ -20,7 +19,8 @@ from indexer_core.index.filling import (
     SegmentFiller,
     VectorsOf,
 )
-from indexer_core.index.manifest import Lineage, Manifest, Segment, Space
+from indexer_core.index.lineage import made_now
+from indexer_core.index.manifest import Manifest, Segment, Space
 from indexer_core.index.projections import put_projector
 from indexer_core.index.updates import (
     AbandonSpace,
@@ -74,6 +74,8 @@ def _size(segment: Segment, space: Space) -> int:
     live = segment.vector_file(space.name, space.live)
     return 0 if live is None else live.n_vectors
 
+
+_SpaceUpdate = BuildSpace | AddVectors | SwitchSpace | AbandonSpace
 
 Progress = Callable[[SpaceState, int], None]
 """Told of the state of a build, and of the vectors that are made of the segment under way."""
@@ -247,7 +249,7 @@ class SpaceSwitch:
 
     def _commit(
         self,
-        update: Update,
+        update: _SpaceUpdate,
         reason: str,
         counts: Mapping[str, int] | None = None,
         complete: Complete | None = None,
@@ -259,17 +261,14 @@ class SpaceSwitch:
 
     def _try(
         self,
-        update: Update,
+        update: _SpaceUpdate,
         reason: str,
         counts: Mapping[str, int] | None = None,
         complete: Complete | None = None,
     ) -> Committed | Abandoned:
-        lineage = Lineage(
-            reason=reason,
-            software=f"dicom-indexer {__version__}",
-            created_s=self._clock.now_s(),
-            counts=counts or {},
-        )
+        about = update.vectors if isinstance(update, AddVectors) else update
+        details = {"space": about.space, "encoder": about.encoder_id}
+        lineage = made_now(reason, self._clock.now_s(), counts, details)
         return commit(
             self._manifests,
             update,

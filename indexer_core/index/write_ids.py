@@ -6,6 +6,9 @@ sort by time. A fence is such a time prefix: what was named earlier is behind it
 
 import re
 
+from indexer_core.errors import ConflictError
+from indexer_core.ports import Ids
+
 PREFIX_LENGTH = 12
 
 _NAMED = re.compile(r"(?:.*/)?([0-9a-f]{32})-")
@@ -36,3 +39,20 @@ def is_file_behind(name: str, fence: str) -> bool:
     """Whether a file was named before a fence; one without a write id never is."""
     write_id = write_id_of(name)
     return write_id is not None and is_behind(write_id, fence)
+
+
+def fresh_id(ids: Ids, fence: str) -> str:
+    """A new write id, which must be in front of a fence.
+
+    Raises
+    ------
+    ConflictError
+        It is not: this machine's clock is wrong.
+    """
+    write_id = ids.new_id()
+    if is_behind(write_id, fence):
+        raise ConflictError(
+            "the clock of this machine is so far behind that of the others that what it writes "
+            "would be collected as old: set the clock"
+        )
+    return write_id

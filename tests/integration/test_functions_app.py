@@ -246,7 +246,7 @@ class House:
             self.stores,
             assembly=services.assembly,
             indexer=indexer,
-            image_encoder=ImageDescriptor(),
+            image_encoders=(ImageDescriptor(),),
             announcer=Nobody(),
             settings=WorkerSettings(retry_s=0.0),
         )

@@ -111,7 +111,7 @@ class AzurePipeline:
             assembly=self.services.assembly,
             indexer=self.indexer,
             sources=self.stores.sources,
-            image_encoder=ImageDescriptor(),
+            image_encoders=(ImageDescriptor(),),
             announcer=self.announcer,
             threads=self.threads,
             settings=WorkerSettings(visibility_s=VISIBILITY_S, retry_s=self.retry_s),

@@ -339,7 +339,7 @@ class Process:
             "rejects": rejects,
             "assembly": self.assembly,
             "sources": sources,
-            "image_encoder": house.image_encoder,
+            "image_encoders": (house.image_encoder,),
             "threads": Inline(),
             "announcer": house.announcer,
             "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),

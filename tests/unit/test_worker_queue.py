@@ -236,7 +236,7 @@ def test_a_store_that_fails_in_mid_batch_gives_the_batch_back_soon_and_counts_no
     for _ in range(WorkerSettings().max_tries + 2):
         plan = FaultPlan(1, WriteFault.UNAVAILABLE)
         process = pipeline.process()
-        process.indexer._writer._blobs = Failing(plan, pipeline.index)
+        process.indexer._maker._writer._blobs = Failing(plan, pipeline.index)
         with pytest.raises(UnavailableError):
             process.work()
         assert {message.dequeue_count for message in waiting(pipeline)} == {0}
