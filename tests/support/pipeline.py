@@ -14,6 +14,7 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.announcements import Announcement
 from indexer_core.assembly import Assembly, AssemblySettings
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.encoders import FindEncoder, nowhere
 from indexer_core.entries import Describer
 from indexer_core.errors import IndexerError
 from indexer_core.events import look_message
@@ -24,7 +25,7 @@ from indexer_core.index.rows import IndexRow, row_at
 from indexer_core.index.verify import verify
 from indexer_core.indexing import Indexer
 from indexer_core.look import Looker
-from indexer_core.ports import WorkQueue
+from indexer_core.ports import ImageEncoder, WorkQueue
 from indexer_core.rejects import Rejects
 from indexer_core.rules import load_rules
 from indexer_core.sources import Sources
@@ -204,6 +205,8 @@ class Pipeline:
         self.announcer = Announced()
         self.text_encoder = HashTextEncoder()
         self.image_encoder = CountingImageEncoder()
+        self.find_encoder: FindEncoder = nowhere
+        self.further_image_encoders: tuple[ImageEncoder, ...] = ()
         self.describer: Describer = describer()
 
     def copy(self) -> "Pipeline":
@@ -299,10 +302,13 @@ class Process:
         rows = {name: WrappedRows(table, around) for name, table in house.rows.items()}
         rejects = Rejects(rows["rejects"], house.clock)
         blobs = WrappedBlobs(house.index, around)
+        image_encoders = (house.image_encoder, *house.further_image_encoders)
         self.indexer = Indexer(
             blobs=blobs,
             vector_files=FlatFp16Vectors(),
             text_encoder=house.text_encoder,
+            find_encoder=house.find_encoder,
+            image_encoder_ids=[encoder.encoder_id for encoder in image_encoders],
             image_dimension=DIMENSION,
             describer=house.describer,
             clock=house.clock,
@@ -339,7 +345,7 @@ class Process:
             "rejects": rejects,
             "assembly": self.assembly,
             "sources": sources,
-            "image_encoders": (house.image_encoder,),
+            "image_encoders": image_encoders,
             "threads": Inline(),
             "announcer": house.announcer,
             "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),
