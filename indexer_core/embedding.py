@@ -13,13 +13,13 @@ import numpy as np
 from indexer_core.encoders import FindEncoder
 from indexer_core.entries import Entry, row_of
 from indexer_core.errors import ConflictError
+from indexer_core.index.files import read_file
 from indexer_core.index.manifest import Manifest, Projection, Segment, Space
 from indexer_core.index.segment import (
     TEXT_SPACE,
     Points,
     SegmentWriter,
     SpaceVectors,
-    read_file,
 )
 from indexer_core.index.updates import (
     Incomplete,

@@ -22,6 +22,7 @@ from indexer_core.index.rows import (
     LIST_FIELDS,
     NUMBER_FIELDS,
     STRING_FIELDS,
+    column_of,
 )
 
 UNKNOWN = "unknown"
@@ -30,6 +31,8 @@ _NUMERIC = frozenset((*NUMBER_FIELDS, *COUNT_FIELDS))
 _ORDERED = _NUMERIC | {"studyDate"}
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 _FORM = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+
+_Mask = NDArray[np.bool_]
 
 _COMPARE: dict[str, Callable[..., pa.Array]] = {
     ">=": pc.greater_equal,
@@ -55,8 +58,8 @@ class Filter:
 class FilterResult:
     """Rows that pass, and rows for which the field is unknown: both bool of shape (n_rows,)."""
 
-    passed: NDArray[np.bool_]
-    unknown: NDArray[np.bool_]
+    passed: _Mask
+    unknown: _Mask
 
 
 def parse_filter(text: str) -> Filter:
@@ -88,14 +91,13 @@ def parse_filter(text: str) -> Filter:
 
 def apply_filter(table: pa.Table, condition: Filter) -> FilterResult:
     """Evaluate one filter over a rows table."""
-    column = table.column(condition.field).combine_chunks()
-    unknown = _unknown(column, condition.field)
-    if condition.operator in _COMPARE:
-        matched = _compare(column, condition)
+    column = column_of(table, condition.field)
+    if condition.field in LIST_FIELDS:
+        matched, unknown = _lists(column, condition)
     else:
-        matched = _any_of(column, condition)
-        if condition.operator == "!=":
-            matched = ~matched & ~unknown
+        matched, unknown = _values(column, condition)
+    if condition.operator == "!=":
+        matched = ~matched & ~unknown
     if UNKNOWN not in _lower(condition.values):
         return FilterResult(passed=matched & ~unknown, unknown=unknown)
     # Unknown is one of the alternatives: "!=" leaves it out with the others, by wish.
@@ -134,18 +136,37 @@ def _number(name: str, value: str) -> float:
     return number
 
 
-def _unknown(column: pa.Array, field: str) -> NDArray[np.bool_]:
-    if field in LIST_FIELDS:
-        empty = pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)
-        return _mask(empty) if field == "sequence" else np.zeros(len(column), dtype=np.bool_)
+def _values(column: pa.Array, condition: Filter) -> tuple[_Mask, _Mask]:
+    """Which values match, and which are unknown."""
+    if not pa.types.is_dictionary(column.type):
+        matches = _compare if condition.operator in _COMPARE else _any_of
+        return matches(column, condition), _unknown(column)
+    # Each distinct value once, and what no value at all means.
+    distinct = pa.concat_arrays([column.dictionary, pa.nulls(1, column.dictionary.type)])
+    matched, unknown = _values(distinct, condition)
+    codes = pc.fill_null(column.indices, len(column.dictionary)).to_numpy()
+    return matched[codes], unknown[codes]
+
+
+def _lists(column: pa.Array, condition: Filter) -> tuple[_Mask, _Mask]:
+    """Which lists hold a value that matches, and which are unknown."""
+    matched, _ = _values(column.values, condition)
+    n_before = np.concatenate(([0], np.cumsum(matched)))
+    offsets = column.offsets.to_numpy()
+    first, behind = offsets[:-1], offsets[1:]
+    # Of the other lists, to be empty is to know that there is nothing.
+    unknown = (first == behind) & (condition.field == "sequence")
+    return n_before[behind] > n_before[first], unknown
+
+
+def _unknown(column: pa.Array) -> _Mask:
     missing = _mask(pc.is_null(column))
     if pa.types.is_string(column.type):
-        blank = pc.is_in(column, value_set=pa.array(["", UNKNOWN]))
-        return missing | _mask(blank)
+        return missing | _mask(pc.is_in(column, value_set=pa.array(["", UNKNOWN])))
     return missing
 
 
-def _compare(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
+def _compare(column: pa.Array, condition: Filter) -> _Mask:
     compare = _COMPARE[condition.operator]
     value = condition.values[0]
     if condition.field in _NUMERIC:
@@ -154,7 +175,7 @@ def _compare(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
     return _mask(compare(pc.utf8_slice_codeunits(column, 0, len(value)), value))
 
 
-def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
+def _any_of(column: pa.Array, condition: Filter) -> _Mask:
     if condition.field in _NUMERIC:
         numbers = [
             _number(condition.field, value)
@@ -162,24 +183,20 @@ def _any_of(column: pa.Array, condition: Filter) -> NDArray[np.bool_]:
             if value.lower() != UNKNOWN
         ]
         values: NDArray[np.float64] = column.to_numpy(zero_copy_only=False).astype(np.float64)
-        found: NDArray[np.bool_] = np.isin(values, numbers)
+        found: _Mask = np.isin(values, numbers)
         return found
     wanted = set(_lower(condition.values))
     if condition.field in BOOL_FIELDS:
         return _mask(pc.is_in(pc.cast(column, pa.string()), value_set=pa.array(sorted(wanted))))
-    if condition.field in LIST_FIELDS:
-        lists = column.to_pylist()
-        holds: list[bool] = [not wanted.isdisjoint(_lower(items or ())) for items in lists]
-        return np.asarray(holds, dtype=np.bool_)
     if condition.field == "studyDate":
         starts = [pc.starts_with(column, value) for value in sorted(wanted)]
-        begins: NDArray[np.bool_] = np.logical_or.reduce([_mask(start) for start in starts])
+        begins: _Mask = np.logical_or.reduce([_mask(start) for start in starts])
         return begins
     return _mask(pc.is_in(pc.utf8_lower(column), value_set=pa.array(sorted(wanted))))
 
 
-def _mask(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
-    filled: NDArray[np.bool_] = np.asarray(pc.fill_null(array, False), dtype=np.bool_)
+def _mask(array: pa.Array | pa.ChunkedArray) -> _Mask:
+    filled: _Mask = np.asarray(pc.fill_null(array, False), dtype=np.bool_)
     return filled
 
 

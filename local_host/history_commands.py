@@ -24,10 +24,10 @@ def run_log(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_diff(options: argparse.Namespace, settings: Settings) -> int:
     """Print which series differ between two manifests."""
+    from indexer_core.index.files import read_file
     from indexer_core.index.history import compare
     from indexer_core.index.pins import number_of
     from indexer_core.index.rows import table_of
-    from indexer_core.index.segment import read_file
 
     system = reading(settings)
     manifests = _manifests(system)

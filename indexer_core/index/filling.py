@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from indexer_core.encoders import folder_of
 from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.index.files import read_file
 from indexer_core.index.manifest import CoordinateFile, Manifest, Segment, VectorFile
 from indexer_core.index.rows import IndexRow, rows_of, table_of
 from indexer_core.index.segment import (
@@ -22,7 +23,6 @@ from indexer_core.index.segment import (
     TEXT_SPACE,
     Points,
     SegmentWriter,
-    read_file,
 )
 from indexer_core.ports import BlobStore, Ids, TextEncoder, VectorFileReader, VectorFiles
 from indexer_core.projector import Projector

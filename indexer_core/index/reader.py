@@ -1,112 +1,32 @@
 """Reading the index: snapshots that never change, and a reader that follows the manifests.
 
-A snapshot is one manifest with its segments and, per segment, the rows that win (the highest of
-their series, alive, not suppressed). The reader loads only files that it has not got, builds the
-next snapshot beside the one in use and swaps; requests in flight keep theirs.
+A snapshot is one manifest with its segments and, per segment, the rows that count (the highest of
+their series, alive, not suppressed). The reader opens only files that it has not got, builds the
+next snapshot beside the one in use and swaps; requests in flight keep theirs. What the next
+snapshot shares with the last one, open segments and what was prepared for searching them, is kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer_core.errors import CorruptIndexError
 from indexer_core.index.commit import Manifests
-from indexer_core.index.manifest import EMPTY, Manifest, Segment
-from indexer_core.index.rows import IndexRow, row_at, table_of
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, load_points, read_file
-from indexer_core.ports import BlobStore, VectorFileReader, VectorFiles
+from indexer_core.index.files import ImmutableFiles, StoredFiles
+from indexer_core.index.footprint import check_fits
+from indexer_core.index.keys import hashes_of
+from indexer_core.index.loaded import LoadedSegment
+from indexer_core.index.manifest import EMPTY, FileRef, Manifest
+from indexer_core.index.marks import Marks, Suppressed, next_marks
+from indexer_core.index.rows import IndexRow, row_at
+from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.index.winners import Order
+from indexer_core.ports import BlobStore, VectorFiles
 
-Order = tuple[int, int, str]
-
-
-class LoadedSegment:
-    """A segment in memory; its files are read when they are first used."""
-
-    def __init__(self, segment: Segment, blobs: BlobStore, vector_files: VectorFiles) -> None:
-        self.segment = segment
-        self._blobs = blobs
-        self._vector_files = vector_files
-        self._vectors: dict[str, VectorFileReader] = {}
-        self._points: dict[str, NDArray[np.float32]] = {}
-        self._starts: dict[str, NDArray[np.int64]] = {}
-
-    @cached_property
-    def table(self) -> pa.Table:
-        """The rows."""
-        table = table_of(read_file(self._blobs, self.segment.rows), self.segment.rows.name)
-        if table.num_rows != self.segment.n_rows:
-            raise CorruptIndexError(
-                f"{self.segment.rows.name}: not as many rows as its manifest says"
-            )
-        return table
-
-    @cached_property
-    def orders(self) -> list[tuple[str, Order, bool]]:
-        """(series key, place in the total order, alive) of every row."""
-        names = ("seriesKey", "revision", "recipe", "writeId", "alive")
-        columns = [self.table.column(name).to_pylist() for name in names]
-        return [
-            (key, (revision, recipe, write_id), alive)
-            for key, revision, recipe, write_id, alive in zip(*columns, strict=True)
-        ]
-
-    def counts(self, space: str) -> NDArray[np.int64]:
-        """Vectors per row in a space, int64 (n_rows,)."""
-        name = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}[space]
-        counts: NDArray[np.int64] = self.table.column(name).to_numpy().astype(np.int64)
-        return counts
-
-    def first_vector(self, space: str, row: int) -> int:
-        """Number of the first vector of a row in a space."""
-        if space not in self._starts:
-            counts = self.counts(space)
-            self._starts[space] = np.concatenate(([0], np.cumsum(counts)))
-        return int(self._starts[space][row])
-
-    def vectors(self, space: str, encoder_id: str) -> VectorFileReader:
-        """The vectors of a space under an encoder.
-
-        Raises
-        ------
-        CorruptIndexError
-            There are none, or the file is damaged.
-        """
-        named = self.segment.vector_file(space, encoder_id)
-        if named is None:
-            raise CorruptIndexError(f"segment {self.segment.id} lacks vectors of {encoder_id}")
-        name = named.file.name
-        if name not in self._vectors:
-            reader = self._vector_files.open(read_file(self._blobs, named.file))
-            if (reader.n_vectors, reader.dimension) != (named.n_vectors, named.dimension):
-                raise CorruptIndexError(f"{name}: not the shape that its manifest says")
-            self._vectors[name] = reader
-        return self._vectors[name]
-
-    def points(self, projection: str) -> NDArray[np.float32] | None:
-        """Coordinates float32 (n_points, 2) of a projection, or None when there are none."""
-        named = self.segment.coordinate_file(projection)
-        if named is None:
-            return None
-        if named.file.name not in self._points:
-            data = read_file(self._blobs, named.file)
-            self._points[named.file.name] = load_points(data, named.file.name)
-        return self._points[named.file.name]
-
-    def at(self, segment: Segment) -> "LoadedSegment":
-        """The same rows under a later manifest, which may have added files."""
-        if segment == self.segment:
-            return self
-        loaded = LoadedSegment(segment, self._blobs, self._vector_files)
-        loaded.__dict__.update(
-            {name: self.__dict__[name] for name in ("table", "orders") if name in self.__dict__}
-        )
-        loaded._vectors.update(self._vectors)
-        loaded._points.update(self._points)
-        return loaded
+_NOTHING_OPEN: Mapping[str, LoadedSegment] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +39,17 @@ class Place:
     alive: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveSegment:
     """A segment with the rows that count: bool (n_rows,), read-only."""
 
-    loaded: LoadedSegment
-    live: NDArray[np.bool_]
+    def __init__(self, *, loaded: LoadedSegment, live: NDArray[np.bool_]) -> None:
+        self.loaded = loaded
+        self.live = live
+
+    @cached_property
+    def n_live(self) -> int:
+        """Number of rows that count."""
+        return int(np.count_nonzero(self.live))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,19 +68,44 @@ class Snapshot:
     @property
     def n_series(self) -> int:
         """Number of searchable series."""
-        return sum(int(segment.live.sum()) for segment in self.segments)
+        return sum(segment.n_live for segment in self.segments)
 
 
 class Reader:
-    """Follows the manifests of an index; not for use by several threads at once."""
+    """Follows the manifests of an index; not for use by several threads at once.
 
-    def __init__(self, blobs: BlobStore, vector_files: VectorFiles) -> None:
+    Parameters
+    ----------
+    files
+        Opens the files of segments; None: from `blobs`, in memory.
+    searched
+        Spaces whose vectors are opened together with the segments. Those of others are opened
+        when they are first used.
+    limit_bytes
+        Memory that searching may take; None: no limit.
+    opened
+        Segments that another reader has open, by id.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        vector_files: VectorFiles,
+        *,
+        files: ImmutableFiles | None = None,
+        searched: Collection[str] = (),
+        limit_bytes: int | None = None,
+        opened: Mapping[str, LoadedSegment] = _NOTHING_OPEN,
+    ) -> None:
         self._blobs = blobs
         self._vector_files = vector_files
+        self._files = StoredFiles(blobs) if files is None else files
+        self._searched = frozenset(searched)
+        self._limit_bytes = limit_bytes
         self._manifests = Manifests(blobs)
-        self._winners: dict[str, Place] = {}
-        self._loaded: dict[str, LoadedSegment] = {}
-        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._loaded = opened
+        self._marks: dict[str, Marks] = {}
+        self._suppressed = Suppressed(frozenset())
         self._snapshot = Snapshot(manifest=EMPTY, segments=())
 
     @property
@@ -168,43 +118,87 @@ class Reader:
         return self.adopt(self._manifests.newest(self._snapshot.manifest))
 
     def adopt(self, manifest: Manifest) -> Snapshot:
-        """Make `manifest` the one in use; only files not yet loaded are read.
+        """Make `manifest` the one in use; only files not yet open are read.
 
         The work follows what changed, not what the index holds. A file that cannot be read leaves
         the snapshot in use as it is.
+
+        Raises
+        ------
+        UnavailableError
+            Searching it would take more memory than is allowed; nothing was opened.
+        CorruptIndexError
+            A file is missing or damaged.
         """
-        now = self._snapshot.manifest
+        before = self._snapshot
+        now = before.manifest
         if (manifest.number, manifest.suppressed) == (now.number, now.suppressed):
-            return self._snapshot
-        loaded = {
-            segment.id: self._loaded[segment.id].at(segment)
-            if segment.id in self._loaded
-            else LoadedSegment(segment, self._blobs, self._vector_files)
-            for segment in manifest.segments
-        }
-        added = [segment for key, segment in loaded.items() if key not in self._loaded]
-        for segment in added:
-            _ = segment.orders  # read now: nothing has been changed yet
-        masks = _Masks(self._masks)
-        for segment in added:
-            masks.add(segment)
-            self._take_in(segment, manifest.suppressed, masks)
-        self._forget_removed(loaded, manifest.suppressed, masks)
-        for key in manifest.suppressed ^ self._snapshot.manifest.suppressed:
-            place = self._winners.get(key)
-            if place is not None:
-                masks.set(place, live=place.alive and key not in manifest.suppressed)
-        self._masks = masks.done(loaded)
-        self._loaded = loaded
-        segments = tuple(
-            LiveSegment(loaded=segment, live=self._masks[key]) for key, segment in loaded.items()
+            return before
+        if self._limit_bytes is not None:
+            in_memory = self._files.in_memory
+            check_fits(manifest, self._searched, self._limit_bytes, in_memory=in_memory)
+        loaded = self._open(manifest)
+        suppressed = self._suppressed
+        if manifest.suppressed != suppressed.keys:
+            suppressed = Suppressed(manifest.suppressed)
+        marks = next_marks(
+            {name: segment.rows for name, segment in loaded.items()},
+            {name: marks for name, marks in self._marks.items() if name in loaded},
+            [
+                (self._loaded[name].key_index, marks)
+                for name, marks in self._marks.items()
+                if name not in loaded
+            ],
+            suppressed,
+            other_suppression=suppressed is not self._suppressed,
         )
+        segments = self._live(loaded, marks)
         self._snapshot = Snapshot(manifest=manifest, segments=segments)
+        self._loaded, self._marks, self._suppressed = loaded, marks, suppressed
+        self._files.forget(_gone(before.manifest, manifest))
         return self._snapshot
+
+    def at(self, number: int) -> Snapshot:
+        """The snapshot of manifest `number`; what is suppressed now is masked then, too.
+
+        It shares what this reader has open.
+
+        Raises
+        ------
+        NotFoundError
+            The manifest has expired or was never written.
+        """
+        then = self._manifests.at(number)
+        now = self._manifests.newest(self._snapshot.manifest)
+        past = Reader(
+            self._blobs,
+            self._vector_files,
+            files=self._files,
+            searched=self._searched,
+            limit_bytes=self._limit_bytes,
+            opened=self._loaded,
+        )
+        return past.adopt(replace(then, suppressed=now.suppressed))
 
     def winner(self, series_key: str) -> Place | None:
         """Where the newest row of a series lies, tombstones and suppressed ones included."""
-        return self._winners.get(series_key)
+        wanted = hashes_of([series_key])
+        for name, marks in self._marks.items():
+            _, rows = self._loaded[name].key_index.find(wanted)
+            for key, place in self._places(name, rows[marks.winning[rows]]):
+                if key == series_key:
+                    return place
+        return None
+
+    def winners(self) -> Iterator[tuple[str, Place]]:
+        """Every series that has a row, tombstones included, with its newest row; in no order."""
+        for name, marks in self._marks.items():
+            yield from self._places(name, np.flatnonzero(marks.winning))
+
+    def series_keys(self) -> Iterator[str]:
+        """Keys of all series that have a row, tombstones included."""
+        for name, marks in self._marks.items():
+            yield from self._loaded[name].rows.keys_at(np.flatnonzero(marks.winning))
 
     def row(self, place: Place) -> IndexRow:
         """The row at a place."""
@@ -223,73 +217,52 @@ class Reader:
             return vector, None
         return vector, (float(points[index][0]), float(points[index][1]))
 
-    def series_keys(self) -> Iterator[str]:
-        """Keys of all series that have a row, tombstones included."""
-        return iter(self._winners)
-
-    def _take_in(self, segment: LoadedSegment, suppressed: frozenset[str], masks: "_Masks") -> None:
-        for row, (key, order, alive) in enumerate(segment.orders):
-            best = self._winners.get(key)
-            # A merge writes a row again: of equal ones the later copy counts.
-            if best is not None and order < best.order:
-                continue
-            if best is not None:
-                masks.set(best, live=False)
-            place = Place(segment_id=segment.segment.id, row=row, order=order, alive=alive)
-            self._winners[key] = place
-            masks.set(place, live=alive and key not in suppressed)
-
-    def _forget_removed(
-        self,
-        loaded: Mapping[str, LoadedSegment],
-        suppressed: frozenset[str],
-        masks: "_Masks",
-    ) -> None:
-        """Find the next best row of series whose winning row went with its segment."""
-        removed = [segment for key, segment in self._loaded.items() if key not in loaded]
-        orphans = {
-            key
-            for segment in removed
-            for key, _, _ in segment.orders
-            if key in self._winners and self._winners[key].segment_id not in loaded
-        }
-        for key in orphans:
-            del self._winners[key]
-        if not orphans:
+    def _places(self, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, Place]]:
+        if not len(rows):
             return
+        opened = self._loaded[name].rows
+        ranked = zip(rows.tolist(), opened.ranks(rows), opened.alive(rows).tolist(), strict=True)
+        for row, (key, order), alive in ranked:
+            yield key, Place(segment_id=name, row=row, order=order, alive=alive)
+
+    def _open(self, manifest: Manifest) -> dict[str, LoadedSegment]:
+        loaded = {
+            segment.id: self._loaded[segment.id].at(segment)
+            if segment.id in self._loaded
+            else LoadedSegment(segment, self._files, self._vector_files)
+            for segment in manifest.segments
+        }
+        spaces = [space for space in manifest.spaces if space.name in self._searched]
+        self._files.prefetch(
+            [
+                ref
+                for segment in loaded.values()
+                for ref in segment.unopened([(space.name, space.live) for space in spaces])
+            ]
+        )
         for segment in loaded.values():
-            for row, (key, order, alive) in enumerate(segment.orders):
-                best = self._winners.get(key)
-                if key in orphans and (best is None or order >= best.order):
-                    if best is not None:
-                        masks.set(best, live=False)
-                    place = Place(segment_id=segment.segment.id, row=row, order=order, alive=alive)
-                    self._winners[key] = place
-                    masks.set(place, live=alive and key not in suppressed)
+            _ = segment.rows
+            for space in spaces:
+                segment.vectors(space.name, space.live)
+        return loaded
+
+    def _live(
+        self, loaded: Mapping[str, LoadedSegment], marks: Mapping[str, Marks]
+    ) -> tuple[LiveSegment, ...]:
+        """The segments to search; those that have not changed keep what was prepared for them."""
+        in_use = {segment.loaded.segment.id: segment for segment in self._snapshot.segments}
+        segments = []
+        for name, segment in loaded.items():
+            live = in_use.get(name)
+            if live is None or live.loaded is not segment or live.live is not marks[name].live:
+                live = LiveSegment(loaded=segment, live=marks[name].live)
+            segments.append(live)
+        return tuple(segments)
 
 
-class _Masks:
-    """Live rows by segment; a mask in use is copied before it is changed."""
-
-    def __init__(self, used: Mapping[str, NDArray[np.bool_]]) -> None:
-        self._masks = dict(used)
-        self._own: set[str] = set()
-
-    def add(self, segment: LoadedSegment) -> None:
-        self._masks[segment.segment.id] = np.zeros(segment.segment.n_rows, dtype=np.bool_)
-        self._own.add(segment.segment.id)
-
-    def set(self, place: Place, *, live: bool) -> None:
-        name = place.segment_id
-        if name not in self._own:
-            self._masks[name] = self._masks[name].copy()
-            self._own.add(name)
-        self._masks[name][place.row] = live
-
-    def done(self, kept: Mapping[str, LoadedSegment]) -> dict[str, NDArray[np.bool_]]:
-        for name in self._own:
-            self._masks[name].setflags(write=False)
-        return {name: mask for name, mask in self._masks.items() if name in kept}
+def _gone(before: Manifest, after: Manifest) -> list[FileRef]:
+    kept = {file.name for file in after.files()}
+    return [file for file in before.files() if file.name not in kept]
 
 
 def open_at(blobs: BlobStore, vector_files: VectorFiles, number: int) -> Snapshot:
@@ -300,8 +273,4 @@ def open_at(blobs: BlobStore, vector_files: VectorFiles, number: int) -> Snapsho
     NotFoundError
         The manifest has expired or was never written.
     """
-    manifests = Manifests(blobs)
-    then = manifests.at(number)
-    now = manifests.newest()
-    reader = Reader(blobs, vector_files)
-    return reader.adopt(replace(then, suppressed=now.suppressed))
+    return Reader(blobs, vector_files).at(number)

@@ -15,8 +15,8 @@ from indexer_core.index.manifest import (
     Segment,
     VectorFile,
 )
-from indexer_core.index.rows import IndexRow, rows_to_parquet
-from indexer_core.ports import BlobStore, PreconditionFailed, VectorFiles
+from indexer_core.index.rows import IndexRow, rows_to_bytes
+from indexer_core.ports import BlobStore, Buffer, PreconditionFailed, VectorFiles
 
 PREFIX = "segments/"
 TEXT_SPACE = "text"
@@ -71,7 +71,7 @@ class SegmentWriter:
             raise ValueError("coordinates and rows differ in number")
         return Segment(
             id=write_id,
-            rows=self._put(write_id, "rows.parquet", rows_to_parquet(rows)),
+            rows=self._put(write_id, "rows.arrow", rows_to_bytes(rows)),
             n_rows=len(rows),
             n_alive=sum(row.alive for row in rows),
             n_points=n_images,
@@ -127,22 +127,6 @@ class SegmentWriter:
         return FileRef(name=name, sha256=digest, size_bytes=len(data))
 
 
-def read_file(blobs: BlobStore, ref: FileRef) -> bytes:
-    """The bytes of an immutable file, checked.
-
-    Raises
-    ------
-    CorruptIndexError
-        It is missing, or its checksum does not fit.
-    """
-    found = blobs.get(ref.name)
-    if found is None:
-        raise CorruptIndexError(f"{ref.name}: missing although a manifest names it")
-    if hashlib.sha256(found.data).hexdigest() != ref.sha256:
-        raise CorruptIndexError(f"{ref.name}: checksum does not fit its content")
-    return found.data
-
-
 def dump_array(array: NDArray[np.float32]) -> bytes:
     """`array` in the .npy format, little-endian float32."""
     buffer = io.BytesIO()
@@ -150,7 +134,7 @@ def dump_array(array: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def load_points(data: bytes, name: str) -> NDArray[np.float32]:
+def load_points(data: Buffer, name: str) -> NDArray[np.float32]:
     """Coordinates float32 (n, 2) of a coordinate file, read-only.
 
     Raises

@@ -18,6 +18,7 @@ from indexer_core.index.commit import (
     number_of,
     parse_numbered,
 )
+from indexer_core.index.files import read_file
 from indexer_core.index.manifest import (
     EMPTY,
     FORMAT_VERSION,
@@ -25,7 +26,6 @@ from indexer_core.index.manifest import (
     Manifest,
     Stub,
 )
-from indexer_core.index.segment import read_file
 from indexer_core.instance_lists import FORMAT_VERSION as LIST_VERSION
 from indexer_core.instance_lists import LISTS, named_by, parse_list
 from indexer_core.ports import BlobEntry, BlobStore

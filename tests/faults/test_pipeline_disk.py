@@ -104,7 +104,7 @@ def test_an_index_of_another_encoder_ends_the_run_and_loses_nothing(data, folder
 
 def test_a_damaged_index_ends_the_run_and_sets_nothing_aside(data, folder):
     run(data, folder)
-    rows = min((data / "index" / "segments").glob("*.parquet"))
+    rows = min((data / "index" / "segments").glob("*.rows.arrow"))
     kept = rows.read_bytes()
     rows.write_bytes(b"damaged")
     (folder / "sr.dcm").write_bytes(dicom_object(series="sr", pixels=False, instance=2))

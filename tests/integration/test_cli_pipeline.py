@@ -5,11 +5,13 @@ import logging
 import os
 import shutil
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from indexer_core.index.commit import Manifests
+from indexer_core.index.rows import rows_of, table_of
 from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.indexing import Indexer
 from local_host import cli
@@ -240,10 +242,13 @@ def test_nothing_that_identifies_a_patient_leaves_the_header(run, caplog):
 
 
 def table_of_rows(data: Path) -> list:
-    """Compressed columns, as plain values."""
-    import pyarrow.parquet as pq
-
-    return [pq.read_table(path).to_pylist() for path in sorted(data.rglob("*.parquet"))]
+    """Every value of every row, packed texts and their dictionaries included."""
+    paths = sorted(data.rglob("*.rows.arrow"))
+    tables = [table_of(path.read_bytes(), path.name) for path in paths]
+    assert tables
+    packed = [[asdict(row) for row in rows_of(table)] for table in tables]
+    columns = [table.drop_columns(["record", "facts", "blobs"]).to_pylist() for table in tables]
+    return [*packed, *columns]
 
 
 def test_names_with_any_character_come_out_as_they_went_in(run):

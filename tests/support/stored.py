@@ -23,7 +23,7 @@ KINDS = {
     "older manifest": "manifests/",
     "stub": "manifests/",
     "hint": HINT,
-    "rows": ".rows.parquet",
+    "rows": ".rows.arrow",
     "text vectors": ".text.",
     "image vectors": ".image.",
     "coordinates": ".points.npy",

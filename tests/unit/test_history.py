@@ -6,10 +6,10 @@ from hashlib import sha256
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from indexer_core.index.files import read_file
 from indexer_core.index.history import ADDED, CHANGED, REMOVED, Difference, Version, compare
 from indexer_core.index.manifest import EMPTY, FileRef, Manifest, Segment
-from indexer_core.index.rows import IndexRow, row_at, rows_to_parquet, table_of
-from indexer_core.index.segment import read_file
+from indexer_core.index.rows import IndexRow, row_at, rows_to_bytes, table_of
 from indexer_core.testing.faults import RequestCounts, WrappedBlobs
 from indexer_core.testing.memory import MemoryBlobs, SequentialIds
 from tests.support.segments import PROJECTION, row
@@ -34,7 +34,7 @@ class Index:
 
     def written(self, write_id: str, rows: list[IndexRow]) -> Segment:
         """Rows alone: nothing else is compared."""
-        data = rows_to_parquet(rows)
+        data = rows_to_bytes(rows)
         file = FileRef(name=write_id, sha256=sha256(data).hexdigest(), size_bytes=len(data))
         self.blobs.put_if_absent(file.name, data)
         n_alive = sum(r.alive for r in rows)

@@ -228,7 +228,7 @@ def test_a_missing_instance_list_is_the_fault_of_its_series_only(pipeline):
 def test_a_damaged_index_stops_the_worker_and_sets_nothing_aside(pipeline):
     assemble(pipeline, "a").work()
     process = assemble(pipeline, "b")
-    [rows] = [e.name for e in pipeline.index.list("segments/") if e.name.endswith("parquet")]
+    [rows] = [e.name for e in pipeline.index.list("segments/") if e.name.endswith("rows.arrow")]
     pipeline.index.overwrite(rows, b"damaged")
     for _ in range(MAX_TRIES + 2):
         with pytest.raises(CorruptIndexError):
