@@ -69,5 +69,5 @@ clean: ## remove what was installed and made
 
 .venv/dev.stamp: .venv/run.stamp
 	@$(PIP) --upgrade 'pip>=25.1' # dependency groups
-	@$(PIP) --editable '.[local,azure]' --group dev
+	@$(PIP) --editable '.[local,azure,clip]' --group dev
 	@touch $@

