@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from indexer_core.assembly import Assembly, Closed, NotClosed
 from indexer_core.errors import InvalidInputError
 from indexer_core.events import LookEvent, parse_events
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.look import Looked, Looker
 from indexer_core.messages import SeriesCheck, parse_check
 from indexer_core.rejects import Rejects
@@ -21,12 +22,17 @@ ParseEvents = Callable[[str], tuple[LookEvent, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that the handlers need; `parse` reads the messages of ``blob-events``."""
+    """Everything that the handlers need.
+
+    parse: reads the messages of ``blob-events``. upkeep: what the timer keeps the index in shape
+    with, where no worker may be there to do it.
+    """
 
     looker: Looker
     assembly: Assembly
     rejects: Rejects
     parse: ParseEvents = parse_events
+    upkeep: Upkeep | None = None
 
 
 def ingest(body: str, services: Services) -> tuple[Looked, ...]:
@@ -73,6 +79,8 @@ def sweep(services: Services, older_than_s: float) -> int:
     """The timer: send what may have got lost; the number of checks sent."""
     n_sent = services.assembly.sweep(older_than_s)
     log.info("sweep checks=%d", n_sent)
+    if services.upkeep is not None:
+        services.upkeep.when_idle()
     return n_sent
 
 

@@ -24,8 +24,11 @@ from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.entries import Due, Entry, Vector
 from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
+from indexer_core.index.collect import retention_of
+from indexer_core.index.compaction import MergePolicy
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
+from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
@@ -34,6 +37,9 @@ from indexer_core.rules import load_rules
 from indexer_core.templates import load_templates
 
 log = logging.getLogger(__name__)
+
+# What a merge takes of the memory of an app instance; the worker makes larger ones.
+_MERGE_BYTES = 64 << 20
 
 
 class Program:
@@ -55,6 +61,16 @@ class Program:
             quiet_s=settings.quiet_s,
             max_wait_s=settings.max_wait_s,
             parse=parse_azure_events,
+            upkeep=Upkeep(
+                self.stores.index,
+                FlatFp16Vectors(),
+                clock=clock,
+                ids=ids,
+                settings=UpkeepSettings(
+                    merge=MergePolicy(max_input_bytes=_MERGE_BYTES),
+                    retention=retention_of(settings.retention_days),
+                ),
+            ),
         )
         self._reader = Reader(self.stores.index, FlatFp16Vectors())
         self._encoder: OnnxTextEncoder | None = None

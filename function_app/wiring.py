@@ -14,6 +14,7 @@ from indexer_core.adapters.azure.settings import (
 from indexer_core.announcements import Announcer
 from indexer_core.events import parse_events
 from indexer_core.handover import build_assembly
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.indexing import Indexer
 from indexer_core.look import Looker
 from indexer_core.stores import Stores
@@ -31,6 +32,7 @@ def build_services(
     quiet_s: float,
     max_wait_s: float,
     parse: ParseEvents = parse_events,
+    upkeep: Upkeep | None = None,
 ) -> Services:
     """What the handlers need, over any stores.
 
@@ -48,4 +50,6 @@ def build_services(
         clock=stores.clock,
         patient_secret=patient_secret,
     )
-    return Services(looker=looker, assembly=assembly, rejects=stores.rejects, parse=parse)
+    return Services(
+        looker=looker, assembly=assembly, rejects=stores.rejects, parse=parse, upkeep=upkeep
+    )

@@ -9,6 +9,9 @@ for it, and the messages come back.
 While a batch is worked on, its messages stay hidden from others. Where one slips away all the same,
 two workers write the same revision, of which readers see one. When the shift ends, what was started
 is finished and the rest is handed back.
+
+Between batches the worker keeps the index in shape (`indexer_core.index.upkeep`), when no message
+is in hand.
 """
 
 import logging
@@ -34,6 +37,7 @@ from indexer_core.errors import (
     UnknownOutcomeError,
 )
 from indexer_core.events import look_message
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.indexing import Indexer
 from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
@@ -84,6 +88,7 @@ class Worker:
     image_encoders: tuple[ImageEncoder, ...]
     announcer: Announcer
     threads: Executor
+    upkeep: Upkeep | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     shift: Shift = field(default_factory=Shift)
 
@@ -136,10 +141,13 @@ def work_once(worker: Worker) -> BatchReport | None:
         if not messages:
             return None
         try:
-            return _report(messages, held, worker)
+            report = _report(messages, held, worker)
         except (ConflictError, UnavailableError, UnknownOutcomeError):
             held.hand_back_fresh(worker.settings.retry_s)
             raise
+    if worker.upkeep is not None and not worker.shift.is_ending:
+        worker.upkeep.after_batch()
+    return report
 
 
 def run(worker: Worker, *, until_idle: bool = False) -> None:
@@ -156,6 +164,7 @@ def run(worker: Worker, *, until_idle: bool = False) -> None:
             if work_once(worker) is not None:
                 pause_s = _SHORTEST_PAUSE_S
                 continue
+            _keep_up(worker)
             if until_idle and not worker.ready.length():
                 return
         except (ConflictError, UnavailableError, UnknownOutcomeError) as error:
@@ -163,6 +172,12 @@ def run(worker: Worker, *, until_idle: bool = False) -> None:
             log.warning("batch ended early kind=%s", error.kind)
         worker.shift.rest(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _keep_up(worker: Worker) -> None:
+    """Upkeep while there is nothing else to do."""
+    if worker.upkeep is not None:
+        worker.upkeep.when_idle(lambda: worker.shift.is_ending or worker.ready.length() > 0)
 
 
 def _report(messages: Sequence[QueueMessage], held: HeldMessages, worker: Worker) -> BatchReport:

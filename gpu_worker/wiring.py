@@ -16,6 +16,8 @@ from indexer_core.assembly import Assembly
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.handover import build_assembly
+from indexer_core.index.collect import retention_of
+from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
@@ -70,6 +72,7 @@ def build_worker(
     image_encoders: tuple[ImageEncoder, ...],
     announcer: Announcer,
     settings: WorkerSettings,
+    upkeep: Upkeep | None = None,
 ) -> Worker:
     """What the loop needs, over any stores."""
     return Worker(
@@ -84,6 +87,7 @@ def build_worker(
         announcer=announcer,
         threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MAX_THREADS)),
         settings=settings,
+        upkeep=upkeep,
     )
 
 
@@ -131,6 +135,13 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         image_encoders=(ImageDescriptor(),),
         announcer=announcer,
         settings=settings.worker,
+        upkeep=Upkeep(
+            stores.index,
+            FlatFp16Vectors(),
+            clock=clock,
+            ids=ids,
+            settings=UpkeepSettings(retention=retention_of(azure.retention_days)),
+        ),
     )
 
 

@@ -36,6 +36,7 @@ _HINTS = {
 # Modules of the commands that are not in `local_host.commands`.
 _MODULES = {
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
+    **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -239,6 +240,8 @@ def _parser() -> argparse.ArgumentParser:
     unpin = add("unpin", "take the name off a manifest")
     unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
 
+    _add_upkeep(add)
+
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help="Series Instance UID or series key")
     trace.add_argument("--include-blobs", action="store_true", help="add file paths")
@@ -260,6 +263,32 @@ def _add_filter(parser: _Parser) -> None:
         metavar="FIELD=VALUE",
         help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable",
     )
+
+
+def _add_upkeep(add: Callable[[str, str], _Parser]) -> None:
+    compact = add("compact", "merge segments; the worker does it by itself, this does it now")
+    compact.add_argument("--full", action="store_true", help="into as few segments as possible")
+    compact.add_argument("--format", choices=("text", "json"), default="text")
+    gc = add("gc", "expire old manifests, and delete files that nothing needs any more")
+    gc.add_argument(
+        "--keep-days",
+        type=_days,
+        metavar="N",
+        help="keep manifests for N days; pinned ones and the newest stay in any case (if left out, "
+        "7 or DICOM_INDEXER_RETENTION_DAYS, and the newest ten stay)",
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    gc.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of days, at least 0, not {text!r}")
+    return days
 
 
 def _add_at(parser: _Parser) -> None:

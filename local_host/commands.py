@@ -151,6 +151,7 @@ def _work_for_ever(system: LocalSystem, *, as_json: bool) -> None:
                 swept_s = time.monotonic()
             while runner.round():
                 pass
+            system.upkeep.when_idle(lambda: system.series_ready.length() > 0)
         except (UnavailableError, UnknownOutcomeError, ConflictError) as error:
             # Whatever was under way comes back to its queue by itself.
             print(f"dicom-indexer: {error}; trying again", file=sys.stderr, flush=True)

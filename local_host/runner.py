@@ -103,6 +103,7 @@ class Runner:
         IndexerError
             A series cannot be closed, or the data directory is damaged.
         """
+        has_worked = False
         while True:
             worked = self._drain_events()
             if close:
@@ -112,6 +113,9 @@ class Runner:
             worked |= self._drain_ready()
             if not worked:
                 break
+            has_worked = True
+        if has_worked:
+            self._system.upkeep.when_idle()
         if close and not any(True for _ in self._system.assembly.open_keys()):
             # Whatever is still under way was sent before a forced check, and is stale.
             self._system.home.forget_checks()

@@ -24,7 +24,7 @@ class Settings:
     (DICOM_INDEXER_RULES, DICOM_INDEXER_TEMPLATES: paths separated as in PATH). patient_key_file:
     the secret of the patient hash, one per user so that data directories can be joined. azure:
     the storage account that holds the index instead of the data directory, which then keeps the
-    text encoder only.
+    text encoder only. retention_days: how long an earlier manifest can be searched.
     """
 
     data: Path
@@ -34,6 +34,7 @@ class Settings:
     patient_key_file: Path
     quiet_s: float = 5.0
     max_wait_s: float = 300.0
+    retention_days: float = 7.0
 
 
 def read_settings(
@@ -55,7 +56,8 @@ def read_settings(
         patient_key_file=Path(key_file)
         if key_file
         else _config(environment) / "dicom-indexer" / "patient-hash.key",
-        quiet_s=_seconds("DICOM_INDEXER_QUIET_S", environment, 5.0),
+        quiet_s=_number("DICOM_INDEXER_QUIET_S", environment, 5.0),
+        retention_days=_number("DICOM_INDEXER_RETENTION_DAYS", environment, 7.0),
     )
 
 
@@ -76,15 +78,15 @@ def _config(environment: Mapping[str, str]) -> Path:
         ) from error
 
 
-def _seconds(name: str, environment: Mapping[str, str], default: float) -> float:
+def _number(name: str, environment: Mapping[str, str], default: float) -> float:
     value = environment.get(name) or str(default)
     try:
-        seconds = float(value)
+        number = float(value)
     except ValueError:
-        seconds = float("nan")
-    if not isfinite(seconds) or seconds < 0:
-        raise InvalidInputError(f"{name} is a number of seconds, not {value!r}")
-    return seconds
+        number = float("nan")
+    if not isfinite(number) or number < 0:
+        raise InvalidInputError(f"{name} is a number, at least 0, not {value!r}")
+    return number
 
 
 def _paths(value: str) -> tuple[Path, ...]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from indexer_core.adapters.onnx_text import OnnxTextEncoder
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
+    from indexer_core.index.upkeep import Upkeep
     from indexer_core.indexing import Indexer
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
@@ -158,6 +159,22 @@ class LocalSystem:
             image_encoders=(ImageDescriptor(),),
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
+            upkeep=self.upkeep,
+        )
+
+    @cached_property
+    def upkeep(self) -> "Upkeep":
+        """What merges and collects."""
+        from indexer_core.index.collect import retention_of
+        from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+
+        days = (self.settings.azure or self.settings).retention_days
+        return Upkeep(
+            self.index,
+            self.vector_files,
+            clock=self.clock,
+            ids=self.ids,
+            settings=UpkeepSettings(retention=retention_of(days)),
         )
 
     def assembly_keys(self) -> Iterator[str]:

@@ -6,7 +6,7 @@ commit id says whether it is ours.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from indexer_core.errors import (
@@ -33,7 +33,7 @@ from indexer_core.index.updates import (
     Update,
     apply_update,
 )
-from indexer_core.ports import BlobStore, PreconditionFailed, Written
+from indexer_core.ports import BlobEntry, BlobStore, PreconditionFailed, Written
 
 PREFIX = "manifests/"
 HINT = "latest-manifest"
@@ -107,6 +107,23 @@ class Manifests:
             raise NotFoundError(f"manifest {number} {state}")
         return found
 
+    @contextmanager
+    def unless_expired(self, number: int) -> Iterator[None]:
+        """Around reading the files of manifest `number`: they may be collected meanwhile.
+
+        Raises
+        ------
+        NotFoundError
+            Something was missing because the manifest has expired.
+        """
+        try:
+            yield
+        except CorruptIndexError as error:
+            # Its stub is there before the first of its files goes.
+            if isinstance(self.read(number), Stub):
+                raise NotFoundError(f"manifest {number} has expired") from error
+            raise
+
     def newest(self, known: Manifest = EMPTY) -> Manifest:
         """The newest manifest; one GET when `known` is still the newest.
 
@@ -140,19 +157,21 @@ class Manifests:
                     "of the two is from elsewhere, or others between were lost"
                 )
 
-    def numbers(self) -> list[int]:
-        """Numbers of the manifests that have not expired, ascending.
+    def listed(self) -> dict[int, BlobEntry]:
+        """The manifests that have not expired, by number, ascending.
 
         Told by their sizes alone: in time nearly all are stubs, and none of them is read.
         """
-        sizes = {
-            number_of(entry.name): entry.properties.size_bytes for entry in self._blobs.list(PREFIX)
+        entries = {number_of(entry.name): entry for entry in self._blobs.list(PREFIX)}
+        return {
+            number: entry
+            for number, entry in entries.items()
+            if entry.properties.size_bytes != len(dump_stub(number))
         }
-        return [number for number, size in sizes.items() if size != len(dump_stub(number))]
 
     def history(self) -> Iterator[Manifest]:
         """Retained manifests, oldest first."""
-        for number in self.numbers():
+        for number in self.listed():
             parsed = self.read(number)
             if isinstance(parsed, Manifest):  # it may have expired since it was listed
                 yield parsed

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer_core.errors import NotFoundError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.files import ImmutableFiles, StoredFiles
 from indexer_core.index.footprint import check_fits
@@ -115,7 +116,12 @@ class Reader:
 
     def refresh(self) -> Snapshot:
         """Adopt the newest manifest; one GET when there is no news."""
-        return self.adopt(self._manifests.newest(self._snapshot.manifest))
+        newest = self._manifests.newest(self._snapshot.manifest)
+        try:
+            with self._manifests.unless_expired(newest.number):
+                return self.adopt(newest)
+        except NotFoundError:  # replaced, expired and collected since it was read
+            return self.adopt(self._manifests.newest())
 
     def adopt(self, manifest: Manifest) -> Snapshot:
         """Make `manifest` the one in use; only files not yet open are read.
@@ -178,7 +184,8 @@ class Reader:
             limit_bytes=self._limit_bytes,
             opened=self._loaded,
         )
-        return past.adopt(replace(then, suppressed=now.suppressed))
+        with self._manifests.unless_expired(number):
+            return past.adopt(replace(then, suppressed=now.suppressed))
 
     def winner(self, series_key: str) -> Place | None:
         """Where the newest row of a series lies, tombstones and suppressed ones included."""
@@ -189,6 +196,13 @@ class Reader:
                 if key == series_key:
                     return place
         return None
+
+    def winning(self, segment_id: str) -> NDArray[np.bool_]:
+        """Rows of a segment that no other row outranks, bool (n_rows,), read-only.
+
+        Tombstones and rows of suppressed series are among them.
+        """
+        return self._marks[segment_id].winning
 
     def winners(self) -> Iterator[tuple[str, Place]]:
         """Every series that has a row, tombstones included, with its newest row; in no order."""

@@ -71,7 +71,7 @@ class SegmentWriter:
             raise ValueError("coordinates and rows differ in number")
         return Segment(
             id=write_id,
-            rows=self._put(write_id, "rows.arrow", rows_to_bytes(rows)),
+            rows=self.put_rows(write_id, rows_to_bytes(rows)),
             n_rows=len(rows),
             n_alive=sum(row.alive for row in rows),
             n_points=n_images,
@@ -79,6 +79,10 @@ class SegmentWriter:
             coordinates=tuple(self.write_points(write_id, point) for point in points),
             level=level,
         )
+
+    def put_rows(self, write_id: str, data: bytes) -> FileRef:
+        """Write a rows file that was built or joined."""
+        return self._put(write_id, "rows.arrow", data)
 
     def write_vectors(self, write_id: str, space: SpaceVectors) -> VectorFile:
         """Write the vector file of one space."""

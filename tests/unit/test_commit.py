@@ -138,13 +138,13 @@ def test_a_reader_far_behind_meets_a_stub_and_begins_again_at_the_newest(blobs):
     assert Manifests(blobs).newest().number == 19
 
 
-def test_numbers_are_those_of_manifests_that_have_not_expired(blobs):
+def test_manifests_that_have_expired_are_not_listed(blobs):
     for number in range(1, 6):
         suppress(blobs, str(number))
     manifests = Manifests(blobs)
     assert [number for number in (2, 3, 9) if manifests.expire(number)] == [2, 3]
     assert not manifests.expire(2)
-    assert manifests.numbers() == [m.number for m in manifests.history()] == [1, 4, 5]
+    assert list(manifests.listed()) == [m.number for m in manifests.history()] == [1, 4, 5]
     assert manifests.read(3) == Stub(number=3)
     assert blobs.get(manifest_name(3)).data == dump_stub(3)
 

@@ -30,7 +30,8 @@ class Settings:
     """Settings of the programs on Azure.
 
     storage: account (or connection string) of index, tables and queues. sources: what is indexed.
-    topic: endpoint of the Event Grid topic for announcements, "" for none.
+    topic: endpoint of the Event Grid topic for announcements, "" for none. retention_days: how long
+    an earlier manifest can be searched.
     """
 
     storage: str
@@ -39,6 +40,7 @@ class Settings:
     topic: str = ""
     quiet_s: float = 30.0
     max_wait_s: float = 900.0
+    retention_days: float = 7.0
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -49,6 +51,7 @@ PATIENT_KEY = "INDEXER_PATIENT_KEY"
 TOPIC = "INDEXER_TOPIC_ENDPOINT"
 QUIET = "INDEXER_QUIET_S"
 MAX_WAIT = "INDEXER_MAX_WAIT_S"
+RETENTION = "INDEXER_RETENTION_DAYS"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -73,8 +76,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sources=_sources(needed[SOURCES]),
         patient_secret=_secret(needed[PATIENT_KEY]),
         topic=environment.get(TOPIC, ""),
-        quiet_s=_seconds(environment, QUIET, 30.0),
-        max_wait_s=_seconds(environment, MAX_WAIT, 900.0),
+        quiet_s=_number(environment, QUIET, 30.0),
+        max_wait_s=_number(environment, MAX_WAIT, 900.0),
+        retention_days=_number(environment, RETENTION, 7.0),
     )
 
 
@@ -109,12 +113,12 @@ def _secret(text: str) -> bytes:
     return secret
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
     text = environment.get(name, "")
     try:
         value = float(text) if text else default
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise InvalidInputError(f"{name} is a number of seconds")
+        raise InvalidInputError(f"{name} is a number, at least 0")
     return value
