@@ -226,9 +226,13 @@ def _parser() -> argparse.ArgumentParser:
         ("status", "what is indexed, and what is still to be done"),
         ("log", "what every commit did, and with which software, encoders and rules"),
         ("rejects", "files and messages that were set aside, with the reason"),
-        ("verify", "prove every checksum, and search against brute force"),
     ):
         add(name, help_text).add_argument("--format", choices=("text", "json"), default="text")
+    verify = add("verify", "prove every checksum, and search against brute force")
+    verify.add_argument("--format", choices=("text", "json"), default="text")
+    verify.add_argument(
+        "--gpu", action="store_true", help="prove instead that FAISS can use the GPU here"
+    )
 
     diff = add("diff", "which series were added, removed or changed between two manifests")
     diff.add_argument("before", metavar="FROM", help=_MANIFEST_HELP)

@@ -422,9 +422,14 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_verify(options: argparse.Namespace, settings: Settings) -> int:
-    """Prove the index."""
+    """Prove the index, or the GPU."""
     from indexer_core.index.verify import verify
 
+    if options.gpu:
+        from indexer_core.adapters.faiss_vectors.bulk import self_test
+
+        print(self_test())
+        return 0
     system = reading(settings)
     seen = verify(system.index, system.vector_files)
     output.print_verification(seen, as_json=options.format == "json")

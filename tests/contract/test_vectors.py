@@ -11,3 +11,11 @@ class TestFlatFp16Vectors(VectorFilesContract):
 
     def test_kind_names_the_format(self):
         assert self.files().kind == "flat-fp16"
+
+
+class TestFlatFp16VectorsInLists(VectorFilesContract):
+    """The same with lists, even among a few vectors."""
+
+    @staticmethod
+    def files():
+        return FlatFp16Vectors(lists_from=1)

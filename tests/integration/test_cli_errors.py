@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer_core.adapters.faiss_vectors import bulk
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
 from local_host import cli
 from tests.support.dicom import dicom_object
@@ -73,6 +74,16 @@ def test_without_an_index_every_command_says_how_to_make_one(command, tmp_path, 
     said = capsys.readouterr().err
     assert "run dicom-indexer index FOLDER" in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(bulk.n_gpus() > 0, reason="there is a GPU")
+def test_verify_gpu_needs_no_index_and_says_where_there_is_no_gpu(tmp_path, capsys):
+    assert cli.main(["verify", "--gpu", "--data", str(tmp_path / "data")]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("dicom-indexer: FAISS finds no GPU: install dicom-indexer[gpu]")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
     assert not (tmp_path / "data").exists()
 
 

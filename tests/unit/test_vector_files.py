@@ -165,7 +165,10 @@ def test_only_readers_of_this_kind_are_joined():
 
 def with_header(stored: bytes, **changes: int) -> bytes:
     """The file under a header that lies, with right checksums."""
-    names = ("magic", "version", "dimension", "n_vectors", "n_stored", "flags", "size", "crc")
+    names = (
+        *("magic", "version", "dimension", "n_vectors", "n_stored", "flags", "size", "crc"),
+        *("n_lists", "n_probes", "recall_10", "recall_100", "unevenness", "trained"),
+    )
     fields = dict(zip(names, layout._HEADER.unpack_from(stored), strict=True)) | changes
     payload = stored[layout.HEADER_BYTES :]
     header = layout._HEADER.pack(*fields.values()).ljust(layout.HEADER_BYTES - 4, b"\0")
@@ -187,6 +190,8 @@ def with_header(stored: bytes, **changes: int) -> bytes:
         {"flags": 0},
         {"flags": 2**31 + 1},
         {"size": 2**63},
+        {"n_lists": 1},
+        {"n_probes": 1},
     ],
 )
 def test_header_that_lies_under_a_right_checksum_is_refused(changes):

@@ -7,14 +7,18 @@ so that a mapped file is searched where it lies:
 section    type    shape                   there
 ========== ======= ======================= ===============================================
 places     int32   (n_vectors,)            if vectors repeat or lie in another order
+starts     int64   (n_lists + 1,)          if there are lists
+centroids  fp16    (n_lists, dimension)    if there are lists
 codes      fp16    (n_stored, dimension)   always
 ========== ======= ======================= ===============================================
 
-``places[i]`` is the stored vector that vector i equals. Numbers are little-endian. The header has
-a CRC-32 of itself and one of all that follows.
+``places[i]`` is the stored vector that vector i equals. List j is the stored vectors
+``starts[j]:starts[j + 1]``, those nearer to its centroid than to any other. Numbers are
+little-endian. The header has a CRC-32 of itself and one of all that follows.
 """
 
 import io
+import itertools
 import struct
 import zlib
 from dataclasses import dataclass
@@ -34,9 +38,39 @@ HEADER_BYTES = 128
 
 _ALIGNMENT = 64
 _VERSION = struct.Struct("<8sI")
-_HEADER = struct.Struct("<8sIIQQIQI")
+_HEADER = struct.Struct("<8sIIQQIQIIIffff")
 _CRC = struct.Struct("<I")
 _HAS_PLACES = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSearch:
+    """How lists are searched: how many of them, and the recall measured among 10 and among 100.
+
+    With no probes the lists do not pay: such a file is searched exactly.
+    """
+
+    n_probes: int = 0
+    recalls: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """Stored vectors by nearest centroid.
+
+    starts : ndarray of int64, shape (n_lists + 1,)
+    centroids : ndarray of uint8, shape (n_lists, 2 * dimension), the bytes of fp16 values
+    unevenness
+        Mean length of the list that a stored vector is in, in units of the mean length of a list:
+        1 where all are equally long.
+    unevenness_trained
+        What it was among the vectors for which the centroids were made.
+    """
+
+    starts: NDArray[np.int64]
+    centroids: NDArray[np.uint8]
+    unevenness: float
+    unevenness_trained: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +84,8 @@ class Contents:
     dimension: int
     codes: NDArray[np.uint8]
     places: NDArray[np.int32] | None = None
+    lists: Lists | None = None
+    search: ListSearch = ListSearch()
 
     @property
     def n_vectors(self) -> int:
@@ -59,24 +95,43 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a header says; everything else follows from it."""
+    """What a header says of the sections."""
 
     dimension: int
     n_vectors: int
     n_stored: int
     has_places: bool
+    n_lists: int = 0
 
-    def sections(self) -> tuple[slice, slice]:
-        """Where the bytes of places and codes lie in the file."""
-        places_bytes = 4 * self.n_vectors if self.has_places else 0
-        places = slice(HEADER_BYTES, HEADER_BYTES + places_bytes)
-        start = -(-places.stop // _ALIGNMENT) * _ALIGNMENT
-        return places, slice(start, start + self.n_stored * self.dimension * FP16_BYTES)
+    def is_possible(self) -> bool:
+        """Whether the numbers can be those of one file."""
+        return (
+            1 <= self.dimension <= MAX_DIMENSION
+            and self.n_stored <= self.n_vectors <= MAX_VECTORS
+            and self.n_lists <= self.n_stored
+            and (self.has_places or (self.n_stored == self.n_vectors and not self.n_lists))
+        )
+
+    def sections(self) -> tuple[slice, slice, slice, slice]:
+        """Where the bytes of places, starts, centroids and codes lie in the file."""
+        width = self.dimension * FP16_BYTES
+        sizes = (
+            4 * self.n_vectors if self.has_places else 0,
+            8 * (self.n_lists + 1) if self.n_lists else 0,
+            self.n_lists * width,
+        )
+        ends = [HEADER_BYTES]
+        for size in sizes:
+            ends.append(-(-(ends[-1] + size) // _ALIGNMENT) * _ALIGNMENT)
+        places, starts, centroids = (
+            slice(start, start + size) for start, size in zip(ends, sizes, strict=False)
+        )
+        return places, starts, centroids, slice(ends[-1], ends[-1] + self.n_stored * width)
 
     @property
     def size_bytes(self) -> int:
         """Size of the file."""
-        return int(self.sections()[1].stop)
+        return int(self.sections()[-1].stop)
 
 
 class Draft:
@@ -86,30 +141,31 @@ class Draft:
     """
 
     def __init__(self, shape: Shape) -> None:
-        if not 1 <= shape.dimension <= MAX_DIMENSION or shape.n_vectors > MAX_VECTORS:
-            raise InvalidInputError("a vector file holds 1 to 65536 columns and 2**31 - 1 vectors")
+        if not shape.is_possible():
+            raise InvalidInputError(
+                f"a vector file holds 1 to {MAX_DIMENSION} columns and at most {MAX_VECTORS} rows"
+            )
         self._shape = shape
         self._file = io.BytesIO()
         self._file.seek(shape.size_bytes - 1)
         self._file.write(b"\0")
-        places, codes = shape.sections()
-        whole = np.frombuffer(self._file.getbuffer(), np.uint8)
-        self.places: NDArray[np.int32] = whole[places].view("<i4")
-        self.codes = whole[codes].reshape(shape.n_stored, shape.dimension * FP16_BYTES)
-        self._whole = whole
+        self._whole = np.frombuffer(self._file.getbuffer(), np.uint8)
+        self.places, self.starts, self.centroids, self.codes = _views(self._whole, shape)
 
-    def sealed(self) -> bytes:
+    def sealed(self, lists: Lists | None = None, search: ListSearch = ListSearch()) -> bytes:
         """The file; the draft cannot be used after this."""
         shape, whole = self._shape, self._whole
-        flags = _HAS_PLACES if shape.has_places else 0
         header = _HEADER.pack(
             *(MAGIC, FORMAT_VERSION, shape.dimension, shape.n_vectors, shape.n_stored),
-            *(flags, shape.size_bytes, zlib.crc32(whole[HEADER_BYTES:].data)),
+            *(_HAS_PLACES if shape.has_places else 0, shape.size_bytes),
+            *(zlib.crc32(whole[HEADER_BYTES:].data), shape.n_lists, search.n_probes),
+            *search.recalls,
+            *((lists.unevenness, lists.unevenness_trained) if lists else (0.0, 0.0)),
         ).ljust(HEADER_BYTES - _CRC.size, b"\0")
         header += _CRC.pack(zlib.crc32(header))
         whole[:HEADER_BYTES] = np.frombuffer(header, np.uint8)
         # The buffer must be let go before its bytes are handed over.
-        del self._whole, self.places, self.codes, whole
+        del self._whole, self.places, self.starts, self.centroids, self.codes, whole
         return self._file.getvalue()
 
 
@@ -143,40 +199,69 @@ def parse(data: Buffer, *, verified: bool) -> Contents:
     (header_crc,) = _CRC.unpack_from(data, HEADER_BYTES - _CRC.size)
     if zlib.crc32(whole[: HEADER_BYTES - _CRC.size].data) != header_crc:
         raise CorruptIndexError("the header of a vector file is damaged")
-    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc = _HEADER.unpack_from(data)
+    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc, n_lists, n_probes, *measured = (
+        _HEADER.unpack_from(data)
+    )
     shape = Shape(
         dimension=dimension,
         n_vectors=n_vectors,
         n_stored=n_stored,
         has_places=bool(flags & _HAS_PLACES),
+        n_lists=n_lists,
     )
     if (
         flags & ~_HAS_PLACES
-        or not 1 <= dimension <= MAX_DIMENSION
-        or n_stored > n_vectors
-        or n_vectors > MAX_VECTORS
-        or (n_stored != n_vectors and not shape.has_places)
+        or not shape.is_possible()
         or not len(whole) == size_bytes == shape.size_bytes
+        or n_probes > n_lists
     ):
         raise CorruptIndexError("the sizes of a vector file contradict each other")
     if not verified and zlib.crc32(whole[HEADER_BYTES:].data) != crc:
         raise CorruptIndexError("a vector file is damaged")
-    return _contents(whole, shape)
-
-
-def _contents(whole: NDArray[np.uint8], shape: Shape) -> Contents:
-    whole.setflags(write=False)
-    where, codes = shape.sections()
-    if whole[where.stop : codes.start].any():
-        raise CorruptIndexError("the sizes of a vector file contradict each other")
-    places: NDArray[np.int32] | None = whole[where].view("<i4") if shape.has_places else None
-    if places is not None and not _is_onto(places, shape.n_stored):
-        raise CorruptIndexError("the places of a vector file are not those of its vectors")
-    return Contents(
-        dimension=shape.dimension,
-        codes=whole[codes].reshape(shape.n_stored, shape.dimension * FP16_BYTES),
-        places=places,
+    recall_10, recall_100, unevenness, unevenness_trained = measured
+    places, starts, centroids, codes = _checked(whole, shape)
+    lists = Lists(
+        starts=starts,
+        centroids=centroids,
+        unevenness=unevenness,
+        unevenness_trained=unevenness_trained,
     )
+    return Contents(
+        dimension=dimension,
+        codes=codes,
+        places=places if shape.has_places else None,
+        lists=lists if n_lists else None,
+        search=ListSearch(n_probes=n_probes, recalls=(recall_10, recall_100)),
+    )
+
+
+_Views = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def _views(whole: NDArray[np.uint8], shape: Shape) -> _Views:
+    width = shape.dimension * FP16_BYTES
+    places, starts, centroids, codes = shape.sections()
+    return (
+        whole[places].view("<i4"),
+        whole[starts].view("<i8"),
+        whole[centroids].reshape(shape.n_lists, width),
+        whole[codes].reshape(shape.n_stored, width),
+    )
+
+
+def _checked(whole: NDArray[np.uint8], shape: Shape) -> _Views:
+    whole.setflags(write=False)
+    views = places, starts, _, _ = _views(whole, shape)
+    sections = shape.sections()
+    if any(whole[one.stop : next_.start].any() for one, next_ in itertools.pairwise(sections)):
+        raise CorruptIndexError("the sizes of a vector file contradict each other")
+    if shape.has_places and not _is_onto(places, shape.n_stored):
+        raise CorruptIndexError("the places of a vector file are not those of its vectors")
+    if shape.n_lists and not (
+        starts[0] == 0 and starts[-1] == shape.n_stored and np.all(np.diff(starts) >= 0)
+    ):
+        raise CorruptIndexError("the lists of a vector file do not hold its vectors")
+    return views
 
 
 def _is_onto(places: NDArray[np.int32], n_stored: int) -> bool:

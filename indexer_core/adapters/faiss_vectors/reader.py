@@ -1,5 +1,6 @@
 """Searching an opened vector file."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.adapters.faiss_vectors.layout import Contents
-from indexer_core.adapters.faiss_vectors.scan import Found, Scan
+from indexer_core.adapters.faiss_vectors.lists import NEIGHBOURS
+from indexer_core.adapters.faiss_vectors.scan import Found, Range, Scan
 from indexer_core.errors import InvalidInputError
 from indexer_core.ports import VectorSelection
 
 # Below this share of selected vectors copying them together beats a scan that skips the others.
 _GATHER_SHARE = 0.005
 _TIE_GROWTH = 4
+# A search of more than this share of the lists gains too little for what it misses.
+_MOST_LISTS = 0.5
 
 
 class FlatFp16Reader:
@@ -26,7 +30,9 @@ class FlatFp16Reader:
         self.dimension = contents.dimension
         self.n_vectors = contents.n_vectors
         self.n_stored = len(contents.codes)
-        self.recall: float | None = None
+        self.lists = contents.lists
+        self.recall = contents.search.recalls[0] if contents.search.n_probes else None
+        self._n_probes = contents.search.n_probes
         self._codes = contents.codes
         self._places = contents.places
         self._threads = threads
@@ -50,7 +56,7 @@ class FlatFp16Reader:
         k: int,
         selection: VectorSelection,
         *,
-        exact: bool = True,  # noqa: ARG002 - no other search here
+        exact: bool = True,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Best k selected vectors by inner product.
 
@@ -61,6 +67,9 @@ class FlatFp16Reader:
             Wanted vectors per query, >= 0.
         selection
             From `select` of this reader.
+        exact
+            False permits to read the nearest lists only, where the file has lists. `recall` is
+            what that was measured to find of the 10 nearest, every vector being selected.
 
         Returns
         -------
@@ -85,7 +94,13 @@ class FlatFp16Reader:
         if k <= 0 or not len(queries):
             shape = (len(queries), max(k, 0))
             return np.empty(shape, np.float32), np.empty(shape, np.int64)
-        return self._search(np.ascontiguousarray(queries, dtype=np.float32), k, selection)
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        n_probes = 0 if exact else self._probes(k, selection)
+        if n_probes:
+            found = [self._approximate(query, k, selection, n_probes) for query in queries]
+        else:
+            found = self._search(queries, k, selection)
+        return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])
 
     def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
         """Stored vectors from `start` on (None: all), float32 (count, dimension)."""
@@ -108,43 +123,74 @@ class FlatFp16Reader:
         """The vectors at each place; None where vector i is stored at place i."""
         return None if self._places is None else Members(self._places, self.n_stored)
 
-    def _search(self, queries: NDArray[np.float32], k: int, selection: "Selection") -> Found:
-        """Fetch more until nothing that scores as the k-th best can have been left out.
+    def _search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        selection: "Selection",
+        ranges: Sequence[Range] | None = None,
+    ) -> list[Found]:
+        """The k best per query of these ranges of places, or as many as they hold.
 
-        Which of several with the lowest score a scan returns is left to chance.
+        Which of several with the lowest score a scan returns is left to chance. So more are
+        fetched until nothing that scores as the k-th best can have been left out.
         """
-        scores = np.empty((len(queries), k), np.float32)
-        numbers = np.empty((len(queries), k), np.int64)
+        found: list[Found | None] = [None] * len(queries)
         n_fetched = k
-        open_ = np.arange(len(queries))
-        while len(open_):
+        while open_ := [i for i, ranked in enumerate(found) if ranked is None]:
             n_fetched = min(n_fetched + 1, selection.n_stored)
-            found_scores, places = self._best(queries[open_], n_fetched, selection)
-            complete = n_fetched == selection.n_stored
-            done = [
-                selection.take(
-                    k, found_scores[j], places[j], scores[i], numbers[i], complete=complete
-                )
-                for j, i in enumerate(open_)
-            ]
-            open_ = open_[~np.array(done)]
+            scores, places = self._scanned(queries[open_], n_fetched, selection, ranges)
+            for i, *best in zip(open_, scores, places, strict=True):
+                found[i] = selection.ranked(k, *best)
             n_fetched *= _TIE_GROWTH
-        return scores, numbers
+        return [ranked for ranked in found if ranked is not None]
 
-    def _best(self, queries: NDArray[np.float32], k: int, selection: "Selection") -> Found:
+    def _scanned(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        selection: "Selection",
+        ranges: Sequence[Range] | None,
+    ) -> Found:
         if selection.n_stored >= _GATHER_SHARE * self.n_stored:
-            return self._scan.best(queries, k, selection.selector)
+            return self._scan.best(queries, k, selection.selector, ranges)
         # Scored by FAISS again, not by numpy, so that scores are the same to the last bit.
-        places = selection.places
-        scores, found = Scan(self._codes[places], self._threads).best(queries, k)
-        return scores, places[found]
+        gathered = Scan(self._codes[selection.places], self._threads)
+        scores, found = gathered.best(queries, k)
+        return scores, selection.places[found]
+
+    def _probes(self, k: int, selection: "Selection") -> int:
+        """How many lists to read; 0: search exactly.
+
+        The fewer vectors are selected and the more are wanted, the further away do they lie.
+        """
+        if self.lists is None or not self._n_probes:
+            return 0
+        growth = max(1.0, k / NEIGHBOURS[-1]) * self.n_stored / selection.n_stored
+        n_probes = int(np.ceil(self._n_probes * growth))
+        return n_probes if n_probes <= _MOST_LISTS * len(self.lists.centroids) else 0
+
+    def _approximate(
+        self, query: NDArray[np.float32], k: int, selection: "Selection", n_probes: int
+    ) -> Found:
+        """The k best in the nearest lists; of all, where those hold fewer."""
+        assert self.lists is not None
+        _, nearest = Scan(self.lists.centroids, self._threads).best(query[None], n_probes)
+        near = np.sort(nearest[0])
+        starts, stops = self.lists.starts[near].tolist(), self.lists.starts[near + 1].tolist()
+        ranges = [(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
+        (found,) = self._search(query[None], k, selection, ranges)
+        if len(found[0]) < k:
+            (found,) = self._search(query[None], k, selection)
+        return found
 
 
 class Members:
     """Which vectors are stored at a place: CSR arrays.
 
-    starts : ndarray of int64, shape (n_stored + 1,)
     numbers : ndarray of int64, shape (n_vectors,), those of place p at starts[p]:starts[p + 1]
+    starts : ndarray of int64, shape (n_stored + 1,)
+    counts : ndarray of int64, shape (n_stored,)
     """
 
     def __init__(self, places: NDArray[np.int32], n_stored: int) -> None:
@@ -152,73 +198,78 @@ class Members:
         keys = (places.astype(np.int64) << 32) | np.arange(len(places), dtype=np.int64)
         keys.sort()
         self.numbers = keys & 0xFFFFFFFF
+        self.counts = np.bincount(places, minlength=n_stored)
         self.starts = np.zeros(n_stored + 1, np.int64)
-        np.cumsum(np.bincount(places, minlength=n_stored), out=self.starts[1:])
-        self.counts = np.diff(self.starts)
+        np.cumsum(self.counts, out=self.starts[1:])
 
 
 class Selection:
-    """Implements `indexer_core.ports.VectorSelection`, with the memory that FAISS points into."""
+    """Implements `indexer_core.ports.VectorSelection`, with the memory that FAISS points into.
+
+    n_stored
+        Places at which a selected vector is stored.
+    selector
+        FAISS's, over places; None where all are let through.
+    """
 
     def __init__(self, reader: FlatFp16Reader, rows: NDArray[np.bool_]) -> None:
         self.reader = reader
         self.n_selected = int(np.count_nonzero(rows))
-        self._is_all = self.n_selected == len(rows)
-        self._rows = rows if self._is_all or not rows.flags.writeable else rows.copy()
         self.n_stored = reader.n_stored
-        self._counts: NDArray[np.int64] | None = None
         self.selector: Any = None
-        if reader.members is not None:
-            self._counts = reader.members.counts
-        if not self._is_all:
-            self._restrict()
+        self._rows: NDArray[np.bool_] | None = None
+        self._counts = None if reader.members is None else reader.members.counts
+        if self.n_selected < len(rows):
+            self._restrict_to(rows.copy() if rows.flags.writeable else rows)
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """The selected places."""
-        return np.flatnonzero(self._rows if self._counts is None else self._counts)
+        """The places, ascending."""
+        if self._counts is not None:
+            return np.flatnonzero(self._counts)
+        return np.arange(self.n_stored) if self._rows is None else np.flatnonzero(self._rows)
 
-    def take(
-        self,
-        k: int,
-        scores: NDArray[np.float32],
-        places: NDArray[np.int64],
-        best_scores: NDArray[np.float32],
-        best_numbers: NDArray[np.int64],
-        *,
-        complete: bool,
-    ) -> bool:
-        """Write the k best vectors stored at these places, scores descending, into the two arrays.
+    def ranked(
+        self, k: int, scores: NDArray[np.float32], places: NDArray[np.int64]
+    ) -> Found | None:
+        """The k best vectors stored at these places, or all; None: more places must be fetched.
 
-        False where they may not be: unless `complete`, an absent place may have the lowest score.
+        Parameters
+        ----------
+        scores : ndarray of float32, shape (n_fetched,), descending
+        places : ndarray of int64, shape (n_fetched,)
+            -1 at the end where there are no more places. Of those that have the lowest score some
+            may be missing, unless that is so, or all places were fetched.
         """
-        last = k - 1
-        if self._counts is not None:
-            last = int(np.searchsorted(np.cumsum(self._counts[places]), k))
-        kth = scores[last]
-        if not complete and scores[-1] == kth:
-            return False
+        n_found = len(places) if places[-1] >= 0 else int(np.count_nonzero(places >= 0))
+        is_complete = n_found < len(places) or n_found == self.n_stored
+        scores, places = scores[:n_found], places[:n_found]
         if self._counts is None:
-            best_scores[:], best_numbers[:] = scores[:k], places[:k]
-            return True
-        last = int(np.searchsorted(-scores, -kth, side="right"))
-        scores, numbers = self._expanded(scores[:last], places[:last])
+            if not is_complete and scores[k - 1] == scores[-1]:
+                return None
+            return scores[:k], places[:k]
+        n_needed = int(np.searchsorted(np.cumsum(self._counts[places]), k)) + 1
+        if n_needed < n_found:
+            lowest = scores[n_needed - 1]
+            if not is_complete and lowest == scores[-1]:
+                return None
+            n_needed = int(np.searchsorted(-scores, -lowest, side="right"))
+        elif not is_complete:
+            return None
+        scores, numbers = self._expanded(scores[:n_needed], places[:n_needed])
         order = np.lexsort((numbers, -scores))[:k]
-        best_scores[:], best_numbers[:] = scores[order], numbers[order]
-        return True
+        return scores[order], numbers[order]
 
-    def _restrict(self) -> None:
-        faiss = _faiss()
-        reader, rows = self.reader, self._rows
-        stored = rows
+    def _restrict_to(self, rows: NDArray[np.bool_]) -> None:
+        self._rows = stored = rows
         if self._counts is not None:
-            selected = reader.places(np.flatnonzero(rows))
-            self._counts = np.bincount(selected, minlength=reader.n_stored)
+            places = self.reader.places(np.flatnonzero(rows))
+            self._counts = np.bincount(places, minlength=self.reader.n_stored)
             stored = self._counts > 0
         self.n_stored = int(np.count_nonzero(stored))
-        if self.n_stored < reader.n_stored:
+        if self.n_stored < self.reader.n_stored:
             self._bits = np.packbits(stored, bitorder="little")
-            self.selector = faiss.IDSelectorBitmap(self._bits)
+            self.selector = _faiss().IDSelectorBitmap(self._bits)
 
     def _expanded(self, scores: NDArray[np.float32], places: NDArray[np.int64]) -> Found:
         """Selected vectors stored at places, with their scores."""
@@ -228,7 +279,7 @@ class Selection:
         shifts = members.starts[places] - (np.cumsum(counts) - counts)
         numbers = members.numbers[np.repeat(shifts, counts) + np.arange(int(counts.sum()))]
         scores = np.repeat(scores, counts)
-        if self._is_all:
+        if self._rows is None:
             return scores, numbers
         selected = self._rows[numbers]
         return scores[selected], numbers[selected]

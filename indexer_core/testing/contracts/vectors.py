@@ -165,9 +165,29 @@ class VectorFilesContract(ABC):
             numbers = np.array(wanted, np.int64)
             parts.append((files.open(files.build(vectors)), numbers))
             expected.append(vectors[numbers])
-        joined = files.concatenate(parts)
-        assert np.array_equal(files.open(joined).reconstruct(), np.concatenate(expected))
-        assert joined == files.build(np.concatenate(expected))
+        joined = files.open(files.concatenate(parts))
+        assert np.array_equal(joined.reconstruct(), np.concatenate(expected))
+        assert joined.n_vectors == len(np.concatenate(expected))
+
+    def test_search_that_need_not_be_exact_invents_nothing(self) -> None:
+        random = np.random.default_rng(8)
+        vectors = random.standard_normal((3000, 24)).astype(np.float32)
+        vectors[2000:] = vectors[:1000]
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        every = np.ones(3000, np.bool_)
+        for rows in (every, random.random(3000) < 0.7, np.arange(3000) < 3):
+            selection = reader.select(rows)
+            exact_scores, exact = reader.search(vectors[:4], selection.n_selected, selection)
+            for k in (1, 10, 300):
+                scores, found = reader.search(vectors[:4], k, selection, exact=False)
+                assert found.shape == (4, min(k, selection.n_selected))
+                for i in range(4):
+                    known = dict(zip(exact[i].tolist(), exact_scores[i].tolist(), strict=True))
+                    assert [known[number] for number in found[i].tolist()] == scores[i].tolist()
+                    assert len(set(found[i].tolist())) == len(found[i])
+                    order = np.lexsort((found[i], -scores[i]))
+                    assert order.tolist() == list(range(len(order)))
 
     def test_files_of_other_dimensions_are_not_joined(self) -> None:
         files = self.files()
