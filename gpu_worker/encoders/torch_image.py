@@ -1,0 +1,77 @@
+"""Image encoder that runs a tower with torch: each slice is a picture, a series is their mean."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gpu_worker.encoders.biomedclip import ImageTower
+
+MAX_IMAGES_PER_BATCH = 256
+
+
+class TorchImageEncoder:
+    """`indexer_core.ports.ImageEncoder` over a tower.
+
+    A prepared slice is grey, square and in [0, 1]: it is resized to the tower's input (bicubic with
+    antialiasing, as the model was trained), repeated for three channels and normalised. The vector
+    of a series is the mean over its slices, normalised again.
+    """
+
+    def __init__(
+        self,
+        tower: ImageTower,
+        *,
+        recipe_id: str,
+        device: str = "cpu",
+        max_images_per_batch: int = MAX_IMAGES_PER_BATCH,
+    ) -> None:
+        """`recipe_id`: how the slices were prepared, `PixelRecipe.recipe_id`."""
+        self.encoder_id = f"{tower.encoder_id}/{recipe_id}"
+        self.dimension = tower.dimension
+        self._device = torch.device(device)
+        self._dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        self._module = tower.module.to(device=self._device, dtype=self._dtype)
+        self._size = (tower.rows, tower.columns)
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(tower.mean, device=self._device).reshape(shape)
+        self._std = torch.tensor(tower.std, device=self._device).reshape(shape)
+        self._max_images = max_images_per_batch
+
+    def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Stacks of shape (n_slices, rows, columns), values in [0, 1], sizes may differ.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(stacks), dimension), rows L2-normalised
+        """
+        vectors = np.empty((len(stacks), self.dimension), dtype=np.float32)
+        if not stacks:
+            return vectors
+        with torch.inference_mode():
+            inputs = torch.cat([self._prepared(stack) for stack in stacks])
+            parts = [self._run(part) for part in inputs.split(self._max_images)]
+            slices = torch.cat(parts).split([len(stack) for stack in stacks])
+            means = torch.stack([found.mean(dim=0) for found in slices])
+            vectors[:] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
+        return vectors
+
+    def _prepared(self, stack: NDArray[np.float32]) -> torch.Tensor:
+        grey = torch.from_numpy(np.array(stack, dtype=np.float32)).to(self._device)
+        sized = torch.nn.functional.interpolate(
+            grey[:, None], size=self._size, mode="bicubic", antialias=True, align_corners=False
+        )
+        # Bicubic overshoots at edges; a picture read from a file cannot.
+        coloured = sized.clamp(0, 1).expand(-1, 3, -1, -1)
+        return ((coloured - self._mean) / self._std).to(self._dtype)
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        try:
+            return torch.nn.functional.normalize(self._module(images).float(), dim=1)
+        except torch.cuda.OutOfMemoryError:
+            if len(images) == 1:
+                raise
+            torch.cuda.empty_cache()
+            middle = len(images) // 2
+            return torch.cat([self._run(images[:middle]), self._run(images[middle:])])

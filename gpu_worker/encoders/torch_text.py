@@ -1,0 +1,110 @@
+"""Text encoder that runs a tower with torch: on a GPU in bf16, on a CPU in fp32.
+
+The vectors are those of the exported tower to within rounding (cosine >= 0.999 in bf16), so they
+carry the same encoder id: searches encode their queries with the export.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from gpu_worker.encoders.minilm import TextTower
+
+MAX_TOKENS_PER_BATCH = 65_536
+"""Padding included; what one batch may hold on a GPU. Out of memory, a batch is halved."""
+
+MAX_ROWS_ON_CPU = 32
+"""Larger batches are not faster on a CPU, and take its caches."""
+
+_TOKENISED_AT_ONCE = 4096
+
+
+class TorchTextEncoder:
+    """`indexer_core.ports.TextEncoder` over a tower.
+
+    Texts are sorted by length and batched with others of about the same length, so that little is
+    padded: a CLIP library that pads every text to 256 tokens computes ten times as much.
+    """
+
+    def __init__(
+        self,
+        tower: TextTower,
+        *,
+        device: str = "cpu",
+        max_tokens_per_batch: int = MAX_TOKENS_PER_BATCH,
+    ) -> None:
+        """Move the tower to `device`; bf16 on CUDA (slow on most CPUs), fp32 elsewhere."""
+        self.encoder_id = tower.encoder_id
+        self.dimension = tower.dimension
+        self._device = torch.device(device)
+        self._on_gpu = self._device.type == "cuda"
+        dtype = torch.bfloat16 if self._on_gpu else torch.float32
+        self._module = tower.module.to(device=self._device, dtype=dtype)
+        self._max_tokens = max_tokens_per_batch
+        self._tokenizer = Tokenizer.from_str(tower.tokenizer_json.decode())
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=tower.max_tokens)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Returns
+        -------
+        ndarray of float32, shape (len(texts), dimension), rows L2-normalised, in input order
+        """
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        tokens = list(self._tokens(texts))
+        waiting = list(self._batches([len(ids) for ids in tokens]))
+        while waiting:
+            rows = waiting.pop()
+            try:
+                vectors[rows] = self._run([tokens[row] for row in rows])
+            except torch.cuda.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                # What else uses this GPU may have grown: smaller batches still fit.
+                torch.cuda.empty_cache()
+                middle = len(rows) // 2
+                waiting += [rows[:middle], rows[middle:]]
+        return vectors
+
+    def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
+        source = iter(texts)
+        while part := list(islice(source, _TOKENISED_AT_ONCE)):
+            yield from (encoding.ids for encoding in self._tokenizer.encode_batch(part))
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Row numbers in batches, the longest texts last (batches are taken from the end)."""
+        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+        batch: list[int] = []
+        for row in order:
+            # Sorted: the newest row is the longest, and all others are padded to it.
+            too_large = (len(batch) + 1) * lengths[row] > self._max_tokens
+            too_many = not self._on_gpu and len(batch) == MAX_ROWS_ON_CPU
+            padded = not self._on_gpu and bool(batch) and lengths[row] != lengths[batch[0]]
+            if batch and (too_large or too_many or padded):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _run(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+        longest = max(len(ids) for ids in tokens)
+        ids = np.zeros((len(tokens), longest), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, own in enumerate(tokens):
+            ids[row, : len(own)] = own
+            mask[row, : len(own)] = 1
+        with torch.inference_mode():
+            found = self._module(
+                torch.from_numpy(ids).to(self._device), torch.from_numpy(mask).to(self._device)
+            )
+            # Normalised once more, since bf16 keeps three digits of the length, too.
+            whole = torch.nn.functional.normalize(found.float(), dim=1)
+            result: NDArray[np.float32] = whole.cpu().numpy()
+        return result
