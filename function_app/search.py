@@ -9,7 +9,15 @@ from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.ports import TextEncoder
-from indexer_core.search import Hit, Selection, listing, record_of, search_words, select
+from indexer_core.search import (
+    Hit,
+    Selection,
+    listing,
+    precision_of,
+    record_of,
+    search_words,
+    select,
+)
 
 MAX_TOP = 1000
 MAX_TEXT_CHARACTERS = 2000
@@ -17,11 +25,16 @@ MAX_TEXT_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """What is asked: words, explicit filters, how many series at most."""
+    """What is asked: words, explicit filters, how many series at most.
+
+    exact: whether an approximate answer is refused (True) or welcome (False); None leaves it to
+    the size of the index.
+    """
 
     text: str
     filters: tuple[Filter, ...] = ()
     top: int = 10
+    exact: bool | None = None
 
 
 def search(
@@ -30,7 +43,10 @@ def search(
     encoder: TextEncoder,
     template_names: Sequence[str],
 ) -> dict[str, Any]:
-    """Answer a request from one snapshot: `value`, `interpretation`, `count`, `manifest`.
+    """Answer a request from one snapshot.
+
+    Returns `value`, `interpretation`, `count`, `manifest`, and how it was searched: `exact`, and
+    `recall`, the share of the ten nearest that such a search finds, as measured.
 
     Raises
     ------
@@ -50,12 +66,15 @@ def search(
     _check_encoder(snapshot, encoder)
     selection = select(snapshot, request.filters)
     vector = encoder.encode([text])[0]
-    hits = search_words(snapshot, text, vector, selection, request.top)
+    precision = precision_of(snapshot, exact=request.exact)
+    hits = search_words(snapshot, text, vector, selection, request.top, exact=precision.exact)
     return {
         "value": [_hit(hit, snapshot, request.filters, template_names) for hit in hits],
         "interpretation": _interpretation(text, request.filters, selection),
         "count": selection.n_passed,
         "manifest": snapshot.manifest.number,
+        "exact": precision.exact,
+        "recall": precision.recall,
         "nextLink": None,
     }
 

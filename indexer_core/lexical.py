@@ -42,3 +42,8 @@ def combine(similarity: float, query: frozenset[str], matched: tuple[str, ...]) 
     if not query:
         return similarity
     return (similarity + WEIGHT * len(matched) / len(query)) / (1 + WEIGHT)
+
+
+def best_possible(similarity: float, query: frozenset[str]) -> float:
+    """The highest score that `combine` can give at this similarity."""
+    return combine(similarity, query, tuple(query))

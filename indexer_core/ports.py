@@ -252,6 +252,19 @@ class VectorFiles(Protocol):
         the bytes are not such a file.
         """
 
+    def search_each(
+        self,
+        query: NDArray[np.float32],
+        parts: Sequence[tuple[VectorFileReader, int, VectorSelection]],
+        *,
+        exact: bool = True,
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Search several files for one query float32 (dimension,), together by all cores.
+
+        A part is a reader, how many vectors are wanted, and a selection of it. Returns what
+        `search` of each would: scores float32 (k',) and vector numbers int64 (k',).
+        """
+
     def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
         """One file of the given vectors of each reader, in that order, at least one part.
 

@@ -1,7 +1,9 @@
 """Searching one snapshot: filters, then vectors (the best text of a series counts), then words."""
 
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,16 @@ from numpy.typing import NDArray
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter
 from indexer_core.index.reader import LiveSegment, Snapshot
-from indexer_core.index.rows import record_at, row_at
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
-from indexer_core.lexical import combine, matched_words, query_words
+from indexer_core.lexical import best_possible, combine, matched_words, query_words
+from indexer_core.nearest import Near, Searched, nearest
+from indexer_core.ports import VectorSelection
 
-# Five texts per series: twice that many hits hold enough distinct series, and k costs a flat scan
-# nothing. Where it was too few, the search is repeated with more.
-_OVERSAMPLE = 10
 # Series whose texts are read for exact words.
 _CANDIDATES = 200
+# Above this many vectors an exact search takes half a second and more (600,000 of 512 dimensions:
+# 40 ms on two cores), so that files built for it are searched approximately unless asked otherwise.
+APPROXIMATE_ABOVE = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,30 @@ class Selection:
     rows: tuple[NDArray[np.bool_], ...]
     n_passed: int
     unknown: Mapping[str, int]
+    _prepared: dict[tuple[int, str], VectorSelection] = field(default_factory=dict, repr=False)
+
+    def vectors(
+        self, number: int, segment: LiveSegment, space: str, encoder_id: str
+    ) -> VectorSelection:
+        """The vectors of the selected rows of segment `number`, prepared once."""
+        if self.rows[number] is segment.live:
+            return segment.vectors(space, encoder_id)
+        if (number, encoder_id) not in self._prepared:
+            selected = segment.loaded.select(space, encoder_id, self.rows[number])
+            self._prepared[number, encoder_id] = selected
+        return self._prepared[number, encoder_id]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """How a snapshot is searched: exactly, or so that a share of the true neighbours is found.
+
+    recall: of the ten nearest, measured when the files were built; the lowest of all files that
+    are searched approximately, 1 where all are searched exactly.
+    """
+
+    exact: bool
+    recall: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,54 +74,107 @@ class Hit:
     similarity: float = 0.0
     words: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> str:
+        """The series key."""
+        return self.segment.loaded.rows.key(self.row)
+
 
 def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
     """Rows of a snapshot that pass all filters."""
+    if not filters:
+        rows = tuple(segment.live for segment in snapshot.segments)
+        return Selection(rows=rows, n_passed=snapshot.n_series, unknown={})
     unknown: dict[str, int] = {}
     rows = tuple(_passing(segment, filters, unknown) for segment in snapshot.segments)
-    n_passed = sum(int(mask.sum()) for mask in rows)
+    n_passed = sum(int(np.count_nonzero(mask)) for mask in rows)
     return Selection(rows=rows, n_passed=n_passed, unknown=unknown)
 
 
+def precision_of(
+    snapshot: Snapshot, *, exact: bool | None = None, space_name: str = TEXT_SPACE
+) -> Precision:
+    """How to search a snapshot.
+
+    Parameters
+    ----------
+    exact
+        What is asked for; None: exactly up to `APPROXIMATE_ABOVE` vectors.
+    """
+    space = snapshot.manifest.space(space_name)
+    if space is None or exact:
+        return Precision(exact=True, recall=1.0)
+    files = [segment.loaded.vectors(space_name, space.live) for segment in snapshot.segments]
+    n_vectors = sum(file.n_vectors for file in files)
+    recalls = [file.recall for file in files if file.recall is not None]
+    if not recalls or (exact is None and n_vectors <= APPROXIMATE_ABOVE):
+        return Precision(exact=True, recall=1.0)
+    return Precision(exact=False, recall=min(recalls))
+
+
 def search_text(
-    snapshot: Snapshot, query: NDArray[np.float32], selection: Selection, top: int
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    selection: Selection,
+    top: int,
+    *,
+    exact: bool = True,
 ) -> list[Hit]:
     """The `top` best series for a query vector float32 (dimension,), best first.
 
     Ties are ordered by series key, so that a page never depends on how segments were merged.
     """
-    return _search(snapshot, TEXT_SPACE, query, selection, top)
+    return _search(snapshot, TEXT_SPACE, query, selection, top, exact=exact)
 
 
 def search_words(
-    snapshot: Snapshot, text: str, query: NDArray[np.float32], selection: Selection, top: int
+    snapshot: Snapshot,
+    text: str,
+    query: NDArray[np.float32],
+    selection: Selection,
+    top: int,
+    *,
+    exact: bool = True,
 ) -> list[Hit]:
     """As `search_text`, with exact words deciding between series that are about equally near.
 
     The words are looked for in the texts of the nearest series only, so the cost does not grow
     with the index.
     """
-    candidates = search_text(snapshot, query, selection, max(top, _CANDIDATES))
+    candidates = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
     words = query_words(text)
-    hits = [_with_words(hit, words) for hit in candidates]
-    hits.sort(key=lambda hit: (-hit.score, _key_of(hit)))
+    hits: list[Hit] = []
+    scores: list[float] = []  # of the best `top` so far, the least first
+    for candidate in candidates:
+        # Nor can any that follows, for they are farther away.
+        if len(scores) == top and best_possible(candidate.similarity, words) < scores[0]:
+            break
+        hit = _with_words(candidate, words)
+        hits.append(hit)
+        insort(scores, hit.score)
+        del scores[:-top]
+    hits.sort(key=lambda hit: (-hit.score, hit.key))
     return hits[:top]
 
 
 def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
     """Every selected series, in series-key order, without scores."""
-    found = [
-        (segment.loaded.orders[row][0], segment, int(row))
-        for segment, mask in zip(snapshot.segments, selection.rows, strict=True)
-        for row in np.flatnonzero(mask)
+    selected = [np.flatnonzero(mask) for mask in selection.rows]
+    keys = [
+        key
+        for segment, rows in zip(snapshot.segments, selected, strict=True)
+        for key in segment.loaded.rows.keys_at(rows)
     ]
-    for _, segment, row in sorted(found, key=lambda item: item[0]):
-        yield Hit(segment=segment, row=row, score=0.0, text=None)
+    numbers = np.repeat(np.arange(len(selected)), [len(rows) for rows in selected])
+    rows = np.concatenate([np.empty(0, np.int64), *selected])
+    for place in sorted(range(len(keys)), key=keys.__getitem__):
+        segment = snapshot.segments[numbers[place]]
+        yield Hit(segment=segment, row=int(rows[place]), score=0.0, text=None)
 
 
 def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
     """The series record of a hit, coordinates included."""
-    record = record_at(hit.segment.loaded.table, hit.row)
+    record = hit.segment.loaded.rows.texts.record(hit.row) or {}
     x, y, version = coordinates_of(hit, snapshot)
     return {**record, "x": x, "y": y, "projectionVersion": version}
 
@@ -115,7 +195,7 @@ def coordinates_of(hit: Hit, snapshot: Snapshot) -> tuple[float | None, float | 
 
 def blobs_of(hit: Hit) -> tuple[str, ...]:
     """URLs of the instances behind a hit (paths are PHI: shown only on request)."""
-    return row_at(hit.segment.loaded.table, hit.row).blobs
+    return hit.segment.loaded.rows.texts.blobs(hit.row)
 
 
 def keys_of(snapshot: Snapshot, uid: str) -> frozenset[str]:
@@ -142,16 +222,11 @@ def _passing(
     results = [apply_filter(segment.loaded.table, condition) for condition in filters]
     for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
         # Left out for this field alone: everything else about the series fits.
-        others = segment.live.copy()
-        for other, passing in enumerate(results):
-            if other != index:
-                others &= passing.passed
-        left_out = int((others & result.unknown & ~result.passed).sum())
-        unknown[condition.field] = unknown.get(condition.field, 0) + left_out
-    passed = segment.live.copy()
-    for result in results:
-        passed &= result.passed
-    return passed
+        others = [other.passed for number, other in enumerate(results) if number != index]
+        fits = reduce(np.logical_and, others, segment.live)
+        left_out = np.count_nonzero(fits & result.unknown & ~result.passed)
+        unknown[condition.field] = unknown.get(condition.field, 0) + int(left_out)
+    return reduce(np.logical_and, [result.passed for result in results], segment.live)
 
 
 def _search(
@@ -160,6 +235,8 @@ def _search(
     query: NDArray[np.float32],
     selection: Selection,
     top: int,
+    *,
+    exact: bool,
 ) -> list[Hit]:
     space = snapshot.manifest.space(space_name)
     if space is None:
@@ -169,49 +246,29 @@ def _search(
             f"the query has {query.shape[-1]} dimensions, the index {space.dimension}: "
             "it was encoded by another encoder"
         )
-    hits = [
-        hit
-        for segment, mask in zip(snapshot.segments, selection.rows, strict=True)
-        if mask.any()
-        for hit in _in_segment(segment, space_name, space.live, query, mask, top)
+    segments = [
+        (segment, number)
+        for number, segment in enumerate(snapshot.segments)
+        if selection.rows[number].any()
     ]
-    hits.sort(key=lambda hit: (-hit.score, _key_of(hit)))
-    return hits[:top]
+    files = [
+        Searched(
+            rows=segment.loaded.rows,
+            space=space_name,
+            vectors=segment.loaded.vectors(space_name, space.live),
+            selection=selection.vectors(number, segment, space_name, space.live),
+        )
+        for segment, number in segments
+    ]
+    found = nearest(snapshot.vector_files, query, files, top, exact=exact)
+    return [_hit(segments[near.file][0], space_name, near) for near in found]
 
 
-def _key_of(hit: Hit) -> str:
-    return hit.segment.loaded.orders[hit.row][0]
+def _hit(segment: LiveSegment, space_name: str, near: Near) -> Hit:
+    text = near.vector - segment.loaded.first_vector(space_name, near.row)
+    return Hit(segment=segment, row=near.row, score=near.score, text=text, similarity=near.score)
 
 
 def _with_words(hit: Hit, words: frozenset[str]) -> Hit:
-    record = record_at(hit.segment.loaded.table, hit.row)
-    matched = matched_words(words, record.get("texts", ()))
+    matched = matched_words(words, hit.segment.loaded.rows.texts.texts(hit.row))
     return replace(hit, score=combine(hit.similarity, words, matched), words=matched)
-
-
-def _in_segment(
-    segment: LiveSegment,
-    space: str,
-    encoder_id: str,
-    query: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    top: int,
-) -> Iterator[Hit]:
-    counts = segment.loaded.counts(space)
-    starts = np.concatenate(([0], np.cumsum(counts)))
-    owner = np.repeat(np.arange(len(counts)), counts)
-    vectors = segment.loaded.vectors(space, encoder_id)
-    wanted = min(top, int((mask & (counts > 0)).sum()))
-    selected = vectors.select(np.repeat(mask, counts))
-    k = min(_OVERSAMPLE * wanted, selected.n_selected)
-    best: dict[int, tuple[float, int]] = {}
-    while k:
-        scores, found = vectors.search(query[None, :], k, selected)
-        for score, vector in zip(scores[0], found[0], strict=True):
-            row = int(owner[vector])
-            best.setdefault(row, (float(score), int(vector - starts[row])))
-        if len(best) >= wanted or k >= selected.n_selected:
-            break
-        k = min(4 * k, selected.n_selected)
-    for row, (score, text) in best.items():
-        yield Hit(segment=segment, row=row, score=score, text=text, similarity=score)

@@ -287,6 +287,10 @@ class FolderBlobs:
                     swept += 1
         return swept
 
+    def path_of(self, name: str) -> Path:
+        """Where the blob lies. It is only to be read; a write replaces it as a whole."""
+        return self._path(name)
+
     @property
     def _temporaries(self) -> Path:
         return self._root / _TEMPORARY

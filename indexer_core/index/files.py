@@ -6,7 +6,7 @@ from typing import Protocol
 
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.manifest import FileRef
-from indexer_core.ports import BlobStore, Buffer
+from indexer_core.ports import BlobReader, Buffer
 
 
 class ImmutableFiles(Protocol):
@@ -42,7 +42,7 @@ class StoredFiles:
 
     in_memory = True
 
-    def __init__(self, blobs: BlobStore) -> None:
+    def __init__(self, blobs: BlobReader) -> None:
         self._blobs = blobs
 
     def prefetch(self, refs: Sequence[FileRef]) -> None:
@@ -56,7 +56,7 @@ class StoredFiles:
         """Nothing: no copy is kept."""
 
 
-def read_file(blobs: BlobStore, ref: FileRef) -> bytes:
+def read_file(blobs: BlobReader, ref: FileRef) -> bytes:
     """The bytes of an immutable file, checked.
 
     Raises

@@ -15,7 +15,7 @@ from indexer_core.index.manifest import FileRef, Segment, VectorFile
 from indexer_core.index.rows import RowTexts, column_of, key_index_of, numbers_of, table_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, load_points
 from indexer_core.index.winners import Order
-from indexer_core.ports import VectorFileReader, VectorFiles
+from indexer_core.ports import VectorFileReader, VectorFiles, VectorSelection
 
 _COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
 
@@ -40,8 +40,16 @@ class OpenedRows:
     @cached_property
     def is_sorted(self) -> bool:
         """Whether the rows are in the order of their keys."""
-        keys = column_of(self.table, "seriesKey")
-        return bool(pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py() is not False)
+        return pc.all(pc.less_equal(self._keys[:-1], self._keys[1:])).as_py() is not False
+
+    def key(self, row: int) -> str:
+        """Series key of a row."""
+        key: str = self._keys[row].as_py()
+        return key
+
+    @cached_property
+    def _keys(self) -> pa.Array:
+        return column_of(self.table, "seriesKey")
 
     def keys_at(self, rows: NDArray[np.int64]) -> list[str]:
         """Series keys of some rows."""
@@ -146,6 +154,12 @@ class LoadedSegment:
         if named.file.name not in self._vectors:
             self._vectors[named.file.name] = self._opened(named)
         return self._vectors[named.file.name]
+
+    def select(self, space: str, encoder_id: str, rows: NDArray[np.bool_]) -> VectorSelection:
+        """The vectors of some rows, bool (n_rows,), ready to be searched."""
+        selected = np.repeat(rows, self.counts(space))
+        selected.setflags(write=False)
+        return self.vectors(space, encoder_id).select(selected)
 
     def points(self, projection: str) -> NDArray[np.float32] | None:
         """Coordinates float32 (n_points, 2) of a projection, or None when there are none."""

@@ -91,13 +91,14 @@ def _marked(
 ) -> Marks:
     if held is None:
         nothing = np.zeros(len(rows.key_index.hashes), dtype=np.bool_)
+        nothing.setflags(write=False)
         held, again = Marks(winning=nothing, live=nothing, hidden=_NONE), True
     changed = outcome.rows[held.winning[outcome.rows] != outcome.won]
-    if not len(changed) and not again:
+    hidden = suppressed.rows(rows) if again else held.hidden
+    if not len(changed) and np.array_equal(hidden, held.hidden):
         return held
     winning, live = held.winning.copy(), held.live.copy()
     winning[outcome.rows] = outcome.won
-    hidden = suppressed.rows(rows) if again else held.hidden
     touched = np.concatenate((changed, held.hidden, hidden))
     live[touched] = winning[touched] & rows.alive(touched)
     live[hidden] = False

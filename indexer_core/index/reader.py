@@ -25,7 +25,7 @@ from indexer_core.index.marks import Marks, Suppressed, next_marks
 from indexer_core.index.rows import IndexRow, row_at
 from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.index.winners import Order
-from indexer_core.ports import BlobStore, VectorFiles
+from indexer_core.ports import BlobStore, VectorFiles, VectorSelection
 
 _NOTHING_OPEN: Mapping[str, LoadedSegment] = MappingProxyType({})
 
@@ -46,11 +46,19 @@ class LiveSegment:
     def __init__(self, *, loaded: LoadedSegment, live: NDArray[np.bool_]) -> None:
         self.loaded = loaded
         self.live = live
+        self._vectors: dict[tuple[str, str], VectorSelection] = {}
 
     @cached_property
     def n_live(self) -> int:
         """Number of rows that count."""
         return int(np.count_nonzero(self.live))
+
+    def vectors(self, space: str, encoder_id: str) -> VectorSelection:
+        """The vectors of the rows that count, prepared once."""
+        if (space, encoder_id) not in self._vectors:
+            selection = self.loaded.select(space, encoder_id, self.live)
+            self._vectors[space, encoder_id] = selection
+        return self._vectors[space, encoder_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,7 @@ class Snapshot:
 
     manifest: Manifest
     segments: tuple[LiveSegment, ...]
+    vector_files: VectorFiles
 
     def rows(self) -> Iterator[tuple[LiveSegment, int]]:
         """Every live row, in segment order."""
@@ -107,7 +116,7 @@ class Reader:
         self._loaded = opened
         self._marks: dict[str, Marks] = {}
         self._suppressed = Suppressed(frozenset())
-        self._snapshot = Snapshot(manifest=EMPTY, segments=())
+        self._snapshot = Snapshot(manifest=EMPTY, segments=(), vector_files=vector_files)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -159,7 +168,7 @@ class Reader:
             other_suppression=suppressed is not self._suppressed,
         )
         segments = self._live(loaded, marks)
-        self._snapshot = Snapshot(manifest=manifest, segments=segments)
+        self._snapshot = replace(before, manifest=manifest, segments=segments)
         self._loaded, self._marks, self._suppressed = loaded, marks, suppressed
         self._files.forget(_gone(before.manifest, manifest))
         return self._snapshot

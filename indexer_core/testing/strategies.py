@@ -37,13 +37,17 @@ def row_values() -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def coarse_vectors(
-    draw: st.DrawFn, max_vectors: int = 40, max_dimension: int = 6
+    draw: st.DrawFn,
+    max_vectors: int = 40,
+    max_dimension: int = 6,
+    dimension: int | None = None,
 ) -> NDArray[np.float32]:
     """float32 (n, d) of small multiples of 1/4.
 
     Exact in fp16, as are all their products and sums in fp32, and rich in equal rows and scores:
     any correct search gives the same answer to the last bit.
     """
-    shape = draw(st.tuples(st.integers(0, max_vectors), st.integers(1, max_dimension)))
+    dimensions = st.integers(1, max_dimension) if dimension is None else st.just(dimension)
+    shape = draw(st.tuples(st.integers(0, max_vectors), dimensions))
     quarters = draw(hnp.arrays(np.int8, shape, elements=st.integers(-4, 4)))
     return quarters.astype(np.float32) / np.float32(4)

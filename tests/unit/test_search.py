@@ -7,11 +7,20 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import InvalidInputError
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
-from indexer_core.index.segment import SegmentWriter
+from indexer_core.index.rows import RowTexts
+from indexer_core.index.segment import TEXT_SPACE, SegmentWriter
 from indexer_core.index.updates import AddSegment, Suppress
-from indexer_core.search import keys_of, search_text, select
+from indexer_core.search import keys_of, listing, search_text, search_words, select
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
-from tests.support.segments import LINEAGE, OPEN, TEXT_DIMENSION, row, unit_vectors, write_segment
+from tests.support.segments import (
+    LINEAGE,
+    OPEN,
+    TEXT,
+    TEXT_DIMENSION,
+    row,
+    unit_vectors,
+    write_segment,
+)
 
 KEYS = [f"series-{number}" for number in range(12)]
 
@@ -50,7 +59,7 @@ def test_score_of_a_series_is_the_best_of_its_texts(index, top):
         query = unit_vectors(f"q{seed}", 1, TEXT_DIMENSION)[0]
         hits = search_text(snapshot, query, select(snapshot, ()), top)
         expected = brute_force(query)[:top]
-        found = [hit.segment.loaded.orders[hit.row][0] for hit in hits]
+        found = [hit.key for hit in hits]
         assert found == [key for key, _ in expected]
         assert [hit.score for hit in hits] == pytest.approx([s for _, s in expected], abs=2e-3)
 
@@ -79,3 +88,87 @@ def test_series_is_found_by_uid_or_key_whatever_its_state(index):
 def test_wrong_request_is_refused_before_anything_is_encoded(index, request_):
     with pytest.raises(InvalidInputError):
         search(request_, snapshot_of(index), None, ())
+
+
+class Approximate(FlatFp16Vectors):
+    """Opens files as if they had been built for approximate search with this recall."""
+
+    def __init__(self, *recalls):
+        super().__init__()
+        self.recalls = list(recalls)
+        self.asked_exact = []
+
+    def open(self, data, *, verified=False):
+        reader = super().open(data, verified=verified)
+        reader.recall = self.recalls.pop(0)
+        return reader
+
+    def search_each(self, query, parts, *, exact=True):
+        self.asked_exact.append(exact)
+        return super().search_each(query, parts, exact=exact)
+
+
+class Words:
+    encoder_id, dimension = TEXT, TEXT_DIMENSION
+
+    def encode(self, texts):
+        return unit_vectors("q", len(texts), TEXT_DIMENSION)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "asked", "above", "exact", "recall"),
+    [
+        ((0.995, 0.991), None, 10**6, True, 1.0),  # small
+        ((0.995, 0.991), None, 10, False, 0.991),  # large
+        ((0.995, 0.991), False, 10**6, False, 0.991),  # small, but it was asked for
+        ((0.995, None), None, 10, False, 0.995),  # one of the files is always searched exactly
+        ((0.995, 0.991), True, 10, True, 1.0),
+        ((None, None), False, 10, True, 1.0),  # no file can do otherwise
+    ],
+)
+def test_an_answer_says_how_it_was_searched(
+    index, monkeypatch, recalls, asked, above, exact, recall
+):
+    monkeypatch.setattr("indexer_core.search.APPROXIMATE_ABOVE", above)
+    files = Approximate(*recalls)
+    snapshot = Reader(index[0], files).refresh()
+    answer = search(SearchRequest(text="a", exact=asked), snapshot, Words(), "abcde")
+    assert (answer["exact"], answer["recall"]) == (exact, recall)
+    assert set(files.asked_exact) == {exact}
+
+
+def test_words_are_looked_for_only_where_they_can_still_matter(index, monkeypatch):
+    snapshot = snapshot_of(index)
+    query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
+    selection = select(snapshot, ())
+    everything = search_words(snapshot, "a e", query, selection, 11)
+    read = []
+    texts = RowTexts.texts
+    monkeypatch.setattr(RowTexts, "texts", lambda self, row: read.append(row) or texts(self, row))
+    for top in (1, 3, 11):
+        read.clear()
+        assert search_words(snapshot, "a e", query, selection, top) == everything[:top]
+        assert top <= len(read) <= 11
+    read.clear()
+    search_words(snapshot, "a", query, selection, 1)
+    assert len(read) < 11  # every text holds the word: the nearest cannot be beaten
+
+
+def test_a_listing_is_in_key_order_over_all_segments(index):
+    snapshot = snapshot_of(index)
+    assert [hit.key for hit in listing(snapshot, select(snapshot, ()))] == sorted(
+        key for key in KEYS if key != KEYS[1]
+    )
+
+
+def test_what_a_search_prepares_is_used_by_the_next_snapshot(index):
+    blobs, manifests = index
+    reader = Reader(blobs, FlatFp16Vectors())
+    before = reader.refresh()
+    query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
+    search_text(before, query, select(before, ()), 3)
+    prepared = [segment.vectors(TEXT_SPACE, TEXT) for segment in before.segments]
+    commit(manifests, Suppress(series_keys=frozenset({KEYS[5]})), commit_id="c", lineage=LINEAGE)
+    after = reader.refresh()
+    assert after.segments[0].vectors(TEXT_SPACE, TEXT) is not prepared[0]  # holds KEYS[5]
+    assert after.segments[1].vectors(TEXT_SPACE, TEXT) is prepared[1]

@@ -12,8 +12,9 @@ from indexer_core.adapters.faiss_vectors.layout import Draft, Lists, Shape
 from indexer_core.adapters.faiss_vectors.lists import FEWEST, Rows, arrange, measured
 from indexer_core.adapters.faiss_vectors.reader import FlatFp16Reader
 from indexer_core.adapters.faiss_vectors.scan import usable_cores
+from indexer_core.adapters.faiss_vectors.together import search_each
 from indexer_core.errors import CorruptIndexError, InvalidInputError
-from indexer_core.ports import Buffer, VectorFileReader
+from indexer_core.ports import Buffer, VectorFileReader, VectorSelection
 
 # An exact search of so many vectors of 512 dimensions reads 256 MB: about 20 ms with two cores.
 LISTS_FROM = 250_000
@@ -102,6 +103,16 @@ class FlatFp16Vectors:
                 "a vector file has a format version that this program cannot read"
             )
         return FlatFp16Reader(layout.parse(data, verified=verified), self._threads)
+
+    def search_each(
+        self,
+        query: NDArray[np.float32],
+        parts: Sequence[tuple[VectorFileReader, int, VectorSelection]],
+        *,
+        exact: bool = True,
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+        """Search several files for one query, together by all cores; see `together`."""
+        return search_each(query, parts, exact=exact, threads=self._threads)
 
     def _written(
         self, dimension: int, rows: Rows, places: NDArray[np.int32], inherited: Lists | None

@@ -18,7 +18,7 @@ Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 Range = tuple[int, int]
 
 # Handing work to another thread costs about 50 us: the time to read 0.5 MB.
-_PARALLEL_BYTES = 2 << 20
+PARALLEL_BYTES = 2 << 20
 _PIECE_BYTES = 4 << 20
 # A share of a second-level cache: the next query finds the piece there.
 _BATCH_PIECE_BYTES = 1 << 20
@@ -83,12 +83,12 @@ class Scan:
         piece_bytes = _PIECE_BYTES if len(queries) == 1 else _BATCH_PIECE_BYTES
         pieces = _pieces(ranges, max(1, piece_bytes // self._width))
         n_bytes = sum(stop - start for start, stop in ranges) * self._width * len(queries)
-        n_threads = min(self._threads, 1 + n_bytes // _PARALLEL_BYTES)
+        n_threads = min(self._threads, 1 + n_bytes // PARALLEL_BYTES)
         if n_threads == 1:
             return _ordered(*self._scan(queries, k, selector, pieces))
-        helpers = _pool(self._threads)
+        pool = helpers(self._threads)
         futures = [
-            helpers.submit(self._scan, queries, k, selector, pieces) for _ in range(n_threads - 1)
+            pool.submit(self._scan, queries, k, selector, pieces) for _ in range(n_threads - 1)
         ]
         parts = [self._scan(queries, k, selector, pieces)]
         # Helpers that were busy elsewhere all the while have nothing left to do.
@@ -159,12 +159,12 @@ def _new_scanner(query: NDArray[np.float32], selector: Any) -> Any:
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def helpers(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="vectors")
 
 
 # A child process has none of its parent's threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=helpers.cache_clear)
 
 
 def _numbers(count: int) -> NDArray[np.int64]:

@@ -62,6 +62,42 @@ class VectorFilesContract(ABC):
         assert found.dtype == np.int64
 
     @_inherited
+    @given(st.data())
+    def test_files_searched_together_tell_what_each_tells_alone(self, data: st.DataObject) -> None:
+        files = self.files()
+        dimension = data.draw(st.integers(1, 4))
+        parts = []
+        for _ in range(data.draw(st.integers(0, 5))):
+            vectors = data.draw(coarse_vectors(max_vectors=12, dimension=dimension))
+            reader = files.open(files.build(vectors))
+            rows = data.draw(hnp.arrays(np.bool_, len(vectors)))
+            parts.append((reader, data.draw(st.integers(0, 15)), reader.select(rows)))
+        query = np.arange(dimension, dtype=np.float32) - 1
+        together = files.search_each(query, parts)
+        assert len(together) == len(parts)
+        for (scores, found), (reader, k, selection) in zip(together, parts, strict=True):
+            alone_scores, alone = reader.search(query[None, :], k, selection)
+            assert np.array_equal(scores, alone_scores[0])
+            assert np.array_equal(found, alone[0])
+
+    def test_files_of_all_sizes_are_searched_together(self) -> None:
+        files = self.files()
+        random = np.random.default_rng(5)
+        parts = []
+        for n_vectors in (1, 6_000, 0, 40_000, 300, 6_000):
+            vectors = random.standard_normal((n_vectors, 256)).astype(np.float32)
+            reader = files.open(files.build(vectors))
+            parts.append((reader, 3, everything(reader)))
+        query = random.standard_normal(256).astype(np.float32)
+        for (scores, found), (reader, k, _) in zip(
+            files.search_each(query, parts), parts, strict=True
+        ):
+            exact = reader.reconstruct() @ query
+            best = np.argsort(-exact)[:k]
+            assert found.tolist() == best.tolist()
+            assert np.allclose(scores, exact[best], atol=1e-3)
+
+    @_inherited
     @given(vectors=coarse_vectors())
     def test_stored_vectors_are_given_back(self, vectors: NDArray[np.float32]) -> None:
         files = self.files()

@@ -1,0 +1,153 @@
+"""The nearest rows over many vector files: each is asked for its share, and for more where it may
+hold more of the best.
+
+A row has several vectors and counts by its best. Which rows are found does not depend on how they
+are spread over files: a file is asked again until nothing that it has not told can rank among the
+best.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer_core.index.loaded import OpenedRows
+from indexer_core.ports import VectorFileReader, VectorFiles, VectorSelection
+
+# Five texts of a series lie close together: ten vectors per wanted row hold enough rows, and on a
+# flat scan more vectors cost nothing. What a small file is asked for costs more than its scan.
+_VECTORS_PER_ROW = 10
+_MARGIN = 16
+_GROWTH = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """One file to search: whose rows its vectors are, and which may be found."""
+
+    rows: OpenedRows
+    space: str
+    vectors: VectorFileReader
+    selection: VectorSelection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """A row found: number of its file, row, and score and number of its best vector."""
+
+    file: int
+    row: int
+    score: float
+    vector: int
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a file has told so far: the `k` best of its vectors, best first."""
+
+    number: int
+    file: Searched
+    k: int
+    scores: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    vectors: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        return self.file.rows.starts(self.file.space)
+
+    def rows(self) -> NDArray[np.int64]:
+        """The row of each vector told."""
+        rows: NDArray[np.int64] = np.searchsorted(self.starts, self.vectors, side="right") - 1
+        return rows
+
+    def may_hold(self, worst: "tuple[float, str] | None") -> bool:
+        """Whether a row not told yet may rank before the worst of the best."""
+        if len(self.vectors) < self.k or self.k >= self.file.selection.n_selected:
+            return False  # it has told all
+        if worst is None:
+            return True
+        score, key = worst
+        last = float(self.scores[-1])
+        if last != score or not self.file.rows.is_sorted:
+            return last >= score
+        # Of equal scores it tells the first vectors, so the first rows, so the first keys.
+        row = int(np.searchsorted(self.starts, self.vectors[-1], side="right")) - 1
+        return self.file.rows.key(row) < key
+
+
+def nearest(
+    vector_files: VectorFiles,
+    query: NDArray[np.float32],
+    files: Sequence[Searched],
+    top: int,
+    *,
+    exact: bool = True,
+) -> list[Near]:
+    """The `top` rows whose best vector is nearest, best first, equal ones in key order.
+
+    Parameters
+    ----------
+    query : ndarray of float32, shape (dimension,)
+    exact
+        Whether every file must tell its very best; false permits those that can to miss some.
+    """
+    n_vectors = sum(file.selection.n_selected for file in files)
+    wanted = _VECTORS_PER_ROW * top / max(n_vectors, 1)
+    asked = [
+        _Asked(number, file, min(n, _MARGIN + ceil(wanted * n)))
+        for number, file in enumerate(files)
+        if (n := file.selection.n_selected)
+    ]
+    pending = asked if top > 0 else []
+    best: list[Near] = []
+    while pending:
+        parts = [(part.file.vectors, part.k, part.file.selection) for part in pending]
+        told = vector_files.search_each(query, parts, exact=exact)
+        for part, (scores, vectors) in zip(pending, told, strict=True):
+            part.scores, part.vectors = scores, vectors
+        best = _best(asked, files, top)
+        worst = None
+        if len(best) == top:
+            worst = best[-1].score, files[best[-1].file].rows.key(best[-1].row)
+        pending = [part for part in asked if part.may_hold(worst)]
+        for part in pending:
+            part.k = min(_GROWTH * part.k, part.file.selection.n_selected)
+    return best
+
+
+def _best(asked: Sequence[_Asked], files: Sequence[Searched], top: int) -> list[Near]:
+    """The best rows of all that was told."""
+    numbers = np.repeat([part.number for part in asked], [len(part.vectors) for part in asked])
+    rows = np.concatenate([part.rows() for part in asked])
+    scores = np.concatenate([part.scores for part in asked])
+    vectors = np.concatenate([part.vectors for part in asked])
+    # Each file tells its best first: the first vector of a row is the row's best.
+    _, places = np.unique(numbers << 40 | rows, return_index=True)
+    if len(places) > top:
+        worst = np.partition(scores[places], -top)[-top]
+        places = places[scores[places] >= worst]
+    places = places[np.argsort(-scores[places], kind="stable")]
+    found = [
+        Near(
+            file=int(numbers[place]),
+            row=int(rows[place]),
+            score=float(scores[place]),
+            vector=int(vectors[place]),
+        )
+        for place in places
+    ]
+    return _in_key_order(found, files)[:top]
+
+
+def _in_key_order(found: list[Near], files: Sequence[Searched]) -> list[Near]:
+    """Rows that come by score, those of equal scores by key."""
+    ordered: list[Near] = []
+    for _, tied in groupby(found, key=lambda near: near.score):
+        together = list(tied)
+        if len(together) > 1:
+            together.sort(key=lambda near: files[near.file].rows.key(near.row))
+        ordered += together
+    return ordered
