@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from threading import Lock
 from typing import Any, cast
@@ -17,8 +18,9 @@ from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import ContainerListing, azure_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
-from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.adapters.system import RandomIds, SystemClock, usable_memory_bytes
 from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.entries import Due, Entry, Vector
@@ -27,7 +29,7 @@ from indexer_core.filters import Filter
 from indexer_core.index.collect import retention_of
 from indexer_core.index.compaction import MergePolicy
 from indexer_core.index.manifest import Manifest
-from indexer_core.index.reader import Reader
+from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
@@ -51,7 +53,8 @@ class Program:
         self._listings = list_sources(settings)
         sources = [listing.source for listing in self._listings]
         storage = AzureStorage(settings.storage)
-        self.stores = azure_stores(storage, sources, clock, ids)
+        stores = azure_stores(storage, sources, clock, ids)
+        self.stores = replace(stores, files=cached_files(stores.index, settings.reading))
         self.announcer: Announcer = announcer_of(settings, clock)
         self.services: Services = build_services(
             self.stores,
@@ -72,7 +75,11 @@ class Program:
                 ),
             ),
         )
-        self._reader = Reader(self.stores.index, FlatFp16Vectors())
+        self._reader = self.stores.reader(
+            FlatFp16Vectors(),
+            searched=[TEXT_SPACE],
+            limit_bytes=settings.reading.memory_bytes or usable_memory_bytes(),
+        )
         self._encoder: OnnxTextEncoder | None = None
         self._indexer: Indexer | None = None
         self._lock = Lock()
@@ -85,7 +92,10 @@ class Program:
         if snapshot.manifest.number == 0:
             raise NotFoundError("nothing is indexed yet")
         names = tuple(template.name for template in load_templates().templates)
-        return search(SearchRequest(text=text, filters=filters, top=top), snapshot, encoder, names)
+        request = SearchRequest(
+            text=text, filters=filters, top=top, exact=self.settings.reading.exact
+        )
+        return search(request, snapshot, encoder, names)
 
     def reconcile(self) -> list[ReconcileReport]:
         """Compare every source with the index and enqueue looks where they differ.
@@ -114,7 +124,7 @@ class Program:
             looks=self.stores.blob_events,
             assembly=self.services.assembly,
             # Not the one of `search`: a reader is for one thread at a time.
-            reader=Reader(self.stores.index, FlatFp16Vectors()),
+            reader=self.stores.reader(FlatFp16Vectors()),
             holds=partial(_holds, listing.source),
             rejects=self.stores.rejects,
         )

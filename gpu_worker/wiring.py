@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,11 +105,13 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     from indexer_core.adapters.azure.configured import announcer_of, list_sources
     from indexer_core.adapters.azure.stores import azure_stores
     from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+    from indexer_core.adapters.file_cache import cached_files
 
     clock, ids = SystemClock(), RandomIds()
     azure = settings.azure
     sources = [listing.source for listing in list_sources(azure)]
     stores = azure_stores(AzureStorage(azure.storage), sources, clock, ids)
+    stores = replace(stores, files=cached_files(stores.index, azure.reading))
     rules = load_rules()
     indexer = open_index(
         stores,

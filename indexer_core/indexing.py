@@ -14,6 +14,7 @@ from indexer_core.entries import Describer, Due, Entry, Vector, facts_of
 from indexer_core.errors import ConflictError, InvalidInputError
 from indexer_core.facts import SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
+from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import Manifest, Segment, Space
 from indexer_core.index.projections import put_projector
@@ -79,6 +80,7 @@ def open_index(
         describer=Describer(rules=rules, templates=templates, image_encoder_id=image_encoder_id),
         clock=stores.clock,
         ids=stores.ids,
+        files=stores.files,
     )
     indexer.open()
     return indexer
@@ -110,6 +112,8 @@ class Indexer:
     image_encoder_ids
         The image encoders that make what `entry` is given, if it is not the describer's alone;
         empty for a program that sees no pixels, which can write whatever encoder is in use.
+    files
+        Opens the files of segments; None: from `blobs`, in memory.
     """
 
     def __init__(
@@ -124,12 +128,13 @@ class Indexer:
         ids: Ids,
         find_encoder: FindEncoder = nowhere,
         image_encoder_ids: Collection[str] | None = None,
+        files: ImmutableFiles | None = None,
     ) -> None:
         self._blobs = blobs
         self._find_encoder = first_of(known(text_encoder), find_encoder)
         self._maker = SegmentMaker(blobs, vector_files, self._find_encoder, ids)
         self._manifests = Manifests(blobs)
-        self._reader = Reader(blobs, vector_files)
+        self._reader = Reader(blobs, vector_files, files=files)
         self._text_encoder = text_encoder
         self._image_encoder_ids = (
             (describer.image_encoder_id,) if image_encoder_ids is None else image_encoder_ids
@@ -266,8 +271,11 @@ class Indexer:
         self._commit(AdoptRecipe(digest=self._describer.digest, newest=True), "recipe")
         snapshot = self._reader.refresh()
         current = self._recipe(snapshot.manifest)
-        for key in sorted(self._reader.series_keys()):
-            place = self._reader.winner(key)
+        outdated = sorted(
+            key for key, place in self._reader.winners() if place.alive and place.order[1] < current
+        )
+        for key in outdated:
+            place = self._reader.winner(key)  # where a merge has put it since
             if place is None or not place.alive or place.order[1] >= current:
                 continue
             if key not in snapshot.manifest.suppressed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from indexer_core.adapters.azure.clients import AzureStorage
@@ -9,6 +10,7 @@ from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import Settings, SourceSetting
 from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, create_stores
+from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.errors import InvalidInputError
@@ -20,15 +22,23 @@ _SENDERS = 8
 
 
 class AzureHome:
-    """Implements `local_host.homes.Home`. Others may work on the same account at any time."""
+    """Implements `local_host.homes.Home`. Others may work on the same account at any time.
 
-    def __init__(self, settings: Settings) -> None:
+    Parameters
+    ----------
+    copies
+        Folder for copies of the index's files, unless the settings name another one.
+    """
+
+    def __init__(self, settings: Settings, copies: Path) -> None:
         self._storage = AzureStorage(settings.storage)
         self._accounts = {s.account: AzureStorage(s.account) for s in settings.sources}
         self._settings = settings.sources
         self._sources = [self._source(setting, setting.prefix) for setting in settings.sources]
         self._senders = ThreadPoolExecutor(max_workers=_SENDERS)
-        self._stores = azure_stores(self._storage, self._sources, SystemClock(), RandomIds())
+        stores = azure_stores(self._storage, self._sources, SystemClock(), RandomIds())
+        files = cached_files(stores.index, settings.reading, copies)
+        self._stores = replace(stores, files=files)
 
     @property
     def stores(self) -> Stores:

@@ -186,7 +186,6 @@ def run_backfill(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_reconcile(options: argparse.Namespace, settings: Settings) -> int:
     """Compare storage, rows and index, and mend where they differ."""
-    from indexer_core.index.reader import Reader
     from indexer_core.reconcile import compare, resend_lost
     from local_host.runner import Runner
 
@@ -208,7 +207,7 @@ def run_reconcile(options: argparse.Namespace, settings: Settings) -> int:
         }
         if not options.no_work:  # so that what only waited is not handed on twice
             runner.run_until_idle()
-        reader = Reader(system.index, system.vector_files)
+        reader = system.stores.reader(system.vector_files)
         n_resent = resend_lost(system.instances, system.assembly, reader, system.rejects)
         tally = None if options.no_work else runner.run_until_idle()
         progress.close()
@@ -248,11 +247,14 @@ def _bar() -> Iterator["output.Bar"]:
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
     """Search and print the hits."""
     from function_app.search import SearchRequest, search
+    from indexer_core.index.segment import TEXT_SPACE
 
     filters = _filters(options)
     system = reading(settings)
-    snapshot = system.snapshot(options.at)
-    request = SearchRequest(text=options.text, filters=filters, top=options.top)
+    snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
+    request = SearchRequest(
+        text=options.text, filters=filters, top=options.top, exact=system.reading.exact
+    )
     found = search(request, snapshot, system.encoder, _template_names(system))
     output.print_hits(found, options.format)
     return 0
@@ -298,10 +300,8 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_status(options: argparse.Namespace, settings: Settings) -> int:
     """Print state and lag."""
-    from indexer_core.index.reader import Reader
-
     system = known_data(settings)
-    snapshot = Reader(system.index, system.vector_files).refresh()
+    snapshot = system.stores.reader(system.vector_files).refresh()
     output.print_status(_status(system, snapshot), as_json=options.format == "json")
     return 0
 

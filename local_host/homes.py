@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from indexer_core.adapters.file_cache import MappedFiles
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.local_files import path_of
 from indexer_core.adapters.sqlite.queue import SqliteQueue
@@ -101,6 +102,7 @@ class LocalHome:
             sources=Sources([self.source]),
             clock=clock,
             ids=ids,
+            files=MappedFiles(self._index.path_of),
         )
 
     @property

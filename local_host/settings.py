@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer_core.errors import InvalidInputError
+from indexer_core.reading import Reading, read_reading
 
 if TYPE_CHECKING:
     from indexer_core.adapters.azure.settings import Settings as AzureSettings
@@ -24,7 +25,8 @@ class Settings:
     (DICOM_INDEXER_RULES, DICOM_INDEXER_TEMPLATES: paths separated as in PATH). patient_key_file:
     the secret of the patient hash, one per user so that data directories can be joined. azure:
     the storage account that holds the index instead of the data directory, which then keeps the
-    text encoder only. retention_days: how long an earlier manifest can be searched.
+    text encoder, and copies of the index's files. retention_days: how long an earlier manifest
+    can be searched. reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on).
     """
 
     data: Path
@@ -32,6 +34,7 @@ class Settings:
     rules: tuple[Path, ...] = ()
     templates: tuple[Path, ...] = ()
     patient_key_file: Path
+    reading: Reading = field(default_factory=Reading)
     quiet_s: float = 5.0
     max_wait_s: float = 300.0
     retention_days: float = 7.0
@@ -58,6 +61,7 @@ def read_settings(
         else _config(environment) / "dicom-indexer" / "patient-hash.key",
         quiet_s=_number("DICOM_INDEXER_QUIET_S", environment, 5.0),
         retention_days=_number("DICOM_INDEXER_RETENTION_DAYS", environment, 7.0),
+        reading=read_reading(environment, "DICOM_INDEXER_"),
     )
 
 

@@ -13,7 +13,7 @@ from local_host.wiring import LocalSystem
 
 def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Iterator[dict[str, Any]]:
     """The stages of each series with this Series Instance UID or key."""
-    reader = Reader(system.index, system.vector_files)
+    reader = system.stores.reader(system.vector_files)
     reader.refresh()
     for key in sorted(_keys(system, reader, uid)):
         rows = list(system.instances.query(key))

@@ -2,14 +2,16 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from indexer_core.adapters.system import usable_memory_bytes
 from indexer_core.announcements import Announcer, Nobody
 from indexer_core.errors import InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.ports import Row, VectorFiles
+from indexer_core.reading import Reading
 from local_host.homes import Home, LocalHome
 from local_host.roots import LocalSource
 from local_host.settings import Settings
@@ -63,6 +65,11 @@ class LocalSystem:
         if not isinstance(self.home, LocalHome):
             raise InvalidInputError("this needs a data directory: leave --store azure out")
         return self.home.source
+
+    @property
+    def reading(self) -> Reading:
+        """How this program reads the index."""
+        return (self.settings.azure or self.settings).reading
 
     @cached_property
     def vector_files(self) -> VectorFiles:
@@ -203,36 +210,39 @@ class LocalSystem:
             self.worker.threads.shutdown()
         self.home.close()
 
-    def reader(self) -> "Reader":
-        """A reader of the index.
+    def reader(self, *, searched: Collection[str] = ()) -> "Reader":
+        """A reader of the index, which opens the vectors of these spaces as well.
 
         Raises
         ------
         NotFoundError
             Nothing has been indexed yet.
+        UnavailableError
+            Searching it would take more memory than is allowed.
         """
-        from indexer_core.index.reader import Reader
-
-        reader = Reader(self.index, self.vector_files)
+        reader = self.stores.reader(
+            self.vector_files,
+            searched=searched,
+            limit_bytes=self.reading.memory_bytes or usable_memory_bytes(),
+        )
         if reader.refresh().manifest.number == 0:
             raise self.nothing_indexed()
         return reader
 
-    def snapshot(self, at: str | None = None) -> "Snapshot":
-        """The newest manifest, or the one that has this number or name, ready to be searched.
+    def snapshot(self, at: str | None = None, *, searched: Collection[str] = ()) -> "Snapshot":
+        """The newest manifest, or the one that has this number or name.
 
         Raises
         ------
         NotFoundError
             Nothing has been indexed yet, or there is no such manifest any more.
         """
-        newest = self.reader().snapshot
+        reader = self.reader(searched=searched)
         if at is None:
-            return newest
+            return reader.snapshot
         from indexer_core.index.pins import number_of
-        from indexer_core.index.reader import open_at
 
-        return open_at(self.index, self.vector_files, number_of(newest.manifest, at))
+        return reader.at(number_of(reader.snapshot.manifest, at))
 
     def nothing_indexed(self) -> NotFoundError:
         """What to say where there is no index yet."""
@@ -251,7 +261,7 @@ def _home(settings: Settings) -> Home:
         raise InvalidInputError(
             "--store azure needs Azure's packages: pip install 'dicom-indexer[azure]'"
         ) from error
-    return AzureHome(settings.azure)
+    return AzureHome(settings.azure, settings.data / "copies")
 
 
 def _announcer(settings: Settings) -> Announcer:

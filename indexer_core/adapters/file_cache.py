@@ -8,6 +8,8 @@ stays readable.
 import errno
 import hashlib
 import os
+import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,7 @@ from indexer_core.errors import CorruptIndexError, IndexerError, UnavailableErro
 from indexer_core.index.files import damaged, missing, read_file
 from indexer_core.index.manifest import FileRef
 from indexer_core.ports import BlobRange, BlobReader, Buffer
+from indexer_core.reading import Reading
 
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -90,12 +93,13 @@ class CachedFiles:
         For copies alone; made when it is first used, for this user only: a copy holds what the
         index holds.
     max_bytes
-        What the copies may take. The least recently used go first; those open here stay.
+        What the copies may take; None: half of what they and nothing else leave free on the disk.
+        The least recently used go first; those open here stay.
     """
 
     in_memory = False
 
-    def __init__(self, blobs: BlobReader, folder: Path, max_bytes: int) -> None:
+    def __init__(self, blobs: BlobReader, folder: Path, max_bytes: int | None = None) -> None:
         self._blobs = blobs
         self._folder = folder
         self._max_bytes = max_bytes
@@ -185,7 +189,7 @@ class CachedFiles:
         with self._lock:
             try:
                 self._prepare()
-                is_enough = self._evict(self._max_bytes - self._expected_bytes - size_bytes)
+                is_enough = self._evict(self._expected_bytes + size_bytes)
             except OSError as error:
                 raise _unusable(error) from error
             self._expected_bytes += size_bytes
@@ -206,21 +210,38 @@ class CachedFiles:
                     path.unlink()
         self._is_swept = True
 
-    def _evict(self, limit_bytes: int) -> bool:
-        """Delete copies until those that stay take no more than a limit; whether they do."""
+    def _evict(self, wanted_bytes: int) -> bool:
+        """Delete copies until there is room for so much more; False, and none, if that fails."""
         copies = []
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
                 if not entry.name.endswith(_PARTIAL):
                     copies.append((entry.stat(), entry.name))
         total_bytes = sum(status.st_size for status, _ in copies)
-        for status, name in sorted(copies, key=lambda copy: copy[0].st_atime_ns):
-            if total_bytes <= limit_bytes:
+        excess_bytes = total_bytes + wanted_bytes - self._limit(total_bytes)
+        idle = [copy for copy in copies if copy[1] not in self._open]
+        if excess_bytes > sum(status.st_size for status, _ in idle):
+            return False
+        for status, name in sorted(idle, key=lambda copy: copy[0].st_atime_ns):
+            if excess_bytes <= 0:
                 break
-            if name not in self._open:
-                (self._folder / name).unlink(missing_ok=True)
-                total_bytes -= status.st_size
-        return total_bytes <= limit_bytes
+            (self._folder / name).unlink(missing_ok=True)
+            excess_bytes -= status.st_size
+        return True
+
+    def _limit(self, copied_bytes: int) -> int:
+        if self._max_bytes is not None:
+            return self._max_bytes
+        return (shutil.disk_usage(self._folder).free + copied_bytes) // 2
+
+
+def cached_files(
+    blobs: BlobReader, reading: Reading, default_folder: Path | None = None
+) -> CachedFiles:
+    """As the settings say; the folder is by default one of this user for temporary files."""
+    temporary = Path(tempfile.gettempdir()) / f"dicom-indexer-{os.getuid()}"
+    folder = reading.cache_folder or default_folder or temporary
+    return CachedFiles(blobs, folder, reading.cache_bytes)
 
 
 class _Checked:

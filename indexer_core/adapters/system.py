@@ -1,7 +1,9 @@
-"""Time and fresh names from the operating system."""
+"""Time, fresh names and the size of the machine, from the operating system."""
 
+import os
 import secrets
 import time
+from pathlib import Path
 
 
 class SystemClock:
@@ -18,3 +20,21 @@ class RandomIds:
     def new_id(self) -> str:
         """A fresh name."""
         return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+# Of control groups, version 2 and 1: the limit of a container, or "max".
+_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def usable_memory_bytes(limits: tuple[Path, ...] = _LIMITS) -> int:
+    """Three quarters of the memory of the machine or container: the rest is for the program."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in limits:
+        try:
+            sizes.append(int(limit.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return min(sizes) * 3 // 4

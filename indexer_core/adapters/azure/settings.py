@@ -7,10 +7,11 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from indexer_core.errors import InvalidInputError
+from indexer_core.reading import Reading, read_reading
 
 SECRET_MIN_BYTES = 16
 
@@ -31,13 +32,14 @@ class Settings:
 
     storage: account (or connection string) of index, tables and queues. sources: what is indexed.
     topic: endpoint of the Event Grid topic for announcements, "" for none. retention_days: how long
-    an earlier manifest can be searched.
+    an earlier manifest can be searched. reading: memory, cache and exactness.
     """
 
     storage: str
     sources: tuple[SourceSetting, ...]
     patient_secret: bytes
     topic: str = ""
+    reading: Reading = field(default_factory=Reading)
     quiet_s: float = 30.0
     max_wait_s: float = 900.0
     retention_days: float = 7.0
@@ -52,6 +54,7 @@ TOPIC = "INDEXER_TOPIC_ENDPOINT"
 QUIET = "INDEXER_QUIET_S"
 MAX_WAIT = "INDEXER_MAX_WAIT_S"
 RETENTION = "INDEXER_RETENTION_DAYS"
+READING = "INDEXER_"  # INDEXER_MEMORY_MB and so on
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -79,6 +82,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         quiet_s=_number(environment, QUIET, 30.0),
         max_wait_s=_number(environment, MAX_WAIT, 900.0),
         retention_days=_number(environment, RETENTION, 7.0),
+        reading=read_reading(environment, READING),
     )
 
 
