@@ -268,7 +268,7 @@ class Assembly:
         if idle is None:
             return NotClosed(reason="stale")
         opened = self._open.get(_OPEN_PARTITION, message.series)
-        rows = self._live_rows(message.series)
+        rows = self.live_rows(message.series)
         wait_s = 0.0 if message.force else self._remaining_s(idle, rows)
         if wait_s > 0:
             self._rearm(idle, message.series, wait_s)
@@ -286,7 +286,7 @@ class Assembly:
                 return Row(partition=marker.partition, key=MARKER, values=values, etag=flipped.etag)
         raise _lost_races()
 
-    def _live_rows(self, series: str) -> tuple[Row, ...]:
+    def live_rows(self, series: str) -> tuple[Row, ...]:
         return tuple(
             row
             for row in self._instances.query(series)

@@ -33,6 +33,7 @@ from indexer_core.index.outcomes import (
     with_segments,
     without_strangers,
 )
+from indexer_core.index.repair_updates import MendSegment, apply_mend
 from indexer_core.index.space_updates import (
     AbandonSpace,
     AddVectors,
@@ -61,6 +62,7 @@ __all__ = [
     "BuildSpace",
     "Collect",
     "Incomplete",
+    "MendSegment",
     "MergeSegments",
     "Missing",
     "MissingCoordinates",
@@ -174,6 +176,7 @@ Update = (
     | Pin
     | Unpin
     | Collect
+    | MendSegment
 )
 
 
@@ -208,6 +211,8 @@ def apply_update(manifest: Manifest, update: Update) -> Outcome:  # noqa: C901, 
             return _unpin(manifest, number, name)
         case Collect():
             return apply_collect(manifest, update)
+        case MendSegment():
+            return apply_mend(manifest, update)
         case _:
             assert_never(update)
 

@@ -1,0 +1,244 @@
+"""Mending an index: files made again where something is left to make them from, else taken out.
+
+What is found must stay right all the time. So whatever takes rows out hides, in the same commit,
+the older rows that would come to light: a deleted series stays deleted, a changed one is away until
+it is indexed again.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from indexer_core.encoders import FindEncoder
+from indexer_core.errors import ConflictError
+from indexer_core.index.aside import Aside, put_back
+from indexer_core.index.commit import Abandoned, Manifests, commit, manifest_name
+from indexer_core.index.lineage import made_now
+from indexer_core.index.manifest import Manifest, Segment, VectorFile
+from indexer_core.index.mending import NO_CONTENT, Made, Mender, no_vectors
+from indexer_core.index.reader import Reader
+from indexer_core.index.repair_manifests import mend_manifests
+from indexer_core.index.repair_report import RepairReport
+from indexer_core.index.rows import IndexRow
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, SegmentWriter
+from indexer_core.index.survey import FileKind, survey_file, survey_manifests
+from indexer_core.index.updates import MendSegment, MergeSegments, Unpin, Update
+from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
+from indexer_core.projector import bootstrap_projector
+
+_AGAIN = (
+    "these series are indexed again from their files; those whose files are gone are lost, "
+    "and rejects names what cannot be read"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRepair:
+    """A repair of what the manifests name.
+
+    Parameters
+    ----------
+    find_encoder
+        Finds text encoders.
+    announced
+        By series, the digest of the content that its instance rows announced last.
+    """
+
+    blobs: BlobStore
+    vector_files: VectorFiles
+    clock: Clock
+    ids: Ids
+    find_encoder: FindEncoder
+    announced: Mapping[str, str]
+    aside: Aside
+    report: RepairReport
+
+    def run(self) -> None:
+        """Mend; killed at any point, the next run carries on.
+
+        Raises
+        ------
+        CorruptIndexError
+            Something is of a newer format, or contradicts itself: nothing was changed.
+        ConflictError
+            Others kept committing.
+        """
+        mend_manifests(self.blobs, self.clock, self.ids, self.aside, self.report)
+        newest = Manifests(self.blobs).newest()
+        self._mend_projector(newest)
+        self._mend_segments(newest)
+        self._give_up_past(Manifests(self.blobs).newest())
+
+    def _damaged(self) -> frozenset[str]:
+        """Names of the damaged files of segments that retained manifests name."""
+        files = survey_manifests(self.blobs).files()
+        found = (
+            survey_file(self.blobs, kind, file)
+            for kind, file in files.values()
+            if kind is not FileKind.PROJECTOR
+        )
+        return frozenset(damage.name for damage in found if damage is not None)
+
+    def _mend_projector(self, newest: Manifest) -> None:
+        projection = newest.projection
+        if projection is None:
+            return
+        name = projection.file.name
+        if survey_file(self.blobs, FileKind.PROJECTOR, projection.file) is None:
+            return
+        for space in newest.spaces:
+            made = bootstrap_projector(space.dimension, projection.encoder_id).to_bytes()
+            if hashlib.sha256(made).hexdigest() == projection.file.sha256:
+                put_back(self.blobs, name, made)
+                self.report.restored.append(f"{name}: made again, bit by bit")
+                return
+        self.report.lose(
+            f"{name}: the map encoder {projection.version}",
+            "put the file back from a backup or publish another map; until then no series with "
+            "pixels can be indexed; searches are not concerned",
+        )
+
+    def _mend_segments(self, newest: Manifest) -> None:
+        damaged = self._damaged()
+        mender = Mender(self.blobs, self.vector_files, self.ids, self.find_encoder)
+        rowless = [s for s in newest.segments if s.rows.name in damaged]
+        for segment in newest.segments:
+            names = damaged & {file.name for file in segment.files()}
+            if names and segment not in rowless:
+                self._mend(mender, newest, segment, names)
+        if rowless:
+            self._take_out(newest, rowless)
+        mender.sweep(Manifests(self.blobs).newest())
+
+    def _mend(
+        self, mender: Mender, newest: Manifest, segment: Segment, names: frozenset[str]
+    ) -> None:
+        """Mend a segment whose rows are intact."""
+        made = mender.remake(newest, segment, names)
+        back = mender.put_back(segment, made)
+        self.report.restored += [f"{name}: made again, bit by bit" for name in sorted(back)]
+        names -= back
+        needed = set(_needed(newest, segment))
+        failed = {name: why for name, why in made.failed.items() if name in needed}
+        image = segment.vector_file(IMAGE_SPACE, _live(newest, IMAGE_SPACE))
+        text = segment.vector_file(TEXT_SPACE, _live(newest, TEXT_SPACE))
+        if image and text and image.file.name in failed and text.file.name not in failed:
+            self._give_up_images(mender, newest, segment, made)
+        elif failed:
+            for name, why in failed.items():
+                self.report.lose(name, f"it was left as it is, since {why}")
+        elif names:
+            self._exchange(segment, made, names)
+
+    def _exchange(self, segment: Segment, made: Made, names: frozenset[str]) -> None:
+        vectors = {name: v for name, v in made.vectors.items() if name in names}
+        points = {name: c for name, c in made.coordinates.items() if name in names}
+        self._commit(
+            MendSegment(
+                segment_id=segment.id,
+                damaged=names,
+                vectors=tuple(vectors.values()),
+                coordinates=tuple(points.values()),
+            )
+        )
+        for name in sorted(names):
+            how = "made again" if name in vectors or name in points else "taken out, not needed"
+            self.report.restored.append(f"{name}: {how}")
+
+    def _give_up_images(
+        self, mender: Mender, newest: Manifest, segment: Segment, made: Made
+    ) -> None:
+        """Keep a segment searchable by its texts; its series with pixels are indexed again."""
+        bad = made.failed.keys() | made.vectors.keys()
+        intact = tuple(v for v in segment.vectors if v.file.name not in bad)
+        whole = replace(segment, vectors=(*intact, *made.vectors.values()))
+        bare = mender.without_images(whole, newest)
+        self._commit(MergeSegments(inputs=(segment.id,), output=bare))
+        self.report.lose(
+            f"the image vectors and map coordinates of {segment.n_points} series "
+            f"(segment {segment.id})",
+            f"found by their texts meanwhile, {_AGAIN}",
+        )
+
+    def _take_out(self, newest: Manifest, gone: Sequence[Segment]) -> None:
+        """Take segments out whose rows are lost, and hide what they outranked."""
+        ids = {segment.id for segment in gone}
+        others = tuple(s for s in newest.segments if s.id not in ids)
+        reader = Reader(self.blobs, self.vector_files)
+        reader.adopt(replace(newest, segments=others))
+        write_id = self.ids.new_id()
+        masks = sorted(self._masks(reader, newest, write_id), key=lambda row: row.series_key)
+        output = None
+        if masks:
+            none = [vectors for space in newest.spaces for vectors in no_vectors(space)]
+            output = SegmentWriter(self.blobs, self.vector_files).write(write_id, masks, none)
+        self._commit(MergeSegments(inputs=tuple(ids), output=output))
+        for segment in gone:
+            self.report.lose(f"the {segment.n_rows} rows of segment {segment.id}", _AGAIN)
+        if masks:
+            self.report.restored.append(f"{len(masks)} outdated series are hidden meanwhile")
+
+    def _masks(self, reader: Reader, newest: Manifest, write_id: str) -> Iterator[IndexRow]:
+        """Tombstones for live rows of another content than the one that was announced last."""
+        recipe = max((recipe.number for recipe in newest.recipes), default=0)
+        for key in reader.series_keys():
+            place = reader.winner(key)
+            announced = self.announced.get(key)
+            if place is None or not place.alive or not announced:
+                continue
+            row = reader.row(place)
+            if row.digest != announced:
+                yield IndexRow(
+                    series_key=key,
+                    revision=row.revision,
+                    recipe=max(recipe, row.recipe),
+                    write_id=write_id,
+                    digest=NO_CONTENT,
+                    alive=False,
+                )
+
+    def _give_up_past(self, newest: Manifest) -> None:
+        """Expire earlier manifests that name files which nothing could mend."""
+        damaged = self._damaged() - {file.name for file in newest.files()}
+        manifests = Manifests(self.blobs)
+        for number, manifest in survey_manifests(self.blobs).retained.items():
+            if number == newest.number or damaged.isdisjoint(f.name for f in manifest.files()):
+                continue
+            names = newest.pins.get(number, ())
+            for name in names:
+                self._commit(Unpin(number=number, name=name))
+            self.aside.keep(manifest_name(number))
+            manifests.expire(number)
+            pinned = f", pinned as {', '.join(names)}," if names else ""
+            self.report.lose(
+                f"manifest {number}{pinned}",
+                "it named damaged files, so nobody can search at it any more",
+            )
+        for name in sorted(damaged):
+            self.aside.move(name)
+
+    def _commit(self, update: Update) -> None:
+        outcome = commit(
+            Manifests(self.blobs),
+            update,
+            commit_id=self.ids.new_id(),
+            lineage=made_now("repair", self.clock.now_s()),
+        )
+        if isinstance(outcome, Abandoned):
+            raise ConflictError(f"{outcome.reason}; repair again")
+
+
+def _live(manifest: Manifest, name: str) -> str:
+    space = manifest.space(name)
+    return "" if space is None else space.live
+
+
+def _needed(manifest: Manifest, segment: Segment) -> Iterator[str]:
+    """Names of the files of a segment without which the manifest could not be read."""
+    for space in manifest.spaces:
+        vectors: VectorFile | None = segment.vector_file(space.name, space.live)
+        if vectors is not None:
+            yield vectors.file.name
+    points = manifest.projection and segment.coordinate_file(manifest.projection.version)
+    if points:
+        yield points.file.name
