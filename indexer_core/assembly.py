@@ -249,6 +249,14 @@ class Assembly:
             check_row_version(row.values, FORMAT_VERSION, "a series marker")
         return row
 
+    def live_rows(self, series: str) -> tuple[Row, ...]:
+        """The instance rows of a series that are not gone."""
+        return tuple(
+            row
+            for row in self._instances.query(series)
+            if row.key != MARKER and not row.values["gone"]
+        )
+
     def load(self, ready: SeriesReady) -> AssembledSeries:
         """The instance list of a message.
 
@@ -285,13 +293,6 @@ class Assembly:
                 values = {**marker.values, "state": "idle"}
                 return Row(partition=marker.partition, key=MARKER, values=values, etag=flipped.etag)
         raise _lost_races()
-
-    def live_rows(self, series: str) -> tuple[Row, ...]:
-        return tuple(
-            row
-            for row in self._instances.query(series)
-            if row.key != MARKER and not row.values["gone"]
-        )
 
     def _remaining_s(self, marker: Row, rows: Sequence[Row]) -> float:
         now_s = self._clock.now_s()

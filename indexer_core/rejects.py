@@ -73,6 +73,10 @@ class Rejects:
         """Series that are set aside."""
         return (row.key for row in self._rows.query(SERIES))
 
+    def waiting(self) -> Iterator[Row]:
+        """Series that are set aside; `body` is the message that failed."""
+        return self._rows.query(SERIES)
+
     def all(self) -> Iterator[Row]:
         """Everything that is set aside."""
         return self._rows.scan()

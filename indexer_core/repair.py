@@ -7,7 +7,7 @@ announced last, so whatever the index lacks of it is handed on once more, as aft
 from dataclasses import dataclass
 
 from indexer_core.assembly import MARKER, Assembly
-from indexer_core.encoders import FindEncoder
+from indexer_core.encoders import FindEncoder, loaded_once
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.aside import Aside, put_back
 from indexer_core.index.commit import Manifests
@@ -15,9 +15,12 @@ from indexer_core.index.reader import Reader
 from indexer_core.index.repair import IndexRepair
 from indexer_core.index.repair_report import RepairReport
 from indexer_core.index.survey import survey_hint, survey_lists, survey_text_cache
-from indexer_core.instance_lists import assembled_of, dump_list, named_by
+from indexer_core.indexing import cached
+from indexer_core.instance_lists import assembled_of, dump_list, list_name, named_by
+from indexer_core.messages import parse_ready
 from indexer_core.ports import BlobStore, RowStore, VectorFiles
 from indexer_core.reconcile import resend_lost
+from indexer_core.rejects import Rejects
 from indexer_core.stores import Stores
 
 
@@ -43,15 +46,22 @@ def repair(
         vector_files=vector_files,
         clock=stores.clock,
         ids=stores.ids,
-        find_encoder=find_encoder,
+        find_encoder=loaded_once(lambda wanted: cached(find_encoder(wanted), stores)),
         announced=_announced(stores.instances),
         aside=aside,
         report=report,
     ).run()
-    beside = _Beside(blobs=stores.index, assembly=assembly, aside=aside, report=report)
+    beside = _Beside(
+        blobs=stores.index,
+        rejects=stores.rejects,
+        assembly=assembly,
+        aside=aside,
+        report=report,
+    )
     beside.mend_hint()
     beside.mend_lists()
     beside.mend_text_cache()
+    beside.send_what_waits_for_a_list()
     report.set_aside = aside.names
     reader = Reader(stores.index, vector_files)
     report.n_rearmed += resend_lost(stores.instances, assembly, reader, stores.rejects)
@@ -69,6 +79,7 @@ class _Beside:
     """Mends what no manifest names."""
 
     blobs: BlobStore
+    rejects: Rejects
     assembly: Assembly
     aside: Aside
     report: RepairReport
@@ -106,3 +117,12 @@ class _Beside:
         for damage in list(survey_text_cache(self.blobs)):
             self.blobs.delete(damage.name)
             self.report.restored.append(f"{damage.name}: taken out, its texts are embedded again")
+
+    def send_what_waits_for_a_list(self) -> None:
+        """Series that are set aside because the list of their instances could not be read."""
+        for row in list(self.rejects.waiting()):
+            ready = parse_ready(str(row.values["body"]))
+            name = list_name(ready.series, ready.digest)
+            if self.blobs.properties(name) is None and self.assembly.resend(ready.series):
+                self.rejects.drop(row)
+                self.report.n_rearmed += 1

@@ -14,8 +14,15 @@ from indexer_core.errors import ConflictError
 from indexer_core.index.aside import Aside, put_back
 from indexer_core.index.commit import Abandoned, Manifests, commit, manifest_name
 from indexer_core.index.lineage import made_now
-from indexer_core.index.manifest import Manifest, Segment, VectorFile
+from indexer_core.index.manifest import (
+    Manifest,
+    Segment,
+    VectorFile,
+    dump_manifest,
+    parse_manifest,
+)
 from indexer_core.index.mending import NO_CONTENT, Made, Mender, no_vectors
+from indexer_core.index.outcomes import with_segments
 from indexer_core.index.reader import Reader
 from indexer_core.index.repair_manifests import mend_manifests
 from indexer_core.index.repair_report import RepairReport
@@ -30,6 +37,8 @@ _AGAIN = (
     "these series are indexed again from their files; those whose files are gone are lost, "
     "and rejects names what cannot be read"
 )
+
+_NO_MORE = "they named files that are lost, so nobody can search at them any more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +76,7 @@ class IndexRepair:
         newest = Manifests(self.blobs).newest()
         self._mend_projector(newest)
         self._mend_segments(newest)
-        self._give_up_past(Manifests(self.blobs).newest())
+        self._mend_past(Manifests(self.blobs).newest())
 
     def _damaged(self) -> frozenset[str]:
         """Names of the damaged files of segments that retained manifests name."""
@@ -100,20 +109,26 @@ class IndexRepair:
 
     def _mend_segments(self, newest: Manifest) -> None:
         damaged = self._damaged()
+        if not damaged:
+            return
         mender = Mender(self.blobs, self.vector_files, self.ids, self.find_encoder)
         rowless = [s for s in newest.segments if s.rows.name in damaged]
-        for segment in newest.segments:
+        legible = tuple(s for s in newest.segments if s not in rowless)
+        reader = Reader(self.blobs, self.vector_files)
+        reader.adopt(replace(newest, segments=legible))
+        for segment in legible:
             names = damaged & {file.name for file in segment.files()}
-            if names and segment not in rowless:
-                self._mend(mender, newest, segment, names)
+            if names:
+                self._mend(mender, reader, segment, names)
         if rowless:
-            self._take_out(newest, rowless)
+            self._take_out(reader, newest, rowless)
         mender.sweep(Manifests(self.blobs).newest())
 
     def _mend(
-        self, mender: Mender, newest: Manifest, segment: Segment, names: frozenset[str]
+        self, mender: Mender, reader: Reader, segment: Segment, names: frozenset[str]
     ) -> None:
         """Mend a segment whose rows are intact."""
+        newest = reader.snapshot.manifest
         made = mender.remake(newest, segment, names)
         back = mender.put_back(segment, made)
         self.report.restored += [f"{name}: made again, bit by bit" for name in sorted(back)]
@@ -123,7 +138,7 @@ class IndexRepair:
         image = segment.vector_file(IMAGE_SPACE, _live(newest, IMAGE_SPACE))
         text = segment.vector_file(TEXT_SPACE, _live(newest, TEXT_SPACE))
         if image and text and image.file.name in failed and text.file.name not in failed:
-            self._give_up_images(mender, newest, segment, made)
+            self._give_up_images(mender, reader, segment, made)
         elif failed:
             for name, why in failed.items():
                 self.report.lose(name, f"it was left as it is, since {why}")
@@ -145,27 +160,22 @@ class IndexRepair:
             how = "made again" if name in vectors or name in points else "taken out, not needed"
             self.report.restored.append(f"{name}: {how}")
 
-    def _give_up_images(
-        self, mender: Mender, newest: Manifest, segment: Segment, made: Made
-    ) -> None:
+    def _give_up_images(self, mender: Mender, reader: Reader, segment: Segment, made: Made) -> None:
         """Keep a segment searchable by its texts; its series with pixels are indexed again."""
         bad = made.failed.keys() | made.vectors.keys()
         intact = tuple(v for v in segment.vectors if v.file.name not in bad)
         whole = replace(segment, vectors=(*intact, *made.vectors.values()))
-        bare = mender.without_images(whole, newest)
+        bare = mender.without_images(whole, reader.snapshot.manifest)
         self._commit(MergeSegments(inputs=(segment.id,), output=bare))
+        n_found = n_found_by_image(reader, segment.id)
         self.report.lose(
-            f"the image vectors and map coordinates of {segment.n_points} series "
-            f"(segment {segment.id})",
+            f"the image vectors and map coordinates of {n_found} series (segment {segment.id})",
             f"found by their texts meanwhile, {_AGAIN}",
         )
 
-    def _take_out(self, newest: Manifest, gone: Sequence[Segment]) -> None:
+    def _take_out(self, reader: Reader, newest: Manifest, gone: Sequence[Segment]) -> None:
         """Take segments out whose rows are lost, and hide what they outranked."""
         ids = {segment.id for segment in gone}
-        others = tuple(s for s in newest.segments if s.id not in ids)
-        reader = Reader(self.blobs, self.vector_files)
-        reader.adopt(replace(newest, segments=others))
         write_id = self.ids.new_id()
         masks = sorted(self._masks(reader, newest, write_id), key=lambda row: row.series_key)
         output = None
@@ -197,25 +207,36 @@ class IndexRepair:
                     alive=False,
                 )
 
-    def _give_up_past(self, newest: Manifest) -> None:
-        """Expire earlier manifests that name files which nothing could mend."""
+    def _mend_past(self, newest: Manifest) -> None:
+        """Earlier manifests: with the files that were made again, else nobody can search at them.
+
+        A retained manifest is rewritten here and by a purge, and never else.
+        """
         damaged = self._damaged() - {file.name for file in newest.files()}
-        manifests = Manifests(self.blobs)
+        given_up = []
         for number, manifest in survey_manifests(self.blobs).retained.items():
             if number == newest.number or damaged.isdisjoint(f.name for f in manifest.files()):
                 continue
-            names = newest.pins.get(number, ())
-            for name in names:
+            mended = with_remade(manifest, newest, damaged)
+            if damaged.isdisjoint(file.name for file in mended.files()):
+                self._rewrite(mended)
+                continue
+            for name in newest.pins.get(number, ()):
                 self._commit(Unpin(number=number, name=name))
-            self.aside.keep(manifest_name(number))
-            manifests.expire(number)
-            pinned = f", pinned as {', '.join(names)}," if names else ""
-            self.report.lose(
-                f"manifest {number}{pinned}",
-                "it named damaged files, so nobody can search at it any more",
-            )
+                self.report.lose(f"the pin {name} of manifest {number}", _NO_MORE)
+            Manifests(self.blobs).expire(number)
+            given_up.append(number)
+        if given_up:
+            self.report.lose(f"{len(given_up)} earlier manifests, up to {given_up[-1]}", _NO_MORE)
         for name in sorted(damaged):
             self.aside.move(name)
+
+    def _rewrite(self, manifest: Manifest) -> None:
+        """Replace an earlier manifest, unless it has expired meanwhile."""
+        name = manifest_name(manifest.number)
+        found = self.blobs.get(name)
+        if found is not None and isinstance(parse_manifest(found.data, name), Manifest):
+            self.blobs.put_if_match(name, dump_manifest(manifest), found.etag)
 
     def _commit(self, update: Update) -> None:
         outcome = commit(
@@ -242,3 +263,29 @@ def _needed(manifest: Manifest, segment: Segment) -> Iterator[str]:
     points = manifest.projection and segment.coordinate_file(manifest.projection.version)
     if points:
         yield points.file.name
+
+
+def with_remade(manifest: Manifest, newest: Manifest, damaged: frozenset[str]) -> Manifest:
+    """An earlier manifest with what the newest one has in place of damaged files."""
+    changed = {}
+    for segment in manifest.segments:
+        now = newest.segment(segment.id)
+        if now is not None:
+            changed[segment.id] = replace(
+                segment,
+                vectors=tuple(
+                    v if v.file.name not in damaged else now.vector_file(v.space, v.encoder_id) or v
+                    for v in segment.vectors
+                ),
+                coordinates=tuple(
+                    c if c.file.name not in damaged else now.coordinate_file(c.projection) or c
+                    for c in segment.coordinates
+                ),
+            )
+    return with_segments(manifest, changed)
+
+
+def n_found_by_image(reader: Reader, segment_id: str) -> int:
+    """Number of series whose rows with an image vector in a segment are those in force."""
+    (live,) = (s for s in reader.snapshot.segments if s.loaded.segment.id == segment_id)
+    return int((live.live & (live.loaded.counts(IMAGE_SPACE) > 0)).sum())

@@ -13,8 +13,11 @@ from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.ports import BlobStore
 from indexer_core.search import search_text, select
-from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from indexer_core.sources import Sources
+from indexer_core.stores import Stores
+from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryRows
 from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
+from tests.support.house import MemorySource
 from tests.support.pipeline import Pipeline, slice_of
 from tests.support.segments import unit_vectors
 
@@ -52,10 +55,12 @@ def made() -> Pipeline:
         TextVectorCache(house.index, house.ids, encoder_id="hash-text", dimension=8),
     )
     process = house.process()
-    for name, value in (*((str(n), n) for n in range(6)), ("0", 10), ("1", 11)):
-        house.upload(name, slice_of(series=f"series {name}", value=value))
-        if name in "51":
-            house.settle(process)
+    for number in range(6):
+        house.upload(str(number), slice_of(series=f"series {number}", value=number))
+    house.settle(process)
+    for number in range(2):
+        house.upload(str(number), slice_of(series=f"series {number}", value=10 + number))
+    house.settle(process)
     house.remove("5")
     house.upload("report", slice_of(series="report", pixels=False))
     house.settle(process)
@@ -67,6 +72,25 @@ def made() -> Pipeline:
     assert blob is not None
     house.index.put_if_match(manifest_name(3), dump_stub(3), blob.etag)
     return house
+
+
+def stores_of(house: Pipeline) -> Stores:
+    """The stores of a pipeline as one value."""
+    return Stores(
+        index=house.index,
+        blobs=house.rows["blobs"],
+        instances=house.rows["instances"],
+        open_series=house.rows["open"],
+        reject_rows=house.rows["rejects"],
+        jobs=MemoryRows(),
+        blob_events=house.queues["events"],
+        series_checks=house.queues["checks"],
+        series_ready=house.queues["ready"],
+        poison=house.queues["poison"],
+        sources=Sources([MemorySource(house.inbox)]),
+        clock=house.clock,
+        ids=house.ids,
+    )
 
 
 @cache
