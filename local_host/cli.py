@@ -28,8 +28,8 @@ Research software, not for diagnosis. Headers are patient data: they stay on thi
 
 _HINTS = {
     ErrorKind.CORRUPT_INDEX: (
-        "; the index is damaged: put the data directory back from a backup, or index again "
-        "with another --data"
+        "; the index is damaged: dicom-indexer verify --repair mends it from what is left; else "
+        "put the data directory back from a backup, or index again with another --data"
     ),
 }
 
@@ -37,10 +37,12 @@ _HINTS = {
 _MODULES = {
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
+    "verify": "verify_command",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
+_REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -233,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--gpu", action="store_true", help="prove instead that FAISS can use the GPU here"
     )
+    verify.add_argument("--repair", action="store_true", help=_REPAIR_HELP)
 
     diff = add("diff", "which series were added, removed or changed between two manifests")
     diff.add_argument("before", metavar="FROM", help=_MANIFEST_HELP)

@@ -421,21 +421,6 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
         return 0 if tally.went_well else 1
 
 
-def run_verify(options: argparse.Namespace, settings: Settings) -> int:
-    """Prove the index, or the GPU."""
-    from indexer_core.index.verify import verify
-
-    if options.gpu:
-        from indexer_core.adapters.faiss_vectors.bulk import self_test
-
-        print(self_test())
-        return 0
-    system = reading(settings)
-    seen = verify(system.index, system.vector_files)
-    output.print_verification(seen, as_json=options.format == "json")
-    return 0 if not seen.problems else 1
-
-
 def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:
     """The paths to index: those that exist, and those that were indexed and may be gone."""
     paths = [Path(path) for path in options.paths]

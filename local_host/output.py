@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category, east_asian_width
@@ -16,7 +15,6 @@ from indexer_core.errors import UnavailableError
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
-    from indexer_core.index.verify import Verification
     from indexer_core.reconcile import BackfillReport, ReconcileReport
     from local_host.runner import Tally
 
@@ -319,24 +317,6 @@ def print_rejects(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
 
 def _place(url: str) -> str:
     return str(path_of(url)) if url.startswith("file:") else url
-
-
-def print_verification(seen: "Verification", *, as_json: bool) -> None:
-    """The outcome of `verify`."""
-    if as_json:
-        print(json.dumps(asdict(seen), indent=2))
-        return
-    print(
-        f"{seen.n_manifests} manifests, {seen.n_files} files, {seen.n_series} series: "
-        f"every checksum fits"
-        if not seen.problems
-        else f"{len(seen.problems)} problems"
-    )
-    if not seen.problems:
-        print(f"{seen.n_searches} searches equal brute force")
-    print(f"{len(seen.orphans)} orphan files (left by interrupted runs, harmless)")
-    for problem in seen.problems:
-        print(f"  {problem}", file=sys.stderr)
 
 
 def print_next_steps(data: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from indexer_core.encoders import FindEncoder
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.index.aside import put_back
+from indexer_core.index.files import read_file
 from indexer_core.index.filling import (
     DEFAULT_PART_VECTORS,
     Filling,
@@ -27,7 +28,6 @@ from indexer_core.index.segment import (
     TEXT_SPACE,
     SegmentWriter,
     SpaceVectors,
-    read_file,
 )
 from indexer_core.ports import BlobStore, Ids, VectorFiles
 from indexer_core.projector import Projector

@@ -72,7 +72,7 @@ class IndexRepair:
         ConflictError
             Others kept committing.
         """
-        mend_manifests(self.blobs, self.clock, self.ids, self.aside, self.report)
+        mend_manifests(self.blobs, self.clock, self.ids, self.announced, self.aside, self.report)
         newest = Manifests(self.blobs).newest()
         self._mend_projector(newest)
         self._mend_segments(newest)
@@ -191,10 +191,9 @@ class IndexRepair:
     def _masks(self, reader: Reader, newest: Manifest, write_id: str) -> Iterator[IndexRow]:
         """Tombstones for live rows of another content than the one that was announced last."""
         recipe = max((recipe.number for recipe in newest.recipes), default=0)
-        for key in reader.series_keys():
-            place = reader.winner(key)
+        for key, place in reader.winners():
             announced = self.announced.get(key)
-            if place is None or not place.alive or not announced:
+            if not place.alive or not announced:
                 continue
             row = reader.row(place)
             if row.digest != announced:

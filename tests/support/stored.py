@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
-from indexer_core.index.commit import HINT, Manifests, manifest_name
-from indexer_core.index.manifest import dump_stub
+from indexer_core.index.commit import HINT, Manifests, commit, manifest_name
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.index.updates import Collect
 from indexer_core.ports import BlobStore
 from indexer_core.search import search_text, select
 from indexer_core.sources import Sources
@@ -19,7 +19,7 @@ from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryRows
 from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 from tests.support.house import MemorySource
 from tests.support.pipeline import Pipeline, slice_of
-from tests.support.segments import unit_vectors
+from tests.support.segments import LINEAGE, unit_vectors
 
 KINDS = {
     "newest manifest": "manifests/",
@@ -68,9 +68,12 @@ def made() -> Pipeline:
         process.indexer.suppress(frozenset({"a", "b"}))
         process.indexer.restore(frozenset({"b"}))
         process.indexer.restore(frozenset({"a"}))
-    blob = house.index.get(manifest_name(3))
-    assert blob is not None
-    house.index.put_if_match(manifest_name(3), dump_stub(3), blob.etag)
+    manifests = Manifests(house.index)
+    keep = manifests.newest().number - 3
+    collect = Collect(before="", retained_from=keep)
+    commit(manifests, collect, commit_id=house.ids.new_id(), lineage=LINEAGE)
+    for number in range(1, keep):
+        assert manifests.expire(number)
     return house
 
 
@@ -114,10 +117,14 @@ def store_of(blobs: dict[str, bytes]) -> MemoryBlobs:
 def one_of(kind: str, blobs: dict[str, bytes]) -> str:
     """A blob of a kind that the newest manifest needs, where it needs any."""
     names = sorted(name for name in blobs if KINDS[kind] in name)
-    newest = manifest_name(Manifests(store_of(blobs)).newest().number)
-    chosen = {"newest manifest": newest, "older manifest": manifest_name(5)}
+    newest = Manifests(store_of(blobs)).newest().number
+    chosen = {
+        "newest manifest": manifest_name(newest),
+        "older manifest": manifest_name(newest - 2),
+        "stub": manifest_name(3),
+    }
     largest = max(names, key=lambda name: len(blobs[name]))
-    return {**chosen, "stub": manifest_name(3)}.get(kind, largest)
+    return chosen.get(kind, largest)
 
 
 def answer(blobs: BlobStore) -> Answer:
