@@ -5,7 +5,7 @@ carry the same encoder id: searches encode their queries with the export.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ MAX_TOKENS_PER_BATCH = 65_536
 MAX_ROWS_ON_CPU = 32
 """Larger batches are not faster on a CPU, and take its caches."""
 
-_TOKENISED_AT_ONCE = 4096
+# While one part is computed the next one is tokenised, which takes about as long on a GPU.
+_PART = 4096
 
 
 class TorchTextEncoder:
@@ -44,6 +45,8 @@ class TorchTextEncoder:
         self._on_gpu = self._device.type == "cuda"
         dtype = torch.bfloat16 if self._on_gpu else torch.float32
         self._module = tower.module.to(device=self._device, dtype=dtype)
+        if self._on_gpu:
+            _use_fused_attention(self._module)
         self._max_tokens = max_tokens_per_batch
         self._tokenizer = Tokenizer.from_str(tower.tokenizer_json.decode())
         self._tokenizer.no_padding()
@@ -57,7 +60,27 @@ class TorchTextEncoder:
         ndarray of float32, shape (len(texts), dimension), rows L2-normalised, in input order
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        tokens = list(self._tokens(texts))
+        start = 0
+        for tokens in self._tokenised(texts):
+            self._encode_part(tokens, vectors[start : start + len(tokens)])
+            start += len(tokens)
+        return vectors
+
+    def _tokenised(self, texts: Sequence[str]) -> Iterator[list[list[int]]]:
+        """Token ids of the texts, part by part, always one part ahead."""
+
+        def tokens_from(start: int) -> list[list[int]]:
+            part = list(texts[start : start + _PART])
+            return [encoding.ids for encoding in self._tokenizer.encode_batch(part)]
+
+        with ThreadPoolExecutor(1) as ahead:
+            following = ahead.submit(tokens_from, 0)
+            for start in range(0, len(texts), _PART):
+                tokens = following.result()
+                following = ahead.submit(tokens_from, start + _PART)
+                yield tokens
+
+    def _encode_part(self, tokens: Sequence[list[int]], vectors: NDArray[np.float32]) -> None:
         waiting = list(self._batches([len(ids) for ids in tokens]))
         while waiting:
             rows = waiting.pop()
@@ -70,12 +93,6 @@ class TorchTextEncoder:
                 torch.cuda.empty_cache()
                 middle = len(rows) // 2
                 waiting += [rows[:middle], rows[middle:]]
-        return vectors
-
-    def _tokens(self, texts: Sequence[str]) -> Iterator[list[int]]:
-        source = iter(texts)
-        while part := list(islice(source, _TOKENISED_AT_ONCE)):
-            yield from (encoding.ids for encoding in self._tokenizer.encode_batch(part))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Row numbers in batches, the longest texts last (batches are taken from the end)."""
@@ -108,3 +125,11 @@ class TorchTextEncoder:
             whole = torch.nn.functional.normalize(found.float(), dim=1)
             result: NDArray[np.float32] = whole.cpu().numpy()
         return result
+
+
+def _use_fused_attention(module: torch.nn.Module) -> None:
+    # The towers come with the plain kind, since the fused ones do not export to ONNX.
+    for part in module.modules():
+        choose = getattr(part, "set_attn_implementation", None)
+        if choose is not None:
+            choose("sdpa")
