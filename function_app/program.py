@@ -69,6 +69,7 @@ class Program:
                 FlatFp16Vectors(),
                 clock=clock,
                 ids=ids,
+                files=self.stores.files,
                 settings=UpkeepSettings(
                     merge=MergePolicy(max_input_bytes=_MERGE_BYTES),
                     retention=retention_of(settings.retention_days),

@@ -142,6 +142,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
             FlatFp16Vectors(),
             clock=clock,
             ids=ids,
+            files=stores.files,
             settings=UpkeepSettings(retention=retention_of(azure.retention_days)),
         ),
     )

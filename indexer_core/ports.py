@@ -265,8 +265,13 @@ class VectorFiles(Protocol):
         `search` of each would: scores float32 (k',) and vector numbers int64 (k',).
         """
 
-    def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
+    def concatenate(
+        self,
+        parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]],
+        order: NDArray[np.int64] | None = None,
+    ) -> bytes:
         """One file of the given vectors of each reader, in that order, at least one part.
 
-        Stored values are taken over bit by bit; `InvalidInputError` when dimensions differ.
+        Stored values are taken over bit by bit; `InvalidInputError` when dimensions differ. With
+        `order`, vector i of the file is number order[i] of all that the parts give.
         """

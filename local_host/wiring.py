@@ -181,6 +181,7 @@ class LocalSystem:
             self.vector_files,
             clock=self.clock,
             ids=self.ids,
+            files=self.stores.files,
             settings=UpkeepSettings(retention=retention_of(days)),
         )
 

@@ -53,8 +53,12 @@ class OpenedRows:
 
     def keys_at(self, rows: NDArray[np.int64]) -> list[str]:
         """Series keys of some rows."""
-        keys: list[str] = self._taken("seriesKey", rows).to_pylist()
+        keys: list[str] = self.keys_of(rows).to_pylist()
         return keys
+
+    def keys_of(self, rows: NDArray[np.int64]) -> pa.Array:
+        """The same as an Arrow array."""
+        return self._taken("seriesKey", rows)
 
     def ranks(self, rows: NDArray[np.int64]) -> list[tuple[str, Order]]:
         """Series key and place in the total order of some rows."""

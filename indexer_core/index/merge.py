@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.index.compaction import SegmentSize, old_tombstones, rows_to_keep
@@ -108,7 +110,8 @@ class Merger:
     def _output(self, manifest: Manifest, write_id: str, parts: Sequence[_Part]) -> Segment | None:
         if not parts:
             return None
-        rows = concatenate_rows([(part.loaded.table, part.rows) for part in parts])
+        order = _key_order(parts)
+        rows = concatenate_rows([(part.loaded.table, part.rows) for part in parts], order)
         return Segment(
             id=write_id,
             rows=self._writer.put_rows(write_id, rows),
@@ -116,16 +119,21 @@ class Merger:
             n_alive=sum(int(part.loaded.rows.alive(part.rows).sum()) for part in parts),
             n_points=sum(len(part.vector_numbers(IMAGE_SPACE)) for part in parts),
             vectors=tuple(
-                self._vectors(write_id, parts, space, encoder_id)
+                self._vectors(write_id, parts, order, space, encoder_id)
                 for space in manifest.spaces
                 for encoder_id in _encoders(space, parts)
             ),
-            coordinates=tuple(self._coordinates(write_id, parts, manifest)),
+            coordinates=tuple(self._coordinates(write_id, parts, order, manifest)),
             level=1 + max(part.loaded.segment.level for part in parts),
         )
 
     def _vectors(
-        self, write_id: str, parts: Sequence[_Part], space: Space, encoder_id: str
+        self,
+        write_id: str,
+        parts: Sequence[_Part],
+        order: NDArray[np.int64],
+        space: Space,
+        encoder_id: str,
     ) -> VectorFile:
         # Opened here and not through the reader, which would keep them.
         joined = []
@@ -136,7 +144,7 @@ class Merger:
             joined.append((opened, part.vector_numbers(space.name)))
         return self._writer.put_vectors(
             write_id,
-            self._vector_files.concatenate(joined),
+            self._vector_files.concatenate(joined, _vector_order(parts, order, space.name)),
             space=space.name,
             encoder_id=encoder_id,
             n_vectors=sum(len(numbers) for _, numbers in joined),
@@ -144,7 +152,11 @@ class Merger:
         )
 
     def _coordinates(
-        self, write_id: str, parts: Sequence[_Part], manifest: Manifest
+        self,
+        write_id: str,
+        parts: Sequence[_Part],
+        order: NDArray[np.int64],
+        manifest: Manifest,
     ) -> Iterator[CoordinateFile]:
         """Those of the map in force: of earlier ones the manifests of their time still tell."""
         projection = manifest.projection
@@ -158,8 +170,29 @@ class Merger:
             data = self._files.open(named.file)
             points.append(load_points(data, named.file.name)[numbers])
         if projection is not None and points:
-            xy = np.concatenate(points)
+            xy = np.concatenate(points)[_vector_order(parts, order, IMAGE_SPACE)]
             yield self._writer.write_points(write_id, Points(projection=projection.version, xy=xy))
+
+
+def _key_order(parts: Sequence[_Part]) -> NDArray[np.int64]:
+    """The kept rows in the order of their keys: a search tells rows of equal scores in that order,
+    and where they lie in it need not look at all of them.
+    """
+    keys = pa.chunked_array([part.loaded.rows.keys_of(part.rows) for part in parts])
+    order: NDArray[np.int64] = pc.sort_indices(keys).to_numpy().astype(np.int64)
+    return order
+
+
+def _vector_order(
+    parts: Sequence[_Part], order: NDArray[np.int64], space: str
+) -> NDArray[np.int64]:
+    """The vectors of the kept rows, when the rows are put in `order`."""
+    counts = np.concatenate([part.loaded.counts(space)[part.rows] for part in parts])
+    firsts = np.cumsum(counts) - counts
+    ordered = counts[order]
+    shifts = firsts[order] - (np.cumsum(ordered) - ordered)
+    numbers: NDArray[np.int64] = np.repeat(shifts, ordered) + np.arange(int(ordered.sum()))
+    return numbers
 
 
 def _encoders(space: Space, parts: Sequence[_Part]) -> Iterator[str]:

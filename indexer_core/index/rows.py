@@ -161,7 +161,9 @@ def rows_to_bytes(rows: Iterable[IndexRow]) -> bytes:
     return _to_bytes(columns, {name: packable(name) for name in _PACKED})
 
 
-def concatenate_rows(parts: Sequence[tuple[pa.Table, NDArray[np.int64]]]) -> bytes:
+def concatenate_rows(
+    parts: Sequence[tuple[pa.Table, NDArray[np.int64]]], order: NDArray[np.int64] | None = None
+) -> bytes:
     """One rows file of the given rows of several, in that order, at least one part.
 
     No row is parsed. Beside the inputs, which may be mapped, it holds three times the result.
@@ -170,11 +172,15 @@ def concatenate_rows(parts: Sequence[tuple[pa.Table, NDArray[np.int64]]]) -> byt
     ----------
     parts
         Tables from `table_of`, of any format version, each with row numbers int64 (n,).
+    order
+        With it, row i of the file is number order[i] of all that the parts give.
     """
     columns = pa.concat_tables([_taken(table, rows) for table, rows in parts]).combine_chunks()
     texts = [RowTexts(table) for table, _ in parts]
     numbers = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
     within = np.concatenate([rows for _, rows in parts])
+    if order is not None:
+        columns, numbers, within = columns.take(pa.array(order)), numbers[order], within[order]
 
     def packable(name: str) -> "_Packable":
         return lambda row: texts[numbers[row]].substituted(name, int(within[row]))

@@ -39,6 +39,18 @@ def test_a_merge_takes_over_every_series_to_the_bit(shelf):
     assert (merged.level, merged.n_rows, merged.n_alive, merged.n_points) == (1, 8, 8, 8)
 
 
+def test_a_merge_puts_rows_and_their_vectors_in_the_order_of_their_keys(shelf):
+    for keys in ("qaz", "wsx", "edc", "rfv"):
+        shelf.add(*keys)
+    before = shelf.live()
+    shelf.upkeep().compact()
+    snapshot = Reader(shelf.blobs, shelf.files).refresh()
+    (merged,) = snapshot.segments
+    assert merged.loaded.rows.is_sorted
+    assert merged.loaded.rows.keys_at(np.arange(12)) == sorted("qazwsxedcrfv")
+    assert shelf.live() == before
+
+
 def test_a_merge_leaves_out_rows_that_another_one_outranks(shelf):
     shelf.add("a", "b", "c")
     shelf.add("a", revision=2)

@@ -105,6 +105,9 @@ def test_rows_of_several_files_are_joined_as_they_are(rows, data):
     joined = concatenate_rows(parts)
     assert list(rows_of(table_of(joined, "joined"))) == expected
     assert joined == rows_to_bytes(expected)
+    order = data.draw(st.permutations(range(len(expected))))
+    ordered = concatenate_rows(parts, np.array(order, dtype=np.int64))
+    assert ordered == rows_to_bytes([expected[number] for number in order])
 
 
 def test_joining_leaves_no_trace_of_rows_that_were_left_out():

@@ -158,6 +158,10 @@ def test_only_readers_of_this_kind_are_joined():
         FILES.concatenate([(Other(), np.arange(1))])
     with pytest.raises(InvalidInputError, match="not in its file"):
         FILES.concatenate([(FILES.open(FILES.build(unit_vectors(3, 4))), np.array([3]))])
+    three = (FILES.open(FILES.build(unit_vectors(3, 4))), np.arange(3))
+    for order in ([0, 1], [0, 1, 1], [0, 1, 3]):
+        with pytest.raises(InvalidInputError):
+            FILES.concatenate([three], np.array(order))
 
 
 # What is refused

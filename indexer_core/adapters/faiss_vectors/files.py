@@ -60,7 +60,11 @@ class FlatFp16Vectors:
         first, places = numbered(digests_of(codes))
         return self._written(vectors.shape[1], _Taken(codes, first), places, None)
 
-    def concatenate(self, parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]]) -> bytes:
+    def concatenate(
+        self,
+        parts: Sequence[tuple[VectorFileReader, NDArray[np.int64]]],
+        order: NDArray[np.int64] | None = None,
+    ) -> bytes:
         """One file of the given vectors of each reader, in that order; values bit by bit.
 
         Takes the memory of the file and about 100 bytes per vector (with lists, also 40 vectors
@@ -70,16 +74,22 @@ class FlatFp16Vectors:
         Raises
         ------
         InvalidInputError
-            No part, a reader of another adapter, or dimensions that differ.
+            No part, a reader of another adapter, dimensions that differ, or an `order` that is
+            none.
         """
         sources = [_Source.of(reader, numbers) for reader, numbers in parts]
         if not sources:
             raise InvalidInputError("there are no vector files to join")
         if len({source.reader.dimension for source in sources}) != 1:
             raise InvalidInputError("vector files to be joined must have one dimension")
-        first, places = numbered(np.concatenate([source.digests() for source in sources]))
+        digests = np.concatenate([source.digests() for source in sources])
+        if order is None:
+            order = np.arange(len(digests))
+        elif not np.array_equal(np.sort(order), np.arange(len(digests))):
+            raise InvalidInputError("the order of joined vectors names each of them once")
+        first, places = numbered(digests[order])
         largest = max((source.reader for source in sources), key=lambda one: one.n_stored)
-        rows = _Joined(tuple(sources), first)
+        rows = _Joined(tuple(sources), order[first])
         return self._written(largest.dimension, rows, places, largest.lists)
 
     def open(self, data: Buffer, *, verified: bool = False) -> FlatFp16Reader:
