@@ -19,14 +19,24 @@ from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import ContainerListing, azure_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.file_cache import cached_files
-from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
+from indexer_core.adapters.onnx_text import OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock, usable_memory_bytes
 from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.encoders import (
+    EXPORT_MANIFEST,
+    InBackground,
+    ReadFile,
+    encoder_id_of,
+    in_store,
+    loaded_once,
+)
 from indexer_core.entries import Due, Entry, Vector
 from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
+from indexer_core.index.adoption import QueryReader, text_encoder_of
 from indexer_core.index.collect import retention_of
+from indexer_core.index.commit import Manifests
 from indexer_core.index.compaction import MergePolicy
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.segment import TEXT_SPACE
@@ -34,6 +44,7 @@ from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
+from indexer_core.ports import TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
 from indexer_core.templates import load_templates
@@ -76,27 +87,29 @@ class Program:
                 ),
             ),
         )
-        self._reader = self.stores.reader(
+        reader = self.stores.reader(
             FlatFp16Vectors(),
             searched=[TEXT_SPACE],
             limit_bytes=settings.reading.memory_bytes or usable_memory_bytes(),
         )
-        self._encoder: OnnxTextEncoder | None = None
+        self._manifests = Manifests(self.stores.index)
+        self._find_encoder = loaded_once(in_store(self.stores.index, _load, (ENCODER_PREFIX,)))
+        background = InBackground(self._find_encoder)
+        self._queries = QueryReader(reader, self._manifests, find=background, first=background.now)
         self._indexer: Indexer | None = None
         self._lock = Lock()
 
     def search(self, text: str, filters: tuple[Filter, ...], top: int) -> dict[str, Any]:
-        """Answer a search from the newest manifest."""
+        """Answer a search from the newest manifest whose text encoder is loaded."""
         with self._lock:  # the reader follows the manifests for one request at a time
-            encoder = self._text_encoder()
-            snapshot = self._reader.refresh()
-        if snapshot.manifest.number == 0:
+            ready = self._queries.refresh()
+        if ready is None:
             raise NotFoundError("nothing is indexed yet")
         names = tuple(template.name for template in load_templates().templates)
         request = SearchRequest(
             text=text, filters=filters, top=top, exact=self.settings.reading.exact
         )
-        return search(request, snapshot, encoder, names)
+        return search(request, ready.snapshot, ready.encoder, names)
 
     def reconcile(self) -> list[ReconcileReport]:
         """Compare every source with the index and enqueue looks where they differ.
@@ -130,39 +143,39 @@ class Program:
             rejects=self.stores.rejects,
         )
 
-    def _text_encoder(self) -> OnnxTextEncoder:
-        if self._encoder is None:
-            try:
-                self._encoder = OnnxTextEncoder.load(self._encoder_file)
-            except InvalidInputError as error:
-                # Not the fault of whoever searches: it must not be answered with 400.
-                raise UnavailableError("the exported text encoder cannot be used") from error
-        return self._encoder
-
-    def _encoder_file(self, name: str) -> bytes:
-        found = self.stores.index.get(ENCODER_PREFIX + name)
-        if found is None:
-            raise UnavailableError("the worker has not exported its text encoder yet")
-        return found.data
-
     def _indexer_if_ready(self) -> Indexer | None:
         with self._lock:
-            if self._indexer is None and self._has_encoder():
+            if self._indexer is None and (encoder := self._text_encoder()) is not None:
                 rules = load_rules()
                 opened = open_index(
                     self.stores,
-                    text_encoder=self._text_encoder(),
+                    text_encoder=encoder,
+                    find_encoder=self._find_encoder,
                     vector_files=FlatFp16Vectors(),
                     image_encoder_id=ImageDescriptor().encoder_id,
                     image_dimension=DIMENSION,
+                    image_encoder_ids=(),  # what has pixels goes to the worker
                     rules=rules,
                     templates=load_templates((), rules),
                 )
                 self._indexer = cast(Indexer, _OneAtATime(opened))
             return self._indexer
 
-    def _has_encoder(self) -> bool:
-        return self.stores.index.properties(ENCODER_PREFIX + MANIFEST_NAME) is not None
+    def _text_encoder(self) -> TextEncoder | None:
+        """The text encoder of the index, or of a new one; None before a worker has left it."""
+        used = text_encoder_of(self._manifests.newest())
+        if used is not None:
+            return self._find_encoder(used)
+        left = self.stores.index.get(ENCODER_PREFIX + EXPORT_MANIFEST)
+        return None if left is None else self._find_encoder(encoder_id_of(left.data))
+
+
+def _load(read: ReadFile) -> TextEncoder:
+    try:
+        return OnnxTextEncoder.load(read)
+    except InvalidInputError as error:
+        # Not the fault of whoever searches: it must not be answered with 400.
+        raise UnavailableError("the exported text encoder cannot be used") from error
 
 
 class _OneAtATime:

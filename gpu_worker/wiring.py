@@ -14,9 +14,12 @@ from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.encoders import in_store, loaded_once
 from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.handover import build_assembly
+from indexer_core.index.adoption import text_encoder_of
 from indexer_core.index.collect import retention_of
+from indexer_core.index.commit import Manifests
 from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
@@ -102,10 +105,11 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         The index was made with other encoders.
     """
     from indexer_core.adapters.azure.clients import AzureStorage
-    from indexer_core.adapters.azure.configured import announcer_of, list_sources
+    from indexer_core.adapters.azure.configured import ENCODER_PREFIX, announcer_of, list_sources
     from indexer_core.adapters.azure.stores import azure_stores
     from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
     from indexer_core.adapters.file_cache import cached_files
+    from indexer_core.adapters.onnx_text import OnnxTextEncoder
 
     clock, ids = SystemClock(), RandomIds()
     azure = settings.azure
@@ -113,9 +117,13 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     stores = azure_stores(AzureStorage(azure.storage), sources, clock, ids)
     stores = replace(stores, files=cached_files(stores.index, azure.reading))
     rules = load_rules()
+    find_encoder = loaded_once(in_store(stores.index, OnnxTextEncoder.load, (ENCODER_PREFIX,)))
+    used = text_encoder_of(Manifests(stores.index).newest())
     indexer = open_index(
         stores,
-        text_encoder=_text_encoder(stores.index),
+        # The one of a new index is left beside it for the functions.
+        text_encoder=(used and find_encoder(used)) or _text_encoder(stores.index),
+        find_encoder=find_encoder,
         vector_files=FlatFp16Vectors(),
         image_encoder_id=ImageDescriptor().encoder_id,
         image_dimension=DIMENSION,

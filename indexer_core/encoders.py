@@ -85,13 +85,21 @@ def in_store(
     """
 
     def find(encoder_id: str) -> TextEncoder | None:
-        for prefix in (prefix_of(encoder_id), *prefixes):
-            head = blobs.get(prefix + EXPORT_MANIFEST)
-            if head is not None and encoder_id_of(head.data) == encoder_id:
-                return load(_reader(blobs, prefix))
-        return None
+        read = export_in_store(blobs, encoder_id, prefixes)
+        return None if read is None else load(read)
 
     return find
+
+
+def export_in_store(
+    blobs: BlobReader, encoder_id: str, prefixes: Iterable[str] = ()
+) -> ReadFile | None:
+    """Reads the export of an encoder; None where there is none. See `in_store`."""
+    for prefix in (prefix_of(encoder_id), *prefixes):
+        head = blobs.get(prefix + EXPORT_MANIFEST)
+        if head is not None and encoder_id_of(head.data) == encoder_id:
+            return _reader(blobs, prefix)
+    return None
 
 
 def encoder_id_of(export_manifest: bytes) -> str:

@@ -87,7 +87,7 @@ class TextVectorCache:
         self._blobs = blobs
         self._ids = ids
         self._max_vectors = max_vectors
-        self._prefix = f"{PREFIX}{sha256(encoder_id.encode()).hexdigest()[:16]}/"
+        self._prefix = _prefix_of(encoder_id)
         self._entries: OrderedDict[bytes, Vector] = OrderedDict()
         self._loaded = False
 
@@ -285,6 +285,26 @@ class CachedTextEncoder:
         self.counters.n_texts += n_texts
         self.counters.n_distinct += n_distinct
         self.counters.n_encoded += n_encoded
+
+
+def drop_other_caches(blobs: BlobStore, encoder_ids: Collection[str]) -> int:
+    """Delete the caches of all encoders but these, which the index has done with.
+
+    Returns
+    -------
+    int
+        Files deleted.
+    """
+    kept = {_prefix_of(encoder_id) for encoder_id in encoder_ids}
+    n_deleted = 0
+    for entry in list(blobs.list(PREFIX)):
+        if entry.name.rpartition("/")[0] + "/" not in kept:
+            n_deleted += blobs.delete(entry.name)
+    return n_deleted
+
+
+def _prefix_of(encoder_id: str) -> str:
+    return f"{PREFIX}{sha256(encoder_id.encode()).hexdigest()[:16]}/"
 
 
 def forget_texts(cache: TextVectorCache, texts: Iterable[str]) -> int:

@@ -1,5 +1,6 @@
 """An index in an Azure storage account, worked on from one machine (or Azurite's, for a demo)."""
 
+import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, c
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.encoders import prefix_of
 from indexer_core.errors import InvalidInputError
 from indexer_core.stores import Stores
 from local_host.homes import Part
@@ -72,6 +74,17 @@ class AzureHome:
         if index.properties(ENCODER_PREFIX + MANIFEST_NAME) is None:
             for file in sorted(folder.iterdir(), key=lambda file: file.name == MANIFEST_NAME):
                 index.put_if_absent(ENCODER_PREFIX + file.name, file.read_bytes())
+
+    def leave_export(self, folder: Path, encoder_id: str) -> None:
+        """Put it beside the index, in the folder of its id."""
+        from gpu_worker.wiring import leave_text_encoder
+
+        leave_text_encoder(
+            self._stores.index,
+            prefix_of(encoder_id),
+            MANIFEST_NAME,
+            lambda target: shutil.copytree(folder, target),
+        )
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, several at a time."""

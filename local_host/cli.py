@@ -38,11 +38,16 @@ _MODULES = {
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
     "verify": "verify_command",
+    "encoder": "encoder_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
+_EXPORT_HELP = (
+    "for build: the folder of an exported text encoder, or minilm-l6-v2; left out, the build that "
+    "was begun goes on"
+)
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -248,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
 
     _add_upkeep(add)
+    _add_encoder(add)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help="Series Instance UID or series key")
@@ -260,6 +266,17 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help="Series Instance UID or key")
     return parser
+
+
+def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
+    encoder = add("encoder", "change the text encoder while indexing and searching go on")
+    encoder.add_argument(
+        "action",
+        choices=("status", "build", "switch", "abandon"),
+        help="build fills a second encoder beside the one in use, switch puts it in force",
+    )
+    encoder.add_argument("source", metavar="EXPORT", nargs="?", help=_EXPORT_HELP)
+    encoder.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def _add_filter(parser: _Parser) -> None:

@@ -255,7 +255,7 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     request = SearchRequest(
         text=options.text, filters=filters, top=options.top, exact=system.reading.exact
     )
-    found = search(request, snapshot, system.encoder, _template_names(system))
+    found = search(request, snapshot, system.encoder_of(snapshot), _template_names(system))
     output.print_hits(found, options.format)
     return 0
 
@@ -292,7 +292,7 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
         print(f'\n$ dicom-indexer search "{text}"', flush=True)
         request = SearchRequest(text=text, top=options.top)
         snapshot = system.reader().snapshot
-        found = search(request, snapshot, system.encoder, _template_names(system))
+        found = search(request, snapshot, system.encoder_of(snapshot), _template_names(system))
         output.print_hits(found, "table")
     output.print_next_steps(settings.data)
     return 0 if tally.went_well else 1
@@ -326,6 +326,7 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         },
         "openSeries": sum(1 for _ in system.assembly_keys()),
         "spaces": {space.name: space.live for space in manifest.spaces},
+        "building": {space.name: space.building for space in manifest.spaces if space.building},
         "projection": getattr(manifest.projection, "version", None),
         "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
     }

@@ -215,7 +215,9 @@ def _search(system: LocalSystem) -> None:
     snapshot = system.reader().snapshot
     for text in _SEARCHES:
         print(f'\n$ dicom-indexer --store azure search "{text}" --top 3', flush=True)
-        found = search(SearchRequest(text=text, top=3), snapshot, system.encoder, names)
+        found = search(
+            SearchRequest(text=text, top=3), snapshot, system.encoder_of(snapshot), names
+        )
         output.print_hits(found, "table")
 
 

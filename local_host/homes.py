@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from indexer_core.reconcile import Listed, Listing, Page
 
 _EMIT = 500
+_SWEEP_AFTER_S = 3600.0
 _PAGE = 1_000
 
 
@@ -57,6 +58,9 @@ class Home(Protocol):
 
     def leave_encoder(self, folder: Path) -> None:
         """Put the exported text encoder where other programs that search look for it."""
+
+    def leave_export(self, folder: Path, encoder_id: str) -> None:
+        """Put another export there, where it is found by its id."""
 
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, many at once."""
@@ -133,6 +137,9 @@ class LocalHome:
     def leave_encoder(self, folder: Path) -> None:
         """Nothing: it is in the data directory."""
 
+    def leave_export(self, folder: Path, encoder_id: str) -> None:
+        """Nothing: it is in the data directory."""
+
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, 500 in a transaction."""
         remaining = iter(events)
@@ -149,8 +156,11 @@ class LocalHome:
         self._queues["series-check"].clear()
 
     def sweep_temporary(self) -> None:
-        """Remove what killed writers left; nobody else writes while the lock is held."""
-        self._index.sweep_temporary(self._clock.now_s())
+        """Remove what killed writers left.
+
+        Not what is young: an encoder may be built beside the one writer, and holds no lock.
+        """
+        self._index.sweep_temporary(self._clock.now_s() - _SWEEP_AFTER_S)
 
     def close(self) -> None:
         """Close the database files."""

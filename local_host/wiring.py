@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
     from gpu_worker.loop import Worker
-    from indexer_core.adapters.onnx_text import OnnxTextEncoder
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
     from indexer_core.indexing import Indexer
+    from indexer_core.ports import TextEncoder
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
+    from local_host.encoders import LocalEncoders
 
 _SECRET_BYTES = 32
 _SECRET_MIN_BYTES = 16
@@ -78,22 +79,45 @@ class LocalSystem:
 
         return FlatFp16Vectors()
 
-    @property
-    def _encoder_folder(self) -> Path:
-        return self.settings.data / "encoders" / "minilm-l6-v2"
+    @cached_property
+    def encoders(self) -> "LocalEncoders":
+        """The text encoders that this program has."""
+        from local_host.encoders import LocalEncoders
+
+        folder = self.settings.data / "encoders"
+        if self.settings.azure is None:
+            return LocalEncoders(folder)
+        from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+
+        return LocalEncoders(folder, self.index, (ENCODER_PREFIX,))
 
     @cached_property
-    def encoder(self) -> "OnnxTextEncoder":
-        """The text encoder for queries and texts, exported from its package at first use."""
-        from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
+    def encoder(self) -> "TextEncoder":
+        """The text encoder that the index uses, or a new index would.
 
-        folder = self._encoder_folder
-        if not (folder / MANIFEST_NAME).exists():
-            # torch is loaded here and only here, once per data directory.
-            from gpu_worker.encoders.export import export_text_encoder
+        Raises
+        ------
+        NotFoundError
+            The index was switched to one that is not here.
+        """
+        from indexer_core.index.adoption import text_encoder_of
+        from indexer_core.index.commit import Manifests
 
-            export_text_encoder(folder)
-        return OnnxTextEncoder.load(folder)
+        wanted = text_encoder_of(Manifests(self.index).newest())
+        return self.encoders.default if wanted is None else self.encoders.needed(wanted)
+
+    def encoder_of(self, snapshot: "Snapshot") -> "TextEncoder":
+        """The text encoder whose vectors a snapshot holds.
+
+        Raises
+        ------
+        NotFoundError
+            It is not here.
+        """
+        from indexer_core.index.adoption import text_encoder_of
+
+        wanted = text_encoder_of(snapshot.manifest)
+        return self.encoder if wanted is None else self.encoders.needed(wanted)
 
     @cached_property
     def rules(self) -> "Rules":
@@ -113,13 +137,16 @@ class LocalSystem:
     def indexer(self) -> "Indexer":
         """The index writer, opened."""
         from indexer_core.descriptor import DIMENSION, ImageDescriptor
+        from indexer_core.encoders import EXPORT_MANIFEST
         from indexer_core.indexing import open_index
 
         encoder = self.encoder
-        self.home.leave_encoder(self._encoder_folder)
+        if (self.encoders.default_folder / EXPORT_MANIFEST).exists():
+            self.home.leave_encoder(self.encoders.default_folder)
         return open_index(
             self.stores,
             text_encoder=encoder,
+            find_encoder=self.encoders.find,
             vector_files=self.vector_files,
             image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,

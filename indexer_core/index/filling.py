@@ -17,7 +17,7 @@ from indexer_core.encoders import folder_of
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.index.files import read_file
 from indexer_core.index.manifest import CoordinateFile, Manifest, Segment, VectorFile
-from indexer_core.index.rows import IndexRow, rows_of, table_of
+from indexer_core.index.rows import IndexRow, numbers_of, rows_of, table_of
 from indexer_core.index.segment import (
     IMAGE_SPACE,
     TEXT_SPACE,
@@ -29,6 +29,8 @@ from indexer_core.projector import Projector
 
 PARTS_PREFIX = "building/"
 DEFAULT_PART_VECTORS = 8192
+
+_COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
 
 Vectors = NDArray[np.float32]
 
@@ -95,7 +97,7 @@ class SegmentFiller:
             `vectors_of` gave another number of vectors, or of another dimension.
         """
         table = table_of(read_file(self._blobs, segment.rows), segment.rows.name)
-        counts = _counts_of(table, filling.space)
+        counts = numbers_of(table, _COUNTS[filling.space])
         folder = _parts_folder(filling.encoder_id, segment)
         bounds = list(_slices(counts, self._part_vectors))
         parts: list[VectorFileReader] = []
@@ -176,12 +178,6 @@ class _Part:
     name: str | None
     rows: pa.Table
     shape: tuple[int, int]
-
-
-def _counts_of(table: pa.Table, space: str) -> NDArray[np.int64]:
-    name = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}[space]
-    counts: NDArray[np.int64] = table.column(name).to_numpy().astype(np.int64)
-    return counts
 
 
 def _slices(counts: NDArray[np.int64], wanted: int) -> Iterator[tuple[int, int]]:

@@ -35,6 +35,7 @@ from indexer_core.index.updates import (
 )
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 from indexer_core.projector import Projector
+from indexer_core.text_cache import drop_other_caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ class SpaceSwitch:
         before = self.fill(name, encoder_id, vectors_of, progress=progress)
         space = _space(before, name)
         if space.live == encoder_id:
-            self._filler.sweep(before)
+            self._clean(before)
             return before
         filling = _filling(space, encoder_id, vectors_of)
 
@@ -194,7 +195,7 @@ class SpaceSwitch:
             projection=None if projector is None else put_projector(self._blobs, projector),
         )
         after = self._commit(update, "switch", _counts(before, space), complete).manifest
-        self._filler.sweep(after)
+        self._clean(after)
         return after
 
     def abandon(self, name: str, encoder_id: str) -> Manifest:
@@ -206,8 +207,14 @@ class SpaceSwitch:
             It is the live encoder.
         """
         after = self._commit(AbandonSpace(space=name, encoder_id=encoder_id), "abandon").manifest
-        self._filler.sweep(after)
+        self._clean(after)
         return after
+
+    def _clean(self, manifest: Manifest) -> None:
+        """Delete what was kept for an encoder that the index has done with."""
+        self._filler.sweep(manifest)
+        used = {encoder for s in manifest.spaces for encoder in (s.live, s.building) if encoder}
+        drop_other_caches(self._blobs, used)
 
     def _fill(self, segment: Segment, filling: Filling, progress: Callable[[int], None]) -> None:
         """Make the vectors of one segment; in vain when it was merged away meanwhile."""

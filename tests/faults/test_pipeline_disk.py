@@ -8,6 +8,7 @@ import pytest
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.folder import FolderBlobs
+from indexer_core.encoders import nowhere
 from indexer_core.errors import CorruptIndexError, InvalidInputError, UnavailableError
 from indexer_core.index.reader import Reader
 from indexer_core.index.verify import verify
@@ -94,11 +95,15 @@ def test_an_index_of_another_encoder_ends_the_run_and_loses_nothing(data, folder
         def encode(self, texts):
             return self._open.encode(texts)
 
+    def without_the_one_of_the_index(system):
+        system.__dict__.update(encoder=Other(system))
+        system.encoders.find = nowhere
+
     (folder / "sr.dcm").rename(folder.parent / "sr.dcm")
     run(data, folder)
     (folder.parent / "sr.dcm").rename(folder / "sr.dcm")
     with pytest.raises(InvalidInputError, match="vectors of two encoders never meet"):
-        run(data, folder, lambda system: system.__dict__.update(encoder=Other(system)))
+        run(data, folder, without_the_one_of_the_index)
     expect_everything(data, folder)
 
 

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +39,11 @@ from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Nobody
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.encoders import in_store, prefix_of
+from indexer_core.index.filling import text_vectors
 from indexer_core.index.reader import Reader
+from indexer_core.index.segment import TEXT_SPACE
+from indexer_core.index.switching import SpaceSwitch
 from indexer_core.indexing import open_index
 from indexer_core.messages import parse_ready
 from indexer_core.rules import load_rules
@@ -46,6 +51,7 @@ from indexer_core.search import blobs_of
 from indexer_core.templates import load_templates
 from indexer_core.uids import series_key
 from tests.support import azurite as azurites
+from tests.support.bag_of_words import write_bag_of_words
 from tests.support.command_line import exported_encoder
 from tests.support.functions_host import (
     PYTHON,
@@ -228,6 +234,7 @@ class House:
             text_encoder=OnnxTextEncoder.load(
                 lambda name: self.stores.index.get(ENCODER_PREFIX + name).data
             ),
+            find_encoder=in_store(self.stores.index, OnnxTextEncoder.load),
             vector_files=FlatFp16Vectors(),
             image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,
@@ -682,3 +689,41 @@ def test_reconcile_repairs_what_no_event_told_although_one_source_is_missing(dri
     before = house.host.run()
     house.host.tick("reconcile")
     assert (before, house.host.run()) == (0, 0)  # nothing is left to repair
+
+
+@marked
+def test_searches_and_direct_commits_go_on_while_the_index_changes_its_encoder(
+    drive, samples, tmp_path
+):
+    house = drive.house
+    index = house.stores.index
+
+    def manifest_of_a_search():
+        answer = house.host.request("GET", "/api/search", query={"q": "brain"})
+        assert answer.status == 200
+        assert answer.json()["value"]
+        return answer.json()["manifest"]
+
+    manifest_of_a_search()
+    export = tmp_path / "export"
+    encoder_id = write_bag_of_words(export, house.encoder / "tokenizer.json")
+    encoder = OnnxTextEncoder.load(export)
+    switcher = SpaceSwitch(
+        blobs=index, vector_files=FlatFp16Vectors(), clock=SystemClock(), ids=RandomIds()
+    )
+    switcher.start(TEXT_SPACE, encoder_id, encoder.dimension)
+    switched = switcher.switch(TEXT_SPACE, encoder_id, text_vectors(encoder)).number
+    # The encoder is not beside the index yet: the app stays with what it can search.
+    assert manifest_of_a_search() < switched
+    leave_text_encoder(
+        index, prefix_of(encoder_id), MANIFEST_NAME, lambda target: shutil.copytree(export, target)
+    )
+    until_s = time.monotonic() + 120.0
+    while manifest_of_a_search() < switched:
+        assert time.monotonic() < until_s
+        time.sleep(0.2)
+    data = edited((samples / REPORT).read_bytes(), SeriesInstanceUID="1.2.6")
+    house.deliver([house.put("after the switch.dcm", data)])
+    house.settle()
+    assert "after the switch.dcm" in house.indexed()[house.model["after the switch.dcm"]][1]
+    house.check_index()

@@ -13,6 +13,7 @@ from indexer_core.index.updates import BuildSpace
 from indexer_core.index.verify import verify
 from indexer_core.projector import bootstrap_projector
 from indexer_core.testing.memory import MemoryBlobs
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 from tests.support.encoders import (
     FILES,
     NEW,
@@ -240,6 +241,29 @@ def test_progress_is_told_in_vectors(index):
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0, 35)
     assert [n for _, n in told] == [0, 10, 20, 25, 0, 10, 0]
+
+
+def test_the_cached_texts_of_an_encoder_go_with_it(index):
+    for encoder in (OLD, NEW):
+        cache = TextVectorCache(
+            index.blobs, index.ids, encoder_id=encoder.encoder_id, dimension=encoder.dimension
+        )
+        cached = CachedTextEncoder(encoder, cache)
+        cached.encode(["a text"])
+
+    def files() -> int:
+        return len(list(index.blobs.list("text-cache/")))
+
+    assert files() == 2
+    index.switcher().start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
+    index.switcher().fill(TEXT_SPACE, NEW.encoder_id, text_vectors(cached))
+    n_filled = files()
+    assert n_filled > 2
+    index.switcher().switch(*TO_NEW)
+    assert files() == n_filled - 1
+    index.switcher().start(TEXT_SPACE, OLD.encoder_id, OLD.dimension)
+    index.switcher().switch(TEXT_SPACE, OLD.encoder_id, text_vectors(OLD))
+    assert files() == 0
 
 
 EYE = "better-image"
