@@ -242,16 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--repair", action="store_true", help=_REPAIR_HELP)
 
-    diff = add("diff", "which series were added, removed or changed between two manifests")
-    diff.add_argument("before", metavar="FROM", help=_MANIFEST_HELP)
-    diff.add_argument("after", metavar="TO", nargs="?", help="likewise; the newest if left out")
-    diff.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    pin = add("pin", "give a manifest a name, which keeps it beyond its retention")
-    pin.add_argument("name", metavar="NAME", help="letters, digits and . _ : -")
-    _add_at(pin)
-    unpin = add("unpin", "take the name off a manifest")
-    unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
-
+    _add_history(add)
     _add_upkeep(add)
     _add_encoder(add)
 
@@ -287,6 +278,18 @@ def _add_filter(parser: _Parser) -> None:
         metavar="FIELD=VALUE",
         help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable",
     )
+
+
+def _add_history(add: Callable[[str, str], _Parser]) -> None:
+    diff = add("diff", "which series were added, removed or changed between two manifests")
+    diff.add_argument("before", metavar="FROM", help=_MANIFEST_HELP)
+    diff.add_argument("after", metavar="TO", nargs="?", help="likewise; the newest if left out")
+    diff.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    pin = add("pin", "give a manifest a name, which keeps it beyond its retention")
+    pin.add_argument("name", metavar="NAME", help="letters, digits and . _ : -")
+    _add_at(pin)
+    unpin = add("unpin", "take the name off a manifest")
+    unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
 
 
 def _add_upkeep(add: Callable[[str, str], _Parser]) -> None:
