@@ -37,7 +37,9 @@ from indexer_core.ports import (
 from indexer_core.sealed import check_row_version
 
 MARKER = "_series"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of markers; only those of purged series are of version 2: older software must not undo them."""
+_OPEN_VERSION = 1
 _OPEN_PARTITION = "open"
 _RACES = 16
 
@@ -125,7 +127,7 @@ class Assembly:
         """
         for _ in range(_RACES):
             marker = self.marker(series)
-            if marker is not None and marker.values["state"] == "pending":
+            if _is_purged(marker) or (marker is not None and marker.values["state"] == "pending"):
                 return
             token = self._ids.new_id()
             self._note_open(series, token)
@@ -162,6 +164,8 @@ class Assembly:
             if marker is None:
                 self.arm(series)
                 continue
+            if _is_purged(marker):
+                return
             token = self._ids.new_id()
             self._send_check(SeriesCheck(series=series, token=token, force=True), 0.0)
             pending = {"state": "pending", "token": token}
@@ -236,6 +240,42 @@ class Assembly:
                 return
         raise _lost_races()
 
+    def is_purged(self, series: str) -> bool:
+        """Whether nothing may be kept of this series."""
+        return _is_purged(self.marker(series))
+
+    def close_for_good(self, series: str) -> None:
+        """Assemble nothing of a series from now on, whatever is under way; its rows are left.
+
+        Its revision stays: whatever comes after `reopen` must outrank what was there before.
+        """
+        values = {**_FORGOTTEN, "format_version": FORMAT_VERSION, "purged": True}
+        for _ in range(_RACES):
+            marker = self.marker(series)
+            if marker is None:
+                written = self._instances.insert(series, MARKER, {**_NEW_MARKER, **values})
+            elif _is_purged(marker):
+                written = Written(etag=marker.etag)
+            else:
+                written = self._instances.merge(marker, values)
+            if isinstance(written, Written):
+                self._forget_open(self._open.get(_OPEN_PARTITION, series))
+                return
+        raise _lost_races()
+
+    def reopen(self, series: str) -> bool:
+        """Take `close_for_good` back; False when it was not closed."""
+        for _ in range(_RACES):
+            marker = self.marker(series)
+            if marker is None or not _is_purged(marker):
+                return False
+            values = {"format_version": _NEW_MARKER["format_version"], "purged": False}
+            if isinstance(self._instances.merge(marker, values), Written):
+                if self.live_rows(series):  # it was not erased yet
+                    self.arm(series)
+                return True
+        raise _lost_races()
+
     def marker(self, series: str) -> Row | None:
         """The marker row of a series, None before its first slice.
 
@@ -286,7 +326,7 @@ class Assembly:
     def _flip_idle(self, message: SeriesCheck) -> Row | None:
         for _ in range(_RACES):
             marker = self.marker(message.series)
-            if marker is None or marker.values["token"] != message.token:
+            if marker is None or _is_purged(marker) or marker.values["token"] != message.token:
                 return None
             flipped = self._instances.merge(marker, {"state": "idle"})
             if isinstance(flipped, Written):
@@ -344,7 +384,7 @@ class Assembly:
 
     def _note_open(self, series: str, token: str) -> None:
         values = {
-            "format_version": FORMAT_VERSION,
+            "format_version": _OPEN_VERSION,
             "token": token,
             "noted_s": self._clock.now_s(),
         }
@@ -366,15 +406,12 @@ class Assembly:
         self._checks.send(dump_check(check), delay_s=delay_s)
 
 
-_NEW_MARKER: dict[str, Any] = {
-    "format_version": FORMAT_VERSION,
-    "state": "idle",
-    "token": "",
-    "armed_s": 0.0,
-    "revision": 0,
-    "digest": "",
-    "unsent": False,
-}
+_FORGOTTEN: dict[str, Any] = {"state": "idle", "token": "", "digest": "", "unsent": False}
+_NEW_MARKER: dict[str, Any] = {"format_version": 1, "armed_s": 0.0, "revision": 0, **_FORGOTTEN}
+
+
+def _is_purged(marker: Row | None) -> bool:
+    return marker is not None and bool(marker.values.get("purged", False))
 
 
 def _lost_races() -> ConflictError:

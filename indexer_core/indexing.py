@@ -236,13 +236,19 @@ class Indexer:
     def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
         """Commit entries as one segment; durable when it returns.
 
+        Series that were deleted since the entries were prepared are left out.
+
         Raises
         ------
         ConflictError
-            Others won too many races, the entries were prepared too long ago, or the clock of this
-            machine is far behind that of others.
+            Others won too many races, the entries were prepared too long ago, one was deleted while
+            they had to be written again, or the clock of this machine is far behind that of others.
         """
-        ordered = sorted(entries, key=lambda entry: entry.series)
+        known = self._reader.refresh().manifest
+        shown = [entry for entry in entries if entry.series not in known.suppressed]
+        if not shown:
+            return known
+        ordered = sorted(shown, key=lambda entry: entry.series)
         segment = self._segment(self._ids.new_id(), ordered)
         prepared = min((entry.prepared for entry in ordered if entry.prepared), default=None)
         counts = {
@@ -253,6 +259,9 @@ class Indexer:
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
             assert isinstance(update, AddSegment)
             if any(isinstance(missing, StaleSegment) for missing in incomplete.missing):
+                # It may be a purge that asks for that, and it must not meet what it erases again.
+                if any(entry.series in manifest.suppressed for entry in ordered):
+                    raise ConflictError("a series was deleted meanwhile; the batch is tried again")
                 write_id = fresh_id(self._ids, manifest.collected_before)
                 segment = self._segment(write_id, ordered)
             else:

@@ -46,7 +46,7 @@ SEEN, GONE, REJECTED, LOOKING = "seen", "gone", "rejected", "looking"
 class Looked:
     """What a look found, the series it belongs to, and the code of a rejection in `reason`.
 
-    outcome: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale`` or ``foreign``.
+    outcome: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale``, ``foreign``, ``purged``.
     """
 
     outcome: str
@@ -168,6 +168,8 @@ class Looker:
     ) -> Looked | None:
         facts = found.facts
         series = series_key(found.scope, facts.study_instance_uid, facts.series_instance_uid)
+        if self._assembly.is_purged(series):
+            return self._purged(located, key, row)
         claimed = self._claim(located, key, row, series)
         if claimed is None:
             return None
@@ -189,6 +191,7 @@ class Looker:
             return None
         self._assembly.arm(series)
         settled = {
+            "url": located.url,  # a row of a purged series had lost it
             "state": SEEN,
             "series": series,
             "etag": properties.etag,
@@ -222,6 +225,7 @@ class Looker:
         if bad is not None:
             self._rejects.blob(located.scope, key, located.url, bad.code, bad.reason)
         settled = {
+            **({} if bad is None else {"url": located.url}),
             "state": state,
             "series": "",
             "etag": "" if properties is None else properties.etag,
@@ -240,6 +244,24 @@ class Looker:
         if bad is None:
             self._rejects.heal_blob(located.scope, key)
         return Looked(outcome=state, reason=reason)
+
+    def _purged(self, located: Located, key: str, row: Row | None) -> Looked | None:
+        """Keep nothing of a blob of a purged series, not even where it lies.
+
+        What is left is the key of its row, and the claims: a look that was overtaken must notice,
+        and what it wrote to one of them must be found.
+        """
+        if row is not None and not self._withdraw_all(_claims(row), key, _settled_in(row)):
+            return None
+        nothing = {**_new_row(located), "state": GONE, "url": ""}
+        if row is None:
+            written = self._blobs.insert(_shard(key), key, nothing)
+        else:
+            written = self._blobs.merge(row, {**nothing, "claims": row.values["claims"]})
+        if isinstance(written, PreconditionFailed):
+            return None
+        self._rejects.heal_blob(located.scope, key)
+        return Looked(outcome="purged")
 
     def _settle_again(
         self,

@@ -52,14 +52,19 @@ class Tally:
         return not self.failures
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Files indexed, unchanged, removed, rejected; series written and failed."""
+        """Files indexed, unchanged, removed, rejected, purged if any; series written, failed."""
         files: Counter[str] = Counter()
         for outcome, count in self.files.items():
             files[_FILE_NAMES.get(outcome, outcome)] += count
+        names = (
+            "indexed",
+            "unchanged",
+            "removed",
+            "rejected",
+            *(("purged",) * bool(files["purged"])),
+        )
         return {
-            "files": {
-                name: files[name] for name in ("indexed", "unchanged", "removed", "rejected")
-            },
+            "files": {name: files[name] for name in names},
             "series": {"indexed": self.series["closed"], "failed": self.series["poison"]},
         }
 
