@@ -312,6 +312,36 @@ def forget_texts(cache: TextVectorCache, texts: Iterable[str]) -> int:
     return cache.forget({text_hash(text) for text in texts})
 
 
+def forget_everywhere(blobs: BlobStore, ids: Ids, hashes: Collection[bytes]) -> int:
+    """Erase vectors from the caches of all encoders; see `TextVectorCache.forget`.
+
+    A file that cannot be read might hold them, so it is deleted: it is a cache.
+    """
+    n_changed = 0
+    known: dict[str, TextVectorCache] = {}
+    for entry in list(blobs.list(PREFIX)) if hashes else ():
+        folder = entry.name.rpartition("/")[0]
+        if folder in known:
+            continue
+        blob = blobs.get(entry.name)
+        cache = None if blob is None else _cache_of(blob.data, blobs, ids)
+        if cache is not None:
+            known[folder] = cache
+        elif blob is not None:
+            n_changed += blobs.delete(entry.name)
+    return n_changed + sum(cache.forget(hashes) for cache in known.values())
+
+
+def _cache_of(data: bytes, blobs: BlobStore, ids: Ids) -> TextVectorCache | None:
+    """The cache that a file belongs to, None when it cannot be read."""
+    try:
+        content = parse_arrays(data, KIND, FORMAT_VERSION)
+        encoder_id, dimension = content.fields["encoder_id"], content.arrays["vectors"].shape[1]
+    except (CorruptIndexError, InvalidInputError, KeyError, IndexError):
+        return None
+    return TextVectorCache(blobs, ids, encoder_id=encoder_id, dimension=dimension)
+
+
 def _read_only(vector: Vector) -> Vector:
     copy = np.array(vector, dtype=np.float32)
     copy.flags.writeable = False

@@ -8,14 +8,23 @@ from pathlib import Path
 
 from indexer_core.adapters.azure.clients import AzureStorage
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+from indexer_core.adapters.azure.kept_copies import KeptCopies
+from indexer_core.adapters.azure.queues import AzureQueue
 from indexer_core.adapters.azure.settings import Settings, SourceSetting
 from indexer_core.adapters.azure.sources import AzureContainerSource
-from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, create_stores
+from indexer_core.adapters.azure.stores import (
+    HOST_QUEUES,
+    ContainerListing,
+    azure_stores,
+    create_stores,
+)
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.encoders import prefix_of
 from indexer_core.errors import InvalidInputError
+from indexer_core.purge import PurgeableStore, PurgePolicy
+from indexer_core.purge_stores import Messages
 from indexer_core.stores import Stores
 from local_host.homes import Part
 
@@ -39,8 +48,8 @@ class AzureHome:
         self._sources = [self._source(setting, setting.prefix) for setting in settings.sources]
         self._senders = ThreadPoolExecutor(max_workers=_SENDERS)
         stores = azure_stores(self._storage, self._sources, SystemClock(), RandomIds())
-        files = cached_files(stores.index, settings.reading, copies)
-        self._stores = replace(stores, files=files)
+        self._copies = cached_files(stores.index, settings.reading, copies)
+        self._stores = replace(stores, files=self._copies)
 
     @property
     def stores(self) -> Stores:
@@ -99,6 +108,23 @@ class AzureHome:
 
     def sweep_temporary(self) -> None:
         """Nothing: an interrupted upload leaves no blob."""
+
+    @property
+    def purge_policy(self) -> PurgePolicy:
+        """Long enough for what other programs are doing now to end."""
+        return PurgePolicy()
+
+    def further_stores(self) -> Sequence[PurgeableStore]:
+        """Queues of the functions' host, and what the account keeps of deleted blobs."""
+        queues = [
+            Messages(name, AzureQueue(self._storage.queue(name)), self._stores.sources)
+            for name in HOST_QUEUES
+        ]
+        return (*queues, KeptCopies(self._storage, self._stores.clock))
+
+    def scrub(self) -> None:
+        """Delete the copies that lie on this machine."""
+        self._copies.clear()
 
     def close(self) -> None:
         """Close the connections."""

@@ -39,6 +39,7 @@ _MODULES = {
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
     "verify": "verify_command",
     "encoder": "encoder_commands",
+    "purge": "purge_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -290,6 +291,13 @@ def _add_history(add: Callable[[str, str], _Parser]) -> None:
     _add_at(pin)
     unpin = add("unpin", "take the name off a manifest")
     unpin.add_argument("name", metavar="NAME", help="a name that pin gave")
+    purge = add("purge", "erase series from every store and all history; without UID: carry on")
+    purge.add_argument("uid", metavar="UID", nargs="?", help="Series Instance UID or series key")
+    purge.add_argument("--patient", metavar="KEY", help="all series of this patientKey instead")
+    purge.add_argument("--scope", metavar="SCOPE", help="with --patient: only those of this scope")
+    purge.add_argument("--wait", action="store_true", help="wait until the grace is over")
+    purge.add_argument("--receipts", action="store_true", help="only print what was purged so far")
+    purge.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def _add_upkeep(add: Callable[[str, str], _Parser]) -> None:

@@ -307,6 +307,8 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
+    from indexer_core.purge_receipts import Purges
+
     manifest = snapshot.manifest
     states = Counter(str(row.values["state"]) for row in system.blobs.scan())
     return {
@@ -314,6 +316,7 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         "manifest": manifest.number,
         "series": snapshot.n_series,
         "suppressed": len(manifest.suppressed),
+        "purging": sum(1 for _ in Purges(system.index).pending()),
         "segments": len(manifest.segments),
         "pins": {name: number for number, names in manifest.pins.items() for name in names},
         "files": dict(sorted(states.items())),
@@ -414,11 +417,15 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     reading(settings)
     with writing(settings) as system:
         keys = _keys_of(system.reader(), options.uid)
+        n_purged = 0
         for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
             system.assembly.mark_unsent(key)
+            n_purged += system.assembly.reopen(key)
         system.indexer.restore(keys)
         tally = Runner(system).run_until_idle()
         print(f"restored {len(keys)} series")
+        if n_purged:
+            print("it was purged: index its folder again (or backfill) to have its files read")
         return 0 if tally.went_well else 1
 
 
@@ -529,7 +536,12 @@ def _template_names(system: LocalSystem) -> tuple[str, ...]:
 def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:
     from indexer_core.search import keys_of
 
-    keys = keys_of(reader.snapshot, uid.strip())
+    uid = uid.strip()
+    keys = keys_of(reader.snapshot, uid)
+    if uid in reader.snapshot.manifest.suppressed:  # purged: no row knows its key any more
+        keys |= {uid}
     if not keys:
-        raise NotFoundError("no indexed series has that UID; export lists them all")
+        raise NotFoundError(
+            "no indexed series has that UID; export lists them all (a purged one has its key only)"
+        )
     return keys

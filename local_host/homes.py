@@ -15,6 +15,7 @@ from indexer_core.adapters.sqlite.rows import SqliteRows
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.errors import InvalidInputError
 from indexer_core.ports import BlobProperties
+from indexer_core.purge import ALONE, PurgeableStore, PurgePolicy
 from indexer_core.sources import Sources
 from indexer_core.stores import ROW_TABLES, Stores
 from local_host.file_events import walk_events
@@ -73,6 +74,16 @@ class Home(Protocol):
 
     def sweep_temporary(self) -> None:
         """Remove what killed writers left half written."""
+
+    @property
+    def purge_policy(self) -> PurgePolicy:
+        """How long a purge waits here."""
+
+    def further_stores(self) -> Sequence[PurgeableStore]:
+        """What else holds traces of series here, beside `stores`."""
+
+    def scrub(self) -> None:
+        """Make unreadable what was only let go of."""
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -161,6 +172,19 @@ class LocalHome:
         Not what is young: an encoder may be built beside the one writer, and holds no lock.
         """
         self._index.sweep_temporary(self._clock.now_s() - _SWEEP_AFTER_S)
+
+    @property
+    def purge_policy(self) -> PurgePolicy:
+        """None: whoever purges holds the writer lock."""
+        return ALONE
+
+    def further_stores(self) -> Sequence[PurgeableStore]:
+        """The files that were named to be indexed."""
+        return (self.source,)
+
+    def scrub(self) -> None:
+        """Write the state database anew."""
+        self._tables["roots"].compact()
 
     def close(self) -> None:
         """Close the database files."""

@@ -270,6 +270,8 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         "series to index": queues["series-ready"],
     }
     waiting = [f"{count:,} {name}" for name, count in todo.items() if count]
+    if status["purging"]:
+        waiting.append(f"{status['purging']:,} purges to carry on with (dicom-indexer purge)")
     fields = {
         "data": status["data"],
         "folders": status["folders"],
@@ -285,13 +287,14 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         "map": f"projection {status['projection'] or '-'}",
         "recipe": f"{status['recipe']} (generation of rules and templates)",
     }
-    _print_fields(fields)
+    print_fields(fields)
 
 
 _STATES = {"seen": "indexed", "gone": "removed", "looking": "interrupted"}
 
 
-def _print_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
+def print_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
+    """Values beside their names, lists over several lines."""
     width = max(len(name) for name in fields)
     for name, value in fields.items():
         lines = [value] if isinstance(value, str) else list(value) or ["-"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from indexer_core.adapters.local_files import LocalFiles, path_of, url_of
 from indexer_core.errors import InvalidInputError
 from indexer_core.ports import RowStore
+from indexer_core.purge import Erased, Subject
 from indexer_core.sources import Located
 
 SCOPE = "local"
@@ -34,6 +35,19 @@ class LocalSource:
         if self._files is None:
             self._load()
         return self._paths
+
+    def find(self, series: frozenset[str]) -> Subject:
+        """Nothing: a folder does not know what is in it (`indexer_core.purge.PurgeableStore`)."""
+        del series
+        return Subject()
+
+    def erase(self, subject: Subject) -> Erased:
+        """Forget the files that were named one by one and are of a purged series."""
+        named = [row for row in self._rows.query(SCOPE) if row.values["url"] in subject.urls]
+        n_erased = sum(self._rows.delete(row) for row in named)
+        if n_erased:
+            self._load()
+        return Erased(counts={"files named to be indexed": n_erased})
 
     def locate(self, url: str) -> Located | None:
         """The file of a URL, when it lies below an indexed folder."""

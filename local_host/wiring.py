@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from indexer_core.index.upkeep import Upkeep
     from indexer_core.indexing import Indexer
     from indexer_core.ports import TextEncoder
+    from indexer_core.purge import Purger
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
     from local_host.encoders import LocalEncoders
@@ -210,6 +211,22 @@ class LocalSystem:
             ids=self.ids,
             files=self.stores.files,
             settings=UpkeepSettings(retention=retention_of(days)),
+        )
+
+    @cached_property
+    def purger(self) -> "Purger":
+        """What erases series from every store."""
+        from function_app.handlers import ingest
+        from indexer_core.purge_stores import purger_of
+
+        return purger_of(
+            self.stores,
+            vector_files=self.vector_files,
+            assembly=self.assembly,
+            handle_event=lambda body: ingest(body, self.services),
+            policy=self.home.purge_policy,
+            further=self.home.further_stores(),
+            scrub=self.home.scrub,
         )
 
     def assembly_keys(self) -> Iterator[str]:

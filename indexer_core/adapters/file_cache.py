@@ -8,6 +8,7 @@ stays readable.
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -40,6 +41,7 @@ _DOWNLOADS = 8
 _RANGE_BYTES = 8 << 20
 _RANGES_IN_FLIGHT = 4
 _PARTIAL = ".part"
+_COPY = re.compile(r"[0-9a-f]{64}(?:\.|\Z)")
 _ABANDONED_S = 3600.0
 _ATTEMPTS = 3
 
@@ -131,6 +133,21 @@ class CachedFiles:
         for ref in refs:
             with suppress(OSError):
                 self._path(ref).unlink()
+
+    def clear(self) -> None:
+        """Delete every copy, also of files that left the index while nobody here looked.
+
+        Raises
+        ------
+        UnavailableError
+            One of them cannot be deleted.
+        """
+        try:
+            for path in list(self._folder.glob("*")):
+                if _COPY.match(path.name):
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(error) from error
 
     def _path(self, ref: FileRef) -> Path:
         return self._folder / ref.sha256

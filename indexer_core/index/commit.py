@@ -188,6 +188,22 @@ class Manifests:
         stub = dump_stub(number)
         return isinstance(self._blobs.put_if_match(name, stub, found.etag), Written)
 
+    def rewrite(self, manifest: Manifest) -> bool:
+        """Replace the manifest of this number, for a purge alone; False when it is a stub by now.
+
+        Nothing else ever changes a manifest. It must be pinned: others are not kept, but expired.
+        """
+        name = manifest_name(manifest.number)
+        while True:
+            found = self._blobs.get(name)
+            if found is None or not isinstance(
+                parse_numbered(found.data, manifest.number), Manifest
+            ):
+                return False
+            data = dump_manifest(manifest)
+            if isinstance(self._blobs.put_if_match(name, data, found.etag), Written):
+                return True
+
     def put(self, manifest: Manifest) -> bool:
         """Create the manifest; False when another one has its number.
 

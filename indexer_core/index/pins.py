@@ -2,7 +2,7 @@
 
 import re
 
-from indexer_core.errors import ConflictError, InvalidInputError, NotFoundError
+from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import Manifest
@@ -21,20 +21,15 @@ class Pins:
         self._clock = clock
         self._ids = ids
 
-    def pin(self, name: str, number: int, *, expiring_s: float = 0.0) -> Committed:
+    def pin(self, name: str, number: int) -> Committed:
         """Name a manifest; it is kept until the name is taken off.
-
-        Parameters
-        ----------
-        expiring_s
-            Manifests made before this time may be expiring just now, unless they are pinned.
 
         Raises
         ------
         InvalidInputError
             The name has odd characters, or is on another manifest.
         NotFoundError
-            There is no such manifest any more, or it may be expiring.
+            There is no such manifest any more, or it is about to expire.
         """
         if _NAME.fullmatch(name) is None:
             raise InvalidInputError(
@@ -46,11 +41,15 @@ class Pins:
             raise InvalidInputError(
                 f"{name} pins manifest {taken[0]}: unpin it first, or take another name"
             )
-        manifest = self._manifests.at(number)
-        is_kept = number in newest.pins or number == newest.number
-        if manifest.lineage.created_s < expiring_s and not is_kept:
-            raise NotFoundError(f"manifest {number} is past its retention and may be expiring now")
-        return self._commit(Pin(number=number, name=name, oldest_safe=number), "pin", newest)
+        self._manifests.at(number)
+        outcome = self._commit(Pin(number=number, name=name), "pin", newest)
+        if isinstance(outcome, Abandoned):
+            raise NotFoundError(outcome.reason)
+        if not isinstance(self._manifests.read(number), Manifest):
+            # A purge was faster: it does not know of names that came after it had looked for them.
+            self._commit(Unpin(number=number, name=name), "unpin", outcome.manifest)
+            raise NotFoundError(f"manifest {number} expired just now: a purge rewrote the index")
+        return outcome
 
     def unpin(self, name: str) -> Committed:
         """Take a name off.
@@ -61,20 +60,18 @@ class Pins:
             It is on no manifest.
         """
         newest = self._manifests.newest()
-        number = number_of(newest, name)
-        return self._commit(Unpin(number=number, name=name), "unpin", newest)
+        outcome = self._commit(Unpin(number=number_of(newest, name), name=name), "unpin", newest)
+        assert isinstance(outcome, Committed), "unpinning is never refused"
+        return outcome
 
-    def _commit(self, update: Update, reason: str, newest: Manifest) -> Committed:
-        outcome = commit(
+    def _commit(self, update: Update, reason: str, newest: Manifest) -> Committed | Abandoned:
+        return commit(
             self._manifests,
             update,
             commit_id=self._ids.new_id(),
             lineage=made_now(reason, self._clock.now_s()),
             known=newest,
         )
-        if isinstance(outcome, Abandoned):
-            raise ConflictError(outcome.reason)
-        return outcome
 
 
 def number_of(newest: Manifest, text: str) -> int:

@@ -216,3 +216,16 @@ def test_a_folder_that_cannot_be_used_is_told_in_one_line(blobs, tmp_path):
 def test_names_of_copies_tell_nothing_but_a_digest(blobs, folder):
     CachedFiles(blobs, folder, 100).open(put(blobs, b"some bytes"))
     assert copies(folder) == {hashlib.sha256(b"some bytes").hexdigest()}
+
+
+def test_every_copy_can_be_deleted_and_nothing_else(blobs, folder):
+    ref = put(blobs, b"some bytes")
+    held = CachedFiles(blobs, folder, 100).open(ref)
+    (folder / f"{ref.sha256}.1.part").write_bytes(b"")
+    (folder / "notes").write_bytes(b"")
+    files = CachedFiles(blobs, folder, 100)
+    files.clear()
+    assert copies(folder) == {"notes"}
+    assert bytes(held) == b"some bytes"
+    files.clear()
+    CachedFiles(blobs, folder / "never made", 100).clear()

@@ -8,7 +8,7 @@ from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.commit import Manifests, commit, manifest_name
 from indexer_core.index.manifest import dump_stub
 from indexer_core.index.pins import Pins, number_of
-from indexer_core.index.updates import Suppress
+from indexer_core.index.updates import Collect, Suppress
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.segments import LINEAGE, OPEN
 
@@ -75,16 +75,15 @@ def test_what_is_not_there_any_more_cannot_be_pinned(house):
     assert house.named() == {}
 
 
-def test_what_may_be_expiring_now_cannot_be_pinned_unless_it_is_kept_anyway(house):
-    house.clock.advance(100)
+def test_what_is_about_to_expire_cannot_be_pinned_unless_it_is_kept_anyway(house):
     house.pins.pin("early", 1)
     house.commit(Suppress(series_keys=frozenset({"k"})))
-    house.commit(Suppress(series_keys=frozenset({"l"})))
-    later_s = house.clock.now_s() + 1
-    with pytest.raises(NotFoundError, match="expiring"):
-        house.pins.pin("late", 2, expiring_s=later_s)
-    house.pins.pin("late", 1, expiring_s=later_s)
-    house.pins.pin("newest", house.manifests.newest().number, expiring_s=later_s)
+    # As the collector does, before it expires anything.
+    house.commit(Collect(before="", retained_from=3))
+    with pytest.raises(NotFoundError, match="past retention"):
+        house.pins.pin("late", 2)
+    house.pins.pin("late", 1)
+    house.pins.pin("newest", house.manifests.newest().number)
     assert house.named()[1] == ("early", "late")
 
 

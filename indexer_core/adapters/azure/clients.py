@@ -145,6 +145,12 @@ class AzureStorage:
             client.create_table()
         return client
 
+    def soft_delete_days(self) -> int:
+        """For how many days the account keeps deleted blobs; 0: it does not."""
+        with translated(Service.BLOBS):
+            policy = self._blobs.get_service_properties(**READING)["delete_retention_policy"]
+        return int(policy.days) if policy.enabled else 0
+
     def close(self) -> None:
         """Close the connections that were opened."""
         for attribute in ("_blobs", "_queues", "_tables"):

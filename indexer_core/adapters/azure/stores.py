@@ -20,6 +20,8 @@ from indexer_core.stores import QUEUES, ROW_TABLES, Stores
 INDEX_CONTAINER = "index"
 # Poison of the functions' own queues is named by their host: <queue>-poison.
 _QUEUE_NAMES = {name: name for name in QUEUES} | {"poison": "series-ready-poison"}
+HOST_QUEUES = ("blob-events-poison", "series-check-poison")
+"""Where the functions' host puts what failed; a function files it at once."""
 _PAGE = 5_000
 
 
@@ -56,7 +58,7 @@ def create_stores(storage: AzureStorage) -> None:
     storage.create_container(INDEX_CONTAINER)
     for name in ROW_TABLES:
         storage.create_table(table_name(name))
-    for name in (*_QUEUE_NAMES.values(), "blob-events-poison", "series-check-poison"):
+    for name in (*_QUEUE_NAMES.values(), *HOST_QUEUES):
         storage.create_queue(name)
 
 

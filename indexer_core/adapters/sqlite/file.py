@@ -106,6 +106,22 @@ class SqliteFile:
             yield connection
             connection.execute("COMMIT")
 
+    def compact(self) -> None:
+        """Write the file anew: until then it still holds much of what was deleted or replaced.
+
+        Raises
+        ------
+        UnavailableError
+            Another process is reading, and with it keeps the old content; or the disk is full.
+        """
+        with self.connection() as connection:
+            connection.execute("VACUUM")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise UnavailableError(
+                "another program is reading the state database: end it, then run the command again"
+            )
+
     def close(self) -> None:
         """Close the connections that nobody uses; the next use opens new ones."""
         with self._lock:

@@ -116,6 +116,10 @@ class SqliteRows:
         """Every row of the table, by partition then key, in chunks as `query`."""
         return self._chunks(_SCAN, lambda last: (last.partition, last.key) if last else ("", ""))
 
+    def compact(self) -> None:
+        """Write the file anew, whatever shares it, so that nothing deleted is left in it."""
+        self._file.compact()
+
     def close(self) -> None:
         """Close the idle connections; the next use opens new ones."""
         self._file.close()

@@ -1,0 +1,302 @@
+"""Erasing series from segments and manifests, of the present and of all retained history.
+
+The fence of the collector is raised first: whoever has written files and not yet committed them
+must write them again, and by then knows which series are hidden. Then, in this order:
+
+1. live segments that hold a row of the series are written anew without it, one commit each;
+2. earlier manifests that name such segments become stubs, unless they are pinned; pinned ones are
+   rewritten in place, the only exception to "a manifest never changes", and say so;
+3. whatever no manifest names any more, and was written before the fence, is deleted.
+
+Killed anywhere, the next run finds the same work, or less of it. Rows, vectors and coordinates that
+stay are taken over as they are stored.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from indexer_core.errors import ConflictError, CorruptIndexError
+from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
+from indexer_core.index.files import read_file
+from indexer_core.index.lineage import made_now
+from indexer_core.index.manifest import CoordinateFile, FileRef, Manifest, Segment, VectorFile
+from indexer_core.index.rows import concatenate_rows, rows_of, table_of
+from indexer_core.index.segment import (
+    IMAGE_SPACE,
+    PREFIX,
+    TEXT_SPACE,
+    Points,
+    SegmentWriter,
+    load_points,
+)
+from indexer_core.index.updates import Collect, MergeSegments, Suppress, Unpin, Update
+from indexer_core.index.write_ids import fence_at, is_file_behind
+from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
+from indexer_core.purge import Erased, Subject
+from indexer_core.purge_receipts import Remaining
+from indexer_core.text_cache import text_hash
+
+_COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
+ROWS, SEGMENT_FILES = "index rows", "segment files"
+EXPIRED, REWRITTEN = "manifests expired", "pinned manifests rewritten"
+
+_ATTEMPTS = 16
+# When the collector has surely been past what nobody commits any more.
+_COLLECTED_AFTER_S = 2 * 3600.0
+
+
+class Segments:
+    """Segments and manifests as a purge sees them (`indexer_core.purge.PurgeableStore`).
+
+    Parameters
+    ----------
+    behind_s
+        Where the fence is raised to, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        vector_files: VectorFiles,
+        *,
+        clock: Clock,
+        ids: Ids,
+        behind_s: float,
+    ) -> None:
+        self._blobs = blobs
+        self._manifests = Manifests(blobs)
+        self._copier = _Copier(blobs, vector_files)
+        self._clock = clock
+        self._ids = ids
+        self._fence = fence_at(behind_s)
+        # Files that held the series, and those that this run has written in their place.
+        self._replaced: set[str] = set()
+        self._written: set[str] = set()
+        self._copies: dict[Segment, Segment | None] = {}
+        self._holding: dict[tuple[str, frozenset[str]], bool] = {}
+
+    def find(self, series: frozenset[str]) -> Subject:
+        """URLs, UIDs and texts of all rows that any retained manifest has of the series."""
+        subject = Subject()
+        files = {s.rows.name: s.rows for m in self._manifests.history() for s in m.segments}
+        for rows in files.values():
+            try:
+                table = table_of(read_file(self._blobs, rows), rows.name)
+            except CorruptIndexError:
+                continue  # it goes as it is
+            subject |= _named_by(table.filter(_is_of(table, series)))
+        return subject
+
+    def erase(self, subject: Subject) -> Erased:
+        """Erase the rows of the series, and every file that held them."""
+        series = subject.series
+        self._commit(Collect(before=self._fence, retained_from=1))
+        counts = {ROWS: self._erase_live(series), EXPIRED: 0, REWRITTEN: 0}
+        expired = []
+        newest = self._manifests.newest()
+        for number in self._manifests.listed():
+            manifest = self._manifests.read(number)
+            if number == newest.number or not isinstance(manifest, Manifest):
+                continue
+            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
+            if not held:
+                continue
+            self._replaced |= {file.name for segment in held for file in segment.files()}
+            newest = self._manifests.newest(newest)
+            if number in newest.pins:
+                counts[REWRITTEN] += self._rewrite(manifest, series)
+            elif self._manifests.expire(number):
+                expired.append(number)
+        counts[EXPIRED] = len(expired)
+        self._unpin(expired)
+        counts[SEGMENT_FILES], n_left = self._delete_unnamed()
+        return Erased(counts=counts, remaining=self._in_flight(n_left))
+
+    def _erase_live(self, series: frozenset[str]) -> int:
+        n_rows = 0
+        for _ in range(_ATTEMPTS):
+            manifest = self._manifests.newest()
+            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
+            if not held:
+                return n_rows
+            self._replaced |= {file.name for segment in held for file in segment.files()}
+            for segment in held:
+                copy = self._copy(segment, series)
+                n_gone = segment.n_rows - (0 if copy is None else copy.n_rows)
+                update = MergeSegments(inputs=(segment.id,), output=copy)
+                if isinstance(self._commit(update, {"rows": n_gone}), Committed):
+                    n_rows += n_gone
+                else:
+                    self._copies.clear()
+        raise ConflictError("others kept merging what is to be purged; run it again later")
+
+    def _rewrite(self, original: Manifest, series: frozenset[str]) -> bool:
+        """Take the rows out of what a pinned manifest names, in place; False when it has gone."""
+        for _ in range(_ATTEMPTS):
+            copies = [
+                self._copy(segment, series) if self._is_holding(segment.rows, series) else segment
+                for segment in original.segments
+            ]
+            lineage = original.lineage
+            rewritten = replace(
+                original,
+                segments=tuple(copy for copy in copies if copy is not None),
+                lineage=replace(
+                    lineage, details={**lineage.details, "purged": f"{self._clock.now_s():.0f}"}
+                ),
+            )
+            if not self._manifests.rewrite(rewritten):
+                return False
+            # A collector reads pinned manifests after it has raised its fence: it knows of what we
+            # have just named, unless our files were behind that fence already.
+            fence = self._manifests.newest().collected_before
+            ours = self._written.intersection(file.name for file in rewritten.files())
+            if not any(is_file_behind(name, fence) for name in ours):
+                return True
+            self._copies.clear()
+        raise ConflictError("the collector kept winning every race; run the purge again later")
+
+    def _unpin(self, expired: Iterable[int]) -> None:
+        """Take names off stubs: somebody pinned a manifest just as it expired."""
+        pins = self._manifests.newest().pins
+        for number in expired:
+            for name in pins.get(number, ()):
+                self._commit(Unpin(number=number, name=name))
+
+    def _delete_unnamed(self) -> tuple[int, int]:
+        """Delete files that no manifest names; how many, and how many are left to others."""
+        named = {file.name for m in self._manifests.history() for file in m.files()}
+        unnamed = [e.name for e in self._blobs.list(PREFIX) if e.name not in named]
+        ours = self._replaced | self._written
+        garbage = [n for n in unnamed if n in ours or is_file_behind(n, self._fence)]
+        n_deleted = sum(self._blobs.delete(name) for name in garbage)
+        return n_deleted, len(unnamed) - len(garbage)
+
+    def _in_flight(self, n_files: int) -> tuple[Remaining, ...]:
+        if not n_files:
+            return ()
+        what = f"{n_files} files that were being written meanwhile, should nobody commit them"
+        return (Remaining(what=what, until_s=self._clock.now_s() + _COLLECTED_AFTER_S),)
+
+    def _copy(self, segment: Segment, series: frozenset[str]) -> Segment | None:
+        if segment not in self._copies:
+            copy = self._copier.without(segment, series, self._ids.new_id())
+            self._copies[segment] = copy
+            if copy is not None:
+                self._written |= {file.name for file in copy.files()}
+        return self._copies[segment]
+
+    def _is_holding(self, rows: FileRef, series: frozenset[str]) -> bool:
+        """Whether a rows file has a row of the series; one that is damaged may."""
+        known = self._holding.get((rows.name, series))
+        if known is None:
+            try:
+                table = table_of(read_file(self._blobs, rows), rows.name)
+            except CorruptIndexError:
+                known = True
+            else:
+                known = bool(pc.any(_is_of(table, series)).as_py())
+            self._holding[rows.name, series] = known
+        return known
+
+    def _commit(
+        self, update: Update, counts: Mapping[str, int] | None = None
+    ) -> Committed | Abandoned:
+        return commit(
+            self._manifests,
+            update,
+            commit_id=self._ids.new_id(),
+            lineage=made_now("purge", self._clock.now_s(), counts),
+        )
+
+
+class _Copier:
+    """Writes segments anew without some series."""
+
+    def __init__(self, blobs: BlobStore, vector_files: VectorFiles) -> None:
+        self._blobs = blobs
+        self._vector_files = vector_files
+        self._writer = SegmentWriter(blobs, vector_files)
+
+    def without(self, segment: Segment, series: frozenset[str], write_id: str) -> Segment | None:
+        """The segment without these series, under a new id; None when no row is left.
+
+        It is read and written file by file, so that memory holds one of them twice.
+        """
+        table = table_of(read_file(self._blobs, segment.rows), segment.rows.name)
+        stays = pc.invert(_is_of(table, series)).to_numpy(zero_copy_only=False)
+        rows = np.flatnonzero(stays).astype(np.int64)
+        if not len(rows):
+            return None
+        numbers = {
+            space: np.flatnonzero(np.repeat(stays, table.column(counts).to_numpy())).astype(
+                np.int64
+            )
+            for space, counts in _COUNTS.items()
+        }
+        return Segment(
+            id=write_id,
+            rows=self._writer.put_rows(write_id, concatenate_rows([(table, rows)])),
+            n_rows=len(rows),
+            n_alive=pc.sum(table.column("alive").filter(pa.array(stays))).as_py() or 0,
+            n_points=len(numbers[IMAGE_SPACE]),
+            vectors=tuple(self._vectors(v, numbers[v.space], write_id) for v in segment.vectors),
+            coordinates=tuple(
+                self._points(c, numbers[IMAGE_SPACE], write_id) for c in segment.coordinates
+            ),
+            level=segment.level,
+        )
+
+    def _vectors(
+        self, vectors: VectorFile, numbers: NDArray[np.int64], write_id: str
+    ) -> VectorFile:
+        reader = self._vector_files.open(read_file(self._blobs, vectors.file))
+        return self._writer.put_vectors(
+            write_id,
+            self._vector_files.concatenate([(reader, numbers)]),
+            space=vectors.space,
+            encoder_id=vectors.encoder_id,
+            n_vectors=len(numbers),
+            dimension=vectors.dimension,
+        )
+
+    def _points(
+        self, coordinates: CoordinateFile, numbers: NDArray[np.int64], write_id: str
+    ) -> CoordinateFile:
+        data = read_file(self._blobs, coordinates.file)
+        xy = load_points(data, coordinates.file.name)[numbers]
+        return self._writer.write_points(write_id, Points(projection=coordinates.projection, xy=xy))
+
+
+def suppress(manifests: Manifests, series: frozenset[str], *, clock: Clock, ids: Ids) -> Committed:
+    """Hide series from every reader at every manifest, for a purge."""
+    outcome = commit(
+        manifests,
+        Suppress(series_keys=series),
+        commit_id=ids.new_id(),
+        lineage=made_now("purge", clock.now_s(), {"series": len(series)}),
+    )
+    assert isinstance(outcome, Committed), "suppressing is never refused"
+    return outcome
+
+
+def _is_of(table: pa.Table, series: frozenset[str]) -> pa.Array:
+    wanted = pa.array(sorted(series), pa.string())
+    found: pa.Array = pc.is_in(table.column("seriesKey"), value_set=wanted).combine_chunks()
+    return found
+
+
+def _named_by(table: pa.Table) -> Subject:
+    """By what names the rows of a table know their series."""
+    rows = rows_of(table)
+    records = [row.record for row in rows if row.record is not None]
+    return Subject(
+        urls=frozenset(url for row in rows for url in row.blobs),
+        uids=frozenset(str(record["seriesInstanceUid"]) for record in records),
+        texts=frozenset(text_hash(text) for record in records for text in record["texts"]),
+    )
