@@ -35,12 +35,10 @@ from indexer_core.entries import Due, Entry, Vector
 from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
 from indexer_core.filters import Filter
 from indexer_core.index.adoption import QueryReader, text_encoder_of
-from indexer_core.index.collect import retention_of
 from indexer_core.index.commit import Manifests
-from indexer_core.index.compaction import MergePolicy
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.segment import TEXT_SPACE
-from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+from indexer_core.index.upkeep import Upkeep, upkeep_settings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
@@ -52,7 +50,7 @@ from indexer_core.templates import load_templates
 log = logging.getLogger(__name__)
 
 # What a merge takes of the memory of an app instance; the worker makes larger ones.
-_MERGE_BYTES = 64 << 20
+_MERGE_MB = 64.0
 
 
 class Program:
@@ -81,9 +79,8 @@ class Program:
                 clock=clock,
                 ids=ids,
                 files=self.stores.files,
-                settings=UpkeepSettings(
-                    merge=MergePolicy(max_input_bytes=_MERGE_BYTES),
-                    retention=retention_of(settings.retention_days),
+                settings=upkeep_settings(
+                    settings.retention_days, min(settings.merge_mb, _MERGE_MB)
                 ),
             ),
         )

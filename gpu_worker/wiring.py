@@ -18,9 +18,8 @@ from indexer_core.encoders import in_store, loaded_once
 from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.handover import build_assembly
 from indexer_core.index.adoption import text_encoder_of
-from indexer_core.index.collect import retention_of
 from indexer_core.index.commit import Manifests
-from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+from indexer_core.index.upkeep import Upkeep, upkeep_settings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
@@ -151,7 +150,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
             clock=clock,
             ids=ids,
             files=stores.files,
-            settings=UpkeepSettings(retention=retention_of(azure.retention_days)),
+            settings=upkeep_settings(azure.retention_days, azure.merge_mb),
         ),
     )
 

@@ -26,7 +26,8 @@ class Settings:
     the secret of the patient hash, one per user so that data directories can be joined. azure:
     the storage account that holds the index instead of the data directory, which then keeps the
     text encoder, and copies of the index's files. retention_days: how long an earlier manifest
-    can be searched. reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on).
+    can be searched. merge_mb: what one merge reads at most; it takes about twice that of memory.
+    reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on).
     """
 
     data: Path
@@ -38,6 +39,7 @@ class Settings:
     quiet_s: float = 5.0
     max_wait_s: float = 300.0
     retention_days: float = 7.0
+    merge_mb: float = 512.0
 
 
 def read_settings(
@@ -62,6 +64,7 @@ def read_settings(
         quiet_s=_number("DICOM_INDEXER_QUIET_S", environment, 5.0),
         retention_days=_number("DICOM_INDEXER_RETENTION_DAYS", environment, 7.0),
         reading=read_reading(environment, "DICOM_INDEXER_"),
+        merge_mb=_number("DICOM_INDEXER_MERGE_MB", environment, 512.0),
     )
 
 

@@ -200,17 +200,16 @@ class LocalSystem:
     @cached_property
     def upkeep(self) -> "Upkeep":
         """What merges and collects."""
-        from indexer_core.index.collect import retention_of
-        from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+        from indexer_core.index.upkeep import Upkeep, upkeep_settings
 
-        days = (self.settings.azure or self.settings).retention_days
+        chosen = self.settings.azure or self.settings
         return Upkeep(
             self.index,
             self.vector_files,
             clock=self.clock,
             ids=self.ids,
             files=self.stores.files,
-            settings=UpkeepSettings(retention=retention_of(days)),
+            settings=upkeep_settings(chosen.retention_days, chosen.merge_mb),
         )
 
     @cached_property

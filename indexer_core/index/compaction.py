@@ -32,7 +32,7 @@ class MergePolicy:
     """
 
     fan_in: int = 8
-    max_input_bytes: int = 1 << 30
+    max_input_bytes: int = 512 << 20
     smallest_bytes: int = 8 << 10
     dead_share: float = 0.5
     dead_bytes: int = 1 << 20

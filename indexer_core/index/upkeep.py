@@ -22,6 +22,7 @@ from indexer_core.index.collect import (
     Collector,
     RetentionPolicy,
     last_collection_s,
+    retention_of,
 )
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
 from indexer_core.index.compaction import MergePolicy, plan_full_merge, plan_merge
@@ -59,6 +60,14 @@ class UpkeepSettings:
     tombstone_s: float = 14 * DAY_S
     collect_every_s: float = 3600.0
     collect_limit: int = 500
+
+
+def upkeep_settings(retention_days: float, merge_mb: float) -> UpkeepSettings:
+    """The settings of a program: days that manifests are kept, MiB that a merge reads at most."""
+    return UpkeepSettings(
+        merge=MergePolicy(max_input_bytes=int(merge_mb * (1 << 20))),
+        retention=retention_of(retention_days),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

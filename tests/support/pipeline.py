@@ -194,7 +194,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.ids = SequentialIds()
+        self.ids = SequentialIds(self.clock)
         self.inbox = Inbox(self.clock)
         self.index = MemoryBlobs(self.clock)
         self.rows = {name: MemoryRows() for name in ("blobs", "instances", "open", "rejects")}

@@ -32,7 +32,8 @@ class Settings:
 
     storage: account (or connection string) of index, tables and queues. sources: what is indexed.
     topic: endpoint of the Event Grid topic for announcements, "" for none. retention_days: how long
-    an earlier manifest can be searched. reading: memory, cache and exactness.
+    an earlier manifest can be searched. merge_mb: what one merge of the worker reads at most.
+    reading: memory, cache and exactness.
     """
 
     storage: str
@@ -43,6 +44,7 @@ class Settings:
     quiet_s: float = 30.0
     max_wait_s: float = 900.0
     retention_days: float = 7.0
+    merge_mb: float = 512.0
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -55,6 +57,7 @@ QUIET = "INDEXER_QUIET_S"
 MAX_WAIT = "INDEXER_MAX_WAIT_S"
 RETENTION = "INDEXER_RETENTION_DAYS"
 READING = "INDEXER_"  # INDEXER_MEMORY_MB and so on
+MERGE = "INDEXER_MERGE_MB"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -83,6 +86,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_wait_s=_number(environment, MAX_WAIT, 900.0),
         retention_days=_number(environment, RETENTION, 7.0),
         reading=read_reading(environment, READING),
+        merge_mb=_number(environment, MERGE, 512.0),
     )
 
 
