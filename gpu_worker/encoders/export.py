@@ -27,6 +27,7 @@ from indexer_core.adapters.onnx_text import (
     MANIFEST_NAME,
     MODEL_NAME,
     TOKENIZER_NAME,
+    open_session,
     read_export,
 )
 from indexer_core.errors import CorruptIndexError, InvalidInputError
@@ -150,10 +151,8 @@ def largest_difference(tower: TextTower, model: bytes) -> float:
     Compared at several batch sizes and lengths, because an exporter that fixes one of them gives
     a model that is right at the exported shape only. Infinite when the model does not run at all.
     """
-    from onnxruntime import InferenceSession
-
     try:
-        session = InferenceSession(model, providers=["CPUExecutionProvider"])
+        session = open_session(model)
         return max(
             _difference(tower, session, *_sample_tokens(n, length, seed=length))
             for n, length in CHECKED_SHAPES
