@@ -42,8 +42,10 @@ from indexer_core.indexing import Indexer
 from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
 from indexer_core.messages import SeriesReady, parse_ready
-from indexer_core.pixels.errors import PixelsUnavailable
-from indexer_core.pixels.stack import PixelSource, stack_of
+from indexer_core.pixels.decode import DEFAULT_LIMITS
+from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
+from indexer_core.pixels.recipe import PixelLimits
+from indexer_core.pixels.stack import Decode, PixelSource, slices_from_bytes, stack_of
 from indexer_core.ports import (
     BlobRange,
     ImageEncoder,
@@ -65,13 +67,14 @@ class WorkerSettings:
     """batch: series per commit. visibility_s: how long a message is hidden while it is worked on.
 
     retry_s: a message that failed comes back after this. max_tries: one that failed this often is
-    set aside with its reason.
+    set aside with its reason. limits: what the pixels of an object may cost.
     """
 
     batch: int = 32
     visibility_s: float = 600.0
     retry_s: float = 30.0
     max_tries: int = 5
+    limits: PixelLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class Worker:
     image_encoders: tuple[ImageEncoder, ...]
     announcer: Announcer
     threads: Executor
+    decode: Decode = slices_from_bytes
     upkeep: Upkeep | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     shift: Shift = field(default_factory=Shift)
@@ -324,10 +328,10 @@ def _prepare(job: _Job, worker: Worker) -> _Prepared:
     flags = []
     if instances:
         sources = [
-            PixelSource(facts=instance.facts, fetch=_fetch(worker.sources, instance))
+            PixelSource(facts=instance.facts, fetch=_fetch(worker, instance))
             for instance in instances
         ]
-        stack = stack_of(sources)
+        stack = stack_of(sources, limits=worker.settings.limits, decode=worker.decode)
         if isinstance(stack, PixelsUnavailable):
             flags.append("pixelsUnavailable")
         else:
@@ -353,11 +357,11 @@ def _encoded(slices: NDArray[np.float32], worker: Worker) -> dict[str, Vector]:
     return images
 
 
-def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]:
+def _fetch(worker: Worker, instance: AssembledInstance) -> Callable[[], bytes]:
     """Reads exactly the version that was assembled, or one with the same stored content hash."""
 
     def fetch() -> bytes:
-        located = sources.locate(instance.url)
+        located = worker.sources.locate(instance.url)
         if located is None:
             # No look could settle this: it would not be allowed there either.
             raise NotFoundError("a blob of the series is outside the configured sources")
@@ -367,6 +371,8 @@ def _fetch(sources: Sources, instance: AssembledInstance) -> Callable[[], bytes]
             properties.etag,
         ):
             raise _Overtaken(instance.url)
+        if properties.size_bytes > worker.settings.limits.max_object_bytes:
+            raise PixelError(PixelProblem.TOO_LARGE)
         found = located.store.get_range(
             located.name, 0, properties.size_bytes, if_match=properties.etag
         )

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gpu_worker.decoding import DecodingChildren
 from gpu_worker.loop import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.system import RandomIds, SystemClock
@@ -21,6 +22,7 @@ from indexer_core.index.adoption import text_encoder_of
 from indexer_core.index.commit import Manifests
 from indexer_core.index.upkeep import Upkeep, upkeep_settings
 from indexer_core.indexing import Indexer, open_index
+from indexer_core.pixels.stack import Decode
 from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
@@ -74,6 +76,7 @@ def build_worker(
     image_encoders: tuple[ImageEncoder, ...],
     announcer: Announcer,
     settings: WorkerSettings,
+    decode: Decode,
     upkeep: Upkeep | None = None,
 ) -> Worker:
     """What the loop needs, over any stores."""
@@ -88,6 +91,7 @@ def build_worker(
         image_encoders=image_encoders,
         announcer=announcer,
         threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MAX_THREADS)),
+        decode=decode,
         settings=settings,
         upkeep=upkeep,
     )
@@ -144,6 +148,8 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         image_encoders=(ImageDescriptor(),),
         announcer=announcer,
         settings=settings.worker,
+        # They end with this process, which closes what they read from.
+        decode=DecodingChildren(),
         upkeep=Upkeep(
             stores.index,
             FlatFp16Vectors(),

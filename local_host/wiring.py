@@ -19,6 +19,7 @@ from local_host.settings import Settings
 if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
+    from gpu_worker.decoding import DecodingChildren
     from gpu_worker.loop import Worker
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
@@ -181,6 +182,12 @@ class LocalSystem:
         return patient_secret(self.settings.patient_key_file)
 
     @cached_property
+    def _decoding(self) -> "DecodingChildren":
+        from gpu_worker.decoding import DecodingChildren
+
+        return DecodingChildren()
+
+    @cached_property
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
         from gpu_worker.loop import WorkerSettings
@@ -194,6 +201,7 @@ class LocalSystem:
             image_encoders=(ImageDescriptor(),),
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
+            decode=self._decoding,
             upkeep=self.upkeep,
         )
 
@@ -252,6 +260,7 @@ class LocalSystem:
         """Let go of files and threads."""
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
+            self._decoding.close()
         self.home.close()
 
     def reader(self, *, searched: Collection[str] = ()) -> "Reader":

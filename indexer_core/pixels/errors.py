@@ -16,6 +16,8 @@ class PixelProblem(StrEnum):
     TOO_LARGE = "tooLarge"
     NO_CODEC = "noCodec"
     UNDECODABLE = "undecodable"
+    TOO_SLOW = "tooSlow"
+    CRASHED = "decoderCrashed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class PixelRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelLimits:
-    """What a frame may cost before it is refused; no part of the recipe.
+    """What an object and a frame may cost before it is refused; no part of the recipe.
 
     Parameters
     ----------
@@ -55,7 +55,10 @@ class PixelLimits:
         Decoded size of one frame as its header, or the compressed stream itself, announces it.
     max_inflated_bytes
         Size of a whole data set after undoing the deflated transfer syntax.
+    max_object_bytes
+        Size of a stored object; a larger one is not even fetched.
     """
 
     max_frame_bytes: int = 256 * MEBIBYTE
     max_inflated_bytes: int = 512 * MEBIBYTE
+    max_object_bytes: int = 2048 * MEBIBYTE

@@ -21,7 +21,8 @@ Slice = NDArray[np.float32] | PixelsUnavailable
 class PixelSource:
     """An instance and a way to its bytes.
 
-    `fetch` may raise; the exception goes through, since it says nothing about the pixels.
+    `fetch` may raise. A `PixelError` is a slice that cannot be had, like one that cannot be
+    decoded; anything else goes through, since it says nothing about the pixels.
     """
 
     facts: InstanceFacts
@@ -103,7 +104,7 @@ def stack_of(
     chosen = choose_slices(facts, recipe.n_slices, recipe.central_share)
     found: list[Slice] = []
     for instance, frames in _frames_by_instance(chosen):
-        found.extend(decode(sources[instance].fetch(), frames, recipe, limits))
+        found.extend(_slices(sources[instance], frames, decode, recipe, limits))
     return _joined(found)
 
 
@@ -112,6 +113,20 @@ def stack_of_object(
 ) -> StackResult:
     """The stack of a single DICOM object, such as an uploaded one."""
     return _joined(slices_from_bytes(data, None, recipe, limits))
+
+
+def _slices(
+    source: PixelSource,
+    frames: Sequence[int],
+    decode: Decode,
+    recipe: PixelRecipe,
+    limits: PixelLimits,
+) -> Sequence[Slice]:
+    try:
+        data = source.fetch()
+    except PixelError as error:
+        return (PixelsUnavailable(error.problem),) * len(frames)
+    return decode(data, frames, recipe, limits)
 
 
 def _joined(found: Sequence[Slice]) -> StackResult:

@@ -46,6 +46,7 @@ from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.switching import SpaceSwitch
 from indexer_core.indexing import open_index
 from indexer_core.messages import parse_ready
+from indexer_core.pixels.stack import slices_from_bytes
 from indexer_core.rules import load_rules
 from indexer_core.search import blobs_of
 from indexer_core.templates import load_templates
@@ -256,6 +257,7 @@ class House:
             image_encoders=(ImageDescriptor(),),
             announcer=Nobody(),
             settings=WorkerSettings(retry_s=0.0),
+            decode=slices_from_bytes,
         )
 
     def put(self, name, data, *, kind="PutBlob"):

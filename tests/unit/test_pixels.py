@@ -467,6 +467,18 @@ def test_one_undecodable_slice_leaves_the_others():
     assert len(result.problems) == 1
 
 
+def test_one_object_that_is_too_large_to_fetch_leaves_the_others():
+    sources = sources_of([complete(dicom())] * 3)
+
+    def refuse():
+        raise PixelError(PixelProblem.TOO_LARGE)
+
+    result = stack_of([sources[0], replace(sources[1], fetch=refuse), sources[2]])
+    assert isinstance(result, Stack)
+    assert result.slices.shape[0] == 2
+    assert result.problems == (PixelProblem.TOO_LARGE,)
+
+
 def test_a_series_of_which_nothing_decodes_is_a_value_with_its_reason():
     assert stack_of(sources_of([complete(dicom(PixelData=None))])) == PixelsUnavailable(
         PixelProblem.NO_PIXELS

@@ -1,10 +1,14 @@
 """The worker's loop: what becomes of every message, whatever is wrong with it or its series."""
 
+from dataclasses import replace
+
 import pytest
 
+from gpu_worker.loop import WorkerSettings
 from indexer_core.errors import CorruptIndexError, UnavailableError
 from indexer_core.instance_lists import list_name
 from indexer_core.messages import SeriesReady, dump_ready
+from indexer_core.pixels.decode import DEFAULT_LIMITS
 from indexer_core.testing.faults import FaultPlan, WriteFault
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
@@ -255,6 +259,22 @@ def test_a_blob_of_a_source_that_is_no_longer_configured_ends_with_its_reason(pi
     reports = work_until_empty(pipeline, process)
     assert outcomes(reports[-1]) == ["poison"]
     assert "outside the configured sources" in pipeline.rejects("series")[0]["reason"]
+
+
+def test_a_series_whose_object_is_too_large_is_indexed_by_its_header_without_fetching_it(pipeline):
+    assemble(pipeline, "a")
+    small = replace(DEFAULT_LIMITS, max_object_bytes=100)
+    fetched = []
+
+    def decode(data, *_):
+        fetched.append(data)
+
+    process = pipeline.process(settings=WorkerSettings(limits=small), decode=decode)
+    assert outcomes(process.work()) == ["indexed"]
+    assert fetched == []
+    [row] = pipeline.live().values()
+    assert "pixelsUnavailable" in row.record["flags"]
+    assert row.image_count == 0
 
 
 class Nowhere:
