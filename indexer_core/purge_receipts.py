@@ -108,7 +108,7 @@ class Purges:
         for entry in self._blobs.list(PREFIX):
             found = self._blobs.get(entry.name)
             if found is not None:
-                yield _parse(found.data, entry.name)
+                yield parse_receipt(found.data, entry.name)
 
     def pending(self) -> Iterator[Purge]:
         """Those that are not done."""
@@ -138,7 +138,14 @@ def _dump(purge: Purge) -> bytes:
     return seal({"format_version": FORMAT_VERSION, **asdict(purge)})
 
 
-def _parse(data: bytes, name: str) -> Purge:
+def parse_receipt(data: bytes, name: str) -> Purge:
+    """Read a receipt.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is damaged, or newer than this software.
+    """
     body: dict[str, Any] = unseal(data, name, FORMAT_VERSION)
     try:
         remaining = tuple(Remaining(**one) for one in body["remaining"])

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 from indexer_core.assembly import MARKER, Assembly
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.events import parse_events
+from indexer_core.index.aside import PREFIX as QUARANTINE
+from indexer_core.index.commit import PREFIX as MANIFESTS
 from indexer_core.index.commit import Manifests
 from indexer_core.index.erasure import Segments, suppress
 from indexer_core.instance_lists import LISTS, AssembledInstance, named_by, parse_list
@@ -267,6 +269,30 @@ class TextVectors(_NamedElsewhere):
         return Erased(counts={"files of cached text vectors": n_files})
 
 
+class Quarantine(_NamedElsewhere):
+    """Damaged files that a repair has kept for people. What is in them nobody can tell for sure."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def erase(self, subject: Subject) -> Erased:
+        """Delete whatever may hold the series: all but manifests, and the lists of others."""
+        names = [entry.name for entry in self._blobs.list(QUARANTINE)]
+        wanted = [name for name in names if _may_hold(name, subject.series)]
+        n_erased = sum(self._blobs.delete(name) for name in wanted)
+        return Erased(counts={"damaged files kept by repairs": n_erased})
+
+
+def _may_hold(name: str, series: frozenset[str]) -> bool:
+    kept = name.removeprefix(QUARANTINE).partition("/")[2]
+    if kept.startswith(MANIFESTS):
+        return False
+    try:
+        return named_by(kept)[0] in series
+    except CorruptIndexError:
+        return True
+
+
 def purger_of(
     stores: Stores,
     *,
@@ -327,6 +353,7 @@ def _in_order(stores: Stores, handle_event: Callable[[str], object]) -> Iterator
     yield RejectRows(stores.reject_rows, stores.sources)
     yield JobRows(stores.jobs)
     yield TextVectors(stores.index, stores.ids)
+    yield Quarantine(stores.index)
     yield BlobRows(stores.blobs)
     yield InstanceRows(stores.instances, stores.open_series)
     yield InstanceLists(stores.index)

@@ -14,7 +14,7 @@ from indexer_core.index.commit import Manifests
 from indexer_core.index.reader import Reader
 from indexer_core.index.repair import IndexRepair
 from indexer_core.index.repair_report import RepairReport
-from indexer_core.index.survey import survey_hint, survey_lists, survey_text_cache
+from indexer_core.index.survey import survey_hint, survey_lists, survey_receipts, survey_text_cache
 from indexer_core.indexing import cached
 from indexer_core.instance_lists import assembled_of, dump_list, list_name, named_by
 from indexer_core.messages import parse_ready
@@ -61,6 +61,7 @@ def repair(
     beside.mend_hint()
     beside.mend_lists()
     beside.mend_text_cache()
+    beside.mend_receipts()
     beside.send_what_waits_for_a_list()
     report.set_aside = aside.names
     reader = Reader(stores.index, vector_files)
@@ -117,6 +118,17 @@ class _Beside:
         for damage in list(survey_text_cache(self.blobs)):
             self.blobs.delete(damage.name)
             self.report.restored.append(f"{damage.name}: taken out, its texts are embedded again")
+
+    def mend_receipts(self) -> None:
+        for damage in list(survey_receipts(self.blobs)):
+            if damage.newer:
+                self.report.lose(damage.name, "left alone: upgrade dicom-indexer")
+                continue
+            self.aside.move(damage.name)
+            self.report.lose(
+                f"{damage.name}: the receipt of a purge",
+                "its series stay hidden; should the purge not have ended, purge them again",
+            )
 
     def send_what_waits_for_a_list(self) -> None:
         """Series that are set aside because the list of their instances could not be read."""

@@ -29,6 +29,9 @@ from indexer_core.index.manifest import (
 from indexer_core.instance_lists import FORMAT_VERSION as LIST_VERSION
 from indexer_core.instance_lists import LISTS, named_by, parse_list
 from indexer_core.ports import BlobEntry, BlobStore
+from indexer_core.purge_receipts import FORMAT_VERSION as RECEIPT_VERSION
+from indexer_core.purge_receipts import PREFIX as RECEIPTS
+from indexer_core.purge_receipts import parse_receipt
 from indexer_core.sealed import is_of_newer_format
 from indexer_core.text_cache import PREFIX as TEXT_CACHE
 from indexer_core.text_cache import check_cache_file
@@ -45,6 +48,7 @@ class FileKind(StrEnum):
     PROJECTOR = "projector"
     INSTANCE_LIST = "instanceList"
     TEXT_CACHE = "textCache"
+    RECEIPT = "receipt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,7 @@ def damage_of(blobs: BlobStore, manifests: ManifestSurvey) -> list[Damage]:
         *survey_hint(blobs, manifests.highest),
         *survey_lists(blobs),
         *survey_text_cache(blobs),
+        *survey_receipts(blobs),
     ]
 
 
@@ -203,6 +208,19 @@ def survey_text_cache(blobs: BlobStore) -> Iterator[Damage]:
             yield _damage(entry.name, FileKind.TEXT_CACHE, error)
         except InvalidInputError:
             continue  # of a newer format; whoever wrote it reads it
+
+
+def survey_receipts(blobs: BlobStore) -> Iterator[Damage]:
+    """The receipts of purges that are damaged."""
+    for entry in blobs.list(RECEIPTS):
+        blob = blobs.get(entry.name)
+        if blob is None:
+            continue
+        try:
+            parse_receipt(blob.data, entry.name)
+        except CorruptIndexError as error:
+            newer = is_of_newer_format(blob.data, RECEIPT_VERSION)
+            yield _damage(entry.name, FileKind.RECEIPT, error, newer=newer)
 
 
 def _missing(number: int) -> Damage:

@@ -12,6 +12,7 @@ from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.updates import Collect
 from indexer_core.ports import BlobStore
+from indexer_core.purge_receipts import Purge, Purges
 from indexer_core.search import search_text, select
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
@@ -33,6 +34,7 @@ KINDS = {
     "projector": ".projector",
     "instance list": "assembly/",
     "text cache": "text-cache/",
+    "receipt": "purges/",
 }
 
 
@@ -74,6 +76,8 @@ def made() -> Pipeline:
     commit(manifests, collect, commit_id=house.ids.new_id(), lineage=LINEAGE)
     for number in range(1, keep):
         assert manifests.expire(number)
+    requested = Purge(id="1", asked="series", series=("a",), requested_s=1.0)
+    Purges(house.index).put(requested.finished(2.0, n_restored=0))
     return house
 
 

@@ -14,6 +14,7 @@ from indexer_core.purge_stores import (
     InstanceRows,
     JobRows,
     Messages,
+    Quarantine,
     RejectRows,
     TextVectors,
 )
@@ -205,3 +206,21 @@ def test_without_texts_no_file_is_read():
     blobs.put_if_absent("text-cache/damaged/1", b"junk")
     assert erase(TextVectors(blobs, SequentialIds())) == 0
     assert blobs.get("text-cache/damaged/1") is not None
+
+
+def test_damaged_files_that_a_repair_kept_go_unless_they_are_surely_of_others():
+    blobs = MemoryBlobs()
+    kept = {
+        "manifests/000000000003.json": False,
+        f"assembly/{OTHER}/{KEY}.json": False,
+        f"assembly/{KEY}/{OTHER}.json": True,
+        f"assembly/odd/{KEY}": True,
+        f"segments/{KEY[:32]}-{OTHER}.rows.arrow": True,
+        f"segments/{KEY[:32]}-{OTHER}.text.faiss": True,
+    }
+    for name in kept:
+        blobs.put_if_absent(f"quarantine/1/{name}", b"damaged")
+        blobs.put_if_absent(name, b"in use")
+    assert erase(Quarantine(blobs)) == sum(kept.values())
+    left = {entry.name for entry in blobs.list()}
+    assert left == {*kept, *(f"quarantine/1/{name}" for name, goes in kept.items() if not goes)}
