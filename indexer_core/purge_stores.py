@@ -204,12 +204,13 @@ class InstanceRows:
 
     def find(self, series: frozenset[str]) -> Subject:
         """URLs and UIDs of the instances."""
-        subject = Subject()
+        urls: set[str] = set()
+        uids: set[str] = set()
         for row in self._rows_of(series):
             facts = json.loads(row.values["facts"])
-            uids = (facts["series_instance_uid"], facts["sop_instance_uid"], row.values["sop"])
-            subject |= Subject(urls=frozenset({row.values["url"]}), uids=frozenset(uids))
-        return subject
+            urls.add(row.values["url"])
+            uids |= {facts["series_instance_uid"], facts["sop_instance_uid"], row.values["sop"]}
+        return Subject(urls=frozenset(urls), uids=frozenset(uids))
 
     def erase(self, subject: Subject) -> Erased:
         """Delete the rows."""

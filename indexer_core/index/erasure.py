@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from indexer_core.errors import ConflictError, CorruptIndexError
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
 from indexer_core.index.files import read_file
+from indexer_core.index.filling import PARTS_PREFIX
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import CoordinateFile, FileRef, Manifest, Segment, VectorFile
 from indexer_core.index.rows import concatenate_rows, rows_of, table_of
@@ -42,7 +43,7 @@ from indexer_core.purge_receipts import Remaining
 from indexer_core.text_cache import text_hash
 
 _COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
-ROWS, SEGMENT_FILES = "index rows", "segment files"
+ROWS, SEGMENT_FILES, PARTS = "index rows", "segment files", "parts of vectors being made"
 EXPIRED, REWRITTEN = "manifests expired", "pinned manifests rewritten"
 
 _ATTEMPTS = 16
@@ -96,25 +97,16 @@ class Segments:
         """Erase the rows of the series, and every file that held them."""
         series = subject.series
         self._commit(Collect(before=self._fence, retained_from=1))
-        counts = {ROWS: self._erase_live(series), EXPIRED: 0, REWRITTEN: 0}
-        expired = []
-        newest = self._manifests.newest()
-        for number in self._manifests.listed():
-            manifest = self._manifests.read(number)
-            if number == newest.number or not isinstance(manifest, Manifest):
-                continue
-            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
-            if not held:
-                continue
-            self._replaced |= {file.name for segment in held for file in segment.files()}
-            newest = self._manifests.newest(newest)
-            if number in newest.pins:
-                counts[REWRITTEN] += self._rewrite(manifest, series)
-            elif self._manifests.expire(number):
-                expired.append(number)
-        counts[EXPIRED] = len(expired)
-        self._unpin(expired)
-        counts[SEGMENT_FILES], n_left = self._delete_unnamed()
+        n_rows = self._erase_live(series)
+        n_expired, n_rewritten = self._erase_history(series)
+        n_files, n_left = self._delete_unnamed()
+        counts = {
+            ROWS: n_rows,
+            EXPIRED: n_expired,
+            REWRITTEN: n_rewritten,
+            SEGMENT_FILES: n_files,
+            PARTS: self._delete_parts(),
+        }
         return Erased(counts=counts, remaining=self._in_flight(n_left))
 
     def _erase_live(self, series: frozenset[str]) -> int:
@@ -134,6 +126,27 @@ class Segments:
                 else:
                     self._copies.clear()
         raise ConflictError("others kept merging what is to be purged; run it again later")
+
+    def _erase_history(self, series: frozenset[str]) -> tuple[int, int]:
+        """Expire earlier manifests that name segments of the series, or rewrite pinned ones."""
+        newest = self._manifests.newest()
+        expired: list[int] = []
+        n_rewritten = 0
+        for number in self._manifests.listed():
+            manifest = self._manifests.read(number)
+            if number == newest.number or not isinstance(manifest, Manifest):
+                continue
+            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
+            if not held:
+                continue
+            self._replaced |= {file.name for segment in held for file in segment.files()}
+            newest = self._manifests.newest(newest)
+            if number in newest.pins:
+                n_rewritten += self._rewrite(manifest, series)
+            elif self._manifests.expire(number):
+                expired.append(number)
+        self._unpin(expired)
+        return len(expired), n_rewritten
 
     def _rewrite(self, original: Manifest, series: frozenset[str]) -> bool:
         """Take the rows out of what a pinned manifest names, in place; False when it has gone."""
@@ -176,6 +189,12 @@ class Segments:
         garbage = [n for n in unnamed if n in ours or is_file_behind(n, self._fence)]
         n_deleted = sum(self._blobs.delete(name) for name in garbage)
         return n_deleted, len(unnamed) - len(garbage)
+
+    def _delete_parts(self) -> int:
+        """Delete parts of vectors that are being made for segments which are no longer live."""
+        live = {segment.id for segment in self._manifests.newest().segments}
+        names = [entry.name for entry in self._blobs.list(PARTS_PREFIX)]
+        return sum(self._blobs.delete(name) for name in names if live.isdisjoint(name.split("/")))
 
     def _in_flight(self, n_files: int) -> tuple[Remaining, ...]:
         if not n_files:

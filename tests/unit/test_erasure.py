@@ -9,7 +9,16 @@ import pytest
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import IndexerError, NotFoundError
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
-from indexer_core.index.erasure import EXPIRED, REWRITTEN, ROWS, SEGMENT_FILES, Segments, suppress
+from indexer_core.index.erasure import (
+    EXPIRED,
+    PARTS,
+    REWRITTEN,
+    ROWS,
+    SEGMENT_FILES,
+    Segments,
+    suppress,
+)
+from indexer_core.index.filling import PARTS_PREFIX
 from indexer_core.index.manifest import Manifest, Stub
 from indexer_core.index.pins import Pins
 from indexer_core.index.reader import Reader, open_at
@@ -131,6 +140,10 @@ class Shelf:
         snapshot = open_at(self.blobs, self.files, number)
         return {segment.loaded.orders[index][0] for segment, index in snapshot.rows()}
 
+    def rows_in(self, segment):
+        data = self.blobs.get(segment.rows.name).data
+        return rows_of(table_of(data, segment.rows.name))
+
     def stored_keys(self) -> set[str]:
         """Series with a row in any file, whether or not a manifest names it."""
         found: set[str] = set()
@@ -234,6 +247,16 @@ def test_vectors_of_an_encoder_that_is_being_built_are_kept(shelf):
     shelf.purge()
     before.pop("s2", None)
     assert shelf.vectors("text", "new") == before
+
+
+def test_parts_of_vectors_that_are_being_made_for_its_segments_go_too(shelf):
+    others = next(s for s in shelf.newest.segments if "s5" in str(shelf.rows_in(s)))
+    its = next(s for s in shelf.newest.segments if "s2" in str(shelf.rows_in(s)))
+    names = [f"{PARTS_PREFIX}0123/{segment.id}/0-9" for segment in (others, its)]
+    for name in names:
+        shelf.blobs.put_if_absent(name, b"vectors")
+    assert shelf.purge().counts[PARTS] == 1
+    assert [entry.name for entry in shelf.blobs.list(PARTS_PREFIX)] == names[:1]
 
 
 def test_files_that_nobody_committed_go_too(shelf):
