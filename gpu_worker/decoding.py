@@ -124,7 +124,8 @@ class _Child:
         environment["OPENBLAS_NUM_THREADS"] = environment["OMP_NUM_THREADS"] = "1"
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gpu_worker.decoding_child"],
+                # -P: no module comes from the folder in which the user happens to be.
+                [sys.executable, "-P", "-m", "gpu_worker.decoding_child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -6,16 +6,19 @@ read foreign files call this in a child process.
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.encaps import get_frame
+from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -31,6 +34,7 @@ from indexer_core.pixels.recipe import PixelLimits
 
 DEFAULT_LIMITS = PixelLimits()
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_TAGS = frozenset(map(Tag, _PIXEL_KEYWORDS))
 _NATIVE = frozenset(
     {
         ImplicitVRLittleEndian,
@@ -86,7 +90,7 @@ def open_pixels(data: bytes, limits: PixelLimits = DEFAULT_LIMITS) -> PixelObjec
         When it is no DICOM object, has no pixels, or announces more than the limits allow.
     """
     _refuse_deflate_bomb(data, limits)
-    dataset = _parse(data)
+    dataset = _parse(data, limits)
     if not any(keyword in dataset for keyword in _PIXEL_KEYWORDS):
         raise PixelError(PixelProblem.NO_PIXELS)
     frame_bits = _announced_frame_bits(dataset)
@@ -124,11 +128,30 @@ def decode_frame(source: PixelObject, frame: int) -> Frame:
     return _as_grey_or_rgb(values, properties, source.dataset)
 
 
-def _parse(data: bytes) -> Dataset:
+def _parse(data: bytes, limits: PixelLimits) -> Dataset:
     try:
-        return dcmread(BytesIO(data), force=True)
+        return read_partial(BytesIO(data), stop_when=_after_pixels(limits), force=True)
+    except PixelError:
+        raise
     except Exception as error:
         raise PixelError(PixelProblem.NOT_DICOM) from error
+
+
+def _after_pixels(limits: PixelLimits) -> Callable[[BaseTag, str | None, int], bool]:
+    """Stops behind the pixel data: padding there may be longer than the object."""
+    n_elements, met = 0, False
+
+    def stop(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        nonlocal n_elements, met
+        n_elements += 1
+        if n_elements > limits.max_elements:
+            raise PixelError(PixelProblem.TOO_LARGE)
+        if met:
+            return True
+        met = tag in _PIXEL_TAGS
+        return False
+
+    return stop
 
 
 def _refuse_deflate_bomb(data: bytes, limits: PixelLimits) -> None:

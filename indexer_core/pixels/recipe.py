@@ -57,8 +57,11 @@ class PixelLimits:
         Size of a whole data set after undoing the deflated transfer syntax.
     max_object_bytes
         Size of a stored object; a larger one is not even fetched.
+    max_elements
+        Elements outside sequences up to the pixel data.
     """
 
     max_frame_bytes: int = 256 * MEBIBYTE
     max_inflated_bytes: int = 512 * MEBIBYTE
     max_object_bytes: int = 2048 * MEBIBYTE
+    max_elements: int = 200_000

@@ -139,6 +139,12 @@ def test_a_child_holds_no_setting_of_the_program(children, monkeypatch):
     assert b"planted" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
+def test_a_child_takes_no_module_from_the_folder_of_the_user(children, monkeypatch, tmp_path):
+    (tmp_path / "pydicom.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    same(decoded(children, dicom_object()), slices_from_bytes(dicom_object()))
+
+
 def test_closing_ends_the_children(children):
     decoded(children, dicom_object())
     process = children._idle.queue[0]._process
