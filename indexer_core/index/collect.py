@@ -21,6 +21,7 @@ from itertools import pairwise
 from indexer_core.encoders import folder_of
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.commit import Committed, Manifests, commit, manifest_name
+from indexer_core.index.filling import unneeded_parts
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.segment import PREFIX
@@ -172,6 +173,7 @@ class Collector:
         behind = (entry for entry in files if is_file_behind(entry.name, fence))
         garbage = [entry for entry in behind if entry.name not in named]
         garbage += self._foreign_caches(newest, fence)
+        garbage += unneeded_parts(self._blobs, newest)
         if not garbage and then.retained_from < newest.retained_from + policy.keep_newest:
             # A few manifests alone are not worth another one, or an idle index would never rest.
             then = newest

@@ -24,7 +24,7 @@ from indexer_core.index.segment import (
     Points,
     SegmentWriter,
 )
-from indexer_core.ports import BlobStore, Ids, TextEncoder, VectorFileReader, VectorFiles
+from indexer_core.ports import BlobEntry, BlobStore, Ids, TextEncoder, VectorFileReader, VectorFiles
 from indexer_core.projector import Projector
 
 PARTS_PREFIX = "building/"
@@ -132,16 +132,8 @@ class SegmentFiller:
 
     def sweep(self, manifest: Manifest) -> None:
         """Delete parts that no build of this manifest needs any more."""
-        needed = {
-            _parts_folder(space.building, segment)
-            for space in manifest.spaces
-            if space.building is not None
-            for segment in manifest.segments
-            if segment.vector_file(space.name, space.building) is None
-        }
-        for entry in list(self._blobs.list(PARTS_PREFIX)):
-            if entry.name.rpartition("/")[0] not in needed:
-                self._blobs.delete(entry.name)
+        for entry in unneeded_parts(self._blobs, manifest):
+            self._blobs.delete(entry.name)
 
     def _left(self, part: "_Part") -> VectorFileReader | None:
         """The part as an interrupted run has left it, if it has."""
@@ -178,6 +170,19 @@ class _Part:
     name: str | None
     rows: pa.Table
     shape: tuple[int, int]
+
+
+def unneeded_parts(blobs: BlobStore, manifest: Manifest) -> list[BlobEntry]:
+    """Parts that no build of this manifest needs any more."""
+    needed = {
+        _parts_folder(space.building, segment)
+        for space in manifest.spaces
+        if space.building is not None
+        for segment in manifest.segments
+        if segment.vector_file(space.name, space.building) is None
+    }
+    listed = blobs.list(PARTS_PREFIX)
+    return [entry for entry in listed if entry.name.rpartition("/")[0] not in needed]
 
 
 def _slices(counts: NDArray[np.int64], wanted: int) -> Iterator[tuple[int, int]]:
