@@ -14,9 +14,7 @@ from local_host.settings import Settings
 if TYPE_CHECKING:
     from indexer_core.index.repair_report import RepairReport
     from indexer_core.index.verify import Verification
-    from indexer_core.ports import TextEncoder
     from local_host.runner import Tally
-    from local_host.wiring import LocalSystem
 
 
 def run_verify(options: argparse.Namespace, settings: Settings) -> int:
@@ -52,7 +50,7 @@ def _repair(settings: Settings, *, as_json: bool) -> int:
                 system.stores,
                 assembly=system.assembly,
                 vector_files=system.vector_files,
-                find_encoder=lambda wanted: _encoder(system, wanted),
+                find_encoder=system.encoders.find,
             )
         except CorruptIndexError as error:
             print(f"dicom-indexer: {error}", file=sys.stderr)
@@ -71,10 +69,6 @@ def _repair(settings: Settings, *, as_json: bool) -> int:
         _print_repair(report, tally)
         _print_verification(seen)
     return 0 if not seen.problems and (tally is None or tally.went_well) else 1
-
-
-def _encoder(system: "LocalSystem", wanted: str) -> "TextEncoder | None":
-    return system.encoder if system.encoder.encoder_id == wanted else None
 
 
 def _print_repair(report: "RepairReport", tally: "Tally | None") -> None:

@@ -78,9 +78,14 @@ def _check_rows(segment: LiveSegment, manifest: Manifest) -> Iterator[str]:
         if row.record is not None and row.text_count != len(row.record["texts"]):
             yield f"{name}: a row has not as many text vectors as texts"
     for space in manifest.spaces:
-        n_vectors = segment.loaded.vectors(space.name, space.live).n_vectors
-        if n_vectors != int(segment.loaded.counts(space.name).sum()):
-            yield f"{name}: rows and vectors of the {space.name} space differ in number"
+        n_expected = int(segment.loaded.counts(space.name).sum())
+        for encoder_id in (space.live, space.building):
+            held = segment.loaded.segment.vector_file(space.name, encoder_id or "")
+            # A segment may lack the one that is being built, and is filled by and by.
+            if encoder_id is None or (held is None and encoder_id != space.live):
+                continue
+            if segment.loaded.vectors(space.name, encoder_id).n_vectors != n_expected:
+                yield f"{name}: rows and vectors of {encoder_id} differ in number"
     projection = manifest.projection
     n_points = int(segment.loaded.counts(IMAGE_SPACE).sum())
     if projection is not None and n_points:

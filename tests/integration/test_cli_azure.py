@@ -12,8 +12,11 @@ import pytest
 
 from indexer_core.adapters.azure.clients import AzureStorage
 from indexer_core.adapters.azure.queues import AzureQueue
+from indexer_core.encoders import folder_of
 from local_host import cli, commands
+from local_host.encoders import DEFAULT_NAME
 from tests.support.azurite import Azurite, missing, running_azurite
+from tests.support.bag_of_words import write_bag_of_words
 from tests.support.command_line import exported_encoder
 from tests.support.dicom import dicom_object
 
@@ -268,6 +271,28 @@ def test_data_directory_is_backfilled_and_reconciled_too(program, tmp_path):
     assert "looks enqueued" in (told := program("backfill", store="local"))
     assert "series: 1 written" in told
     assert "0 new, 0 changed, 0 gone" in program("reconcile", store="local")
+
+
+def test_encoder_of_an_account_is_changed_and_found_by_every_machine(
+    account, program, indexed, tmp_path
+):
+    encoders = account.folder / "data" / "encoders"
+    export = tmp_path / "bag-of-words"
+    encoder_id = write_bag_of_words(export, encoders / DEFAULT_NAME / "tokenizer.json")
+    n_series = len(program("export").splitlines())
+    program("encoder", "build", str(export))
+    assert encoder_id in program("encoder", "switch")
+    # Another machine has it from the account.
+    shutil.rmtree(encoders / folder_of(encoder_id))
+    found = json.loads(program("search", "brain", "--format", "json", "--top", "1000"))
+    assert len(found["value"]) == n_series
+    assert (encoders / folder_of(encoder_id) / "model.onnx").exists()
+    program("verify")
+    program("encoder", "build", DEFAULT_NAME)
+    program("encoder", "switch")
+    (text, _) = json.loads(program("encoder", "status", "--format", "json"))["spaces"]
+    assert (text["hasLive"], text["building"]) == (True, None)
+    assert text["live"].startswith(DEFAULT_NAME)
 
 
 def test_missing_settings_are_all_named_in_one_line(program, monkeypatch):

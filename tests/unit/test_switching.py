@@ -7,9 +7,15 @@ from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputEr
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import PARTS_PREFIX, text_vectors
 from indexer_core.index.reader import Reader
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.index.segment import (
+    IMAGE_SPACE,
+    TEXT_SPACE,
+    SegmentWriter,
+    SpaceVectors,
+)
 from indexer_core.index.switching import SpaceSwitch, state_of
-from indexer_core.index.updates import BuildSpace
+from indexer_core.index.updates import AddSegment, BuildSpace, with_files
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.index.verify import verify
 from indexer_core.projector import bootstrap_projector
 from indexer_core.testing.memory import MemoryBlobs
@@ -21,6 +27,8 @@ from tests.support.encoders import (
     NamedEncoder,
     SwitchingIndex,
     assert_search_is_exact,
+    text_row,
+    write_rows,
 )
 from tests.support.segments import IMAGE, unit_vectors
 
@@ -310,3 +318,36 @@ def test_no_manifest_ever_lacks_a_live_encoder(index):
         for space in manifest.spaces:
             for segment in manifest.segments:
                 assert segment.vector_file(space.name, space.live) is not None
+
+
+def test_verify_looks_at_the_encoder_that_is_being_built_too(index):
+    index.switcher().start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
+    index.add({"u": 1}, [OLD, NEW])
+    assert verify(index.blobs, FILES).problems == []
+    bare = write_rows(index.blobs, index.ids.new_id(), [text_row("v", 1, "w")], [OLD])
+    few = SpaceVectors(space=TEXT_SPACE, encoder_id=NEW.encoder_id, vectors=NEW.encode(["one"]))
+    file = SegmentWriter(index.blobs, FILES).write_vectors(index.ids.new_id(), few)
+    index.commit(AddSegment(segment=with_files(bare, vectors=(file,))))
+    (problem,) = verify(index.blobs, FILES).problems
+    assert "vectors of new-text differ in number" in problem
+
+
+def test_the_collector_takes_parts_that_a_killed_filler_has_left(index):
+    switcher = index.switcher()
+    switcher.start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
+
+    def dying(rows):
+        if parts(index):
+            raise KeyboardInterrupt
+        return text_vectors(NEW)(rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        switcher.fill(TEXT_SPACE, NEW.encoder_id, dying)
+    upkeep = Upkeep(index.blobs, FILES, clock=index.clock, ids=index.ids)
+    upkeep.collect()
+    assert len(parts(index)) == 1  # still of use
+    left = parts(index)[0], index.blobs.get(parts(index)[0]).data
+    switcher.abandon(TEXT_SPACE, NEW.encoder_id)
+    index.blobs.put_if_absent(*left)  # by one that was at it when the build was given up
+    upkeep.collect()
+    assert parts(index) == []
