@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread
 
+from gpu_worker.background import BackgroundKeeper
 from gpu_worker.loop import Worker, run
 from gpu_worker.wiring import build_azure_worker, read_program_settings
 from indexer_core.errors import IndexerError
@@ -55,6 +56,8 @@ class _Work(Thread):
     def run(self) -> None:
         try:
             run(self._worker, until_idle=self._until_idle)
+            if self._until_idle and isinstance(self._worker.upkeep, BackgroundKeeper):
+                self._worker.upkeep.finish(lambda: self._worker.shift.is_ending)
         except BaseException as error:  # noqa: BLE001 - told by the first thread
             self.error = error
 

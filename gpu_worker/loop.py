@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.background import Keeper
 from gpu_worker.visibility import HeldMessages, Shift
 from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
@@ -37,7 +38,6 @@ from indexer_core.errors import (
     UnknownOutcomeError,
 )
 from indexer_core.events import look_message
-from indexer_core.index.upkeep import Upkeep
 from indexer_core.indexing import Indexer
 from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
@@ -92,7 +92,7 @@ class Worker:
     announcer: Announcer
     threads: Executor
     decode: Decode = slices_from_bytes
-    upkeep: Upkeep | None = None
+    upkeep: Keeper | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     shift: Shift = field(default_factory=Shift)
 

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gpu_worker.background import BackgroundKeeper, Keeper
 from gpu_worker.decoding import DecodingChildren
 from gpu_worker.loop import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import Settings, read_settings
@@ -77,7 +78,7 @@ def build_worker(
     announcer: Announcer,
     settings: WorkerSettings,
     decode: Decode,
-    upkeep: Upkeep | None = None,
+    upkeep: Keeper | None = None,
 ) -> Worker:
     """What the loop needs, over any stores."""
     return Worker(
@@ -150,13 +151,15 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         settings=settings.worker,
         # They end with this process, which closes what they read from.
         decode=DecodingChildren(),
-        upkeep=Upkeep(
-            stores.index,
-            FlatFp16Vectors(),
-            clock=clock,
-            ids=ids,
-            files=stores.files,
-            settings=upkeep_settings(azure.retention_days, azure.merge_mb),
+        upkeep=BackgroundKeeper(
+            Upkeep(
+                stores.index,
+                FlatFp16Vectors(),
+                clock=clock,
+                ids=ids,
+                files=stores.files,
+                settings=upkeep_settings(azure.retention_days, azure.merge_mb),
+            )
         ),
     )
 

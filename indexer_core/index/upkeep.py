@@ -116,6 +116,8 @@ class Upkeep:
         """Merge until nothing is left to merge, or `is_over`; collect where that is due."""
         self._guarded("merge", lambda: self._merge_all(full=False, is_over=is_over))
         self._guarded("collect", self._collect_if_due)
+        while self._is_unfinished and not is_over():
+            self._guarded("collect", self._collect_if_due)
 
     def compact(self, *, full: bool = False) -> Compacted:
         """Merge until nothing is left to merge; with `full`, into as few segments as fit.
@@ -202,6 +204,7 @@ class Upkeep:
             )
             if now_s < self._next_collection_s:
                 return
+        self._is_unfinished = False  # should it fail, it is put off like any other
         done = self.collect(limit=self._settings.collect_limit)
         self._is_unfinished = not done.is_complete
         log.info("collect manifests=%d files=%d", done.n_expired, done.n_files)

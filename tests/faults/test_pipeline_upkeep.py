@@ -1,9 +1,11 @@
 """The worker and the upkeep of its index: who sleeps, who merges, who collects, and when."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from function_app.handlers import sweep
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import ConflictError
 from indexer_core.index.collect import DAY_S, RetentionPolicy
@@ -179,4 +181,16 @@ def test_a_merge_during_a_reprocess_loses_no_series(pipeline):
     assert upkeep(pipeline).compact(full=True).n_merges == 1
     process.indexer.reprocess(outdated[1:])
     assert {row.recipe for row in pipeline.live().values()} == {2}
+    assert len(pipeline.live()) == 4
+
+
+def test_the_timer_keeps_the_index_where_no_worker_is(pipeline):
+    process = pipeline.process()
+    for number in range(4):
+        pipeline.upload(f"{number}.dcm", slice_of(series=f"s{number}", instance=number))
+        pipeline.settle(process)
+    assert len(Manifests(pipeline.index).newest().segments) == 4
+    services = replace(process.services, upkeep=upkeep(pipeline))
+    sweep(services, older_than_s=300.0)
+    assert len(Manifests(pipeline.index).newest().segments) == 2
     assert len(pipeline.live()) == 4

@@ -123,8 +123,14 @@ class Shelf:
 
     def orphans(self) -> set[str]:
         """Files that no manifest names which has not expired."""
-        named = {f.name for m in Manifests(self.blobs).history() for f in m.files()}
-        return {entry.name for entry in self.blobs.list(PREFIX)} - named
+        return {entry.name for entry in self.blobs.list(PREFIX)} - self._named()
+
+    def missing(self) -> set[str]:
+        """Files that such a manifest names and that are not there."""
+        return self._named() - {entry.name for entry in self.blobs.list()}
+
+    def _named(self) -> set[str]:
+        return {f.name for m in Manifests(self.blobs).history() for f in m.files()}
 
     def problems(self) -> list[str]:
         return verify(self.blobs, self.files).problems

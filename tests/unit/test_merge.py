@@ -18,7 +18,9 @@ from indexer_core.index.updates import (
     Restore,
     Suppress,
 )
-from tests.support.segments import unit_vectors
+from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+from indexer_core.testing.faults import PassThrough, WrappedBlobs
+from tests.support.segments import row, unit_vectors, write_segment
 from tests.support.shelf import DAY_S, SMALL, Shelf
 
 
@@ -251,7 +253,7 @@ DELTAS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(DELTAS, st.frozensets(st.sampled_from("abcdef")), st.booleans(), st.integers(2, 5))
 def test_whatever_was_committed_a_merge_changes_nothing_that_a_reader_sees(
     deltas, suppressed, full, fan_in
@@ -272,8 +274,6 @@ def test_whatever_was_committed_a_merge_changes_nothing_that_a_reader_sees(
 
 
 def add_rows(shelf: Shelf, write_id: str, delta: dict[str, tuple[int, bool]]) -> None:
-    from tests.support.segments import row, write_segment
-
     rows = [row(key, revision, write_id, alive=alive) for key, (revision, alive) in delta.items()]
     segment = write_segment(SegmentWriter(shelf.blobs, shelf.files), write_id, rows)
     assert isinstance(shelf.commit(AddSegment(segment=segment)), Committed)
@@ -288,3 +288,25 @@ def expected(deltas, suppressed, found):
     visible = {k: r for k, (r, _, alive) in best.items() if alive and k not in suppressed}
     assert {key: stored.order[0] for key, stored in found.items()} == visible
     return found
+
+
+def test_many_deltas_with_their_merges_and_manifests_write_a_few_times_their_own_bytes():
+    shelf = Shelf(UpkeepSettings())
+    counted = WrappedBlobs(shelf.blobs, PassThrough())
+    upkeep = Upkeep(counted, shelf.files, clock=shelf.clock, ids=shelf.ids)
+    own_bytes = 0
+    for number in range(80):
+        # Ten new, ten replaced and ten deleted series of an archive that is much larger.
+        delta = {f"new{number}-{place}": (1, True) for place in range(10)}
+        delta |= {f"old{(7 * number + place) % 1000}": (number, True) for place in range(10)}
+        delta |= {f"old{(7 * number + place) % 1000}": (number, False) for place in range(10, 20)}
+        write_id = shelf.ids.new_id()
+        index_rows = [row(key, r, write_id, alive=alive) for key, (r, alive) in delta.items()]
+        segment = write_segment(SegmentWriter(counted, shelf.files), write_id, index_rows)
+        own_bytes += sum(file.size_bytes for file in segment.files())
+        shelf.commit(AddSegment(segment=segment), counted)
+        upkeep.after_batch()
+        assert len(shelf.newest.segments) <= 7 * 4
+    assert counted.written_bytes <= 8 * own_bytes
+    assert len(shelf.newest.segments) < 12
+    assert shelf.problems() == []
