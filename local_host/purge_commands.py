@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from indexer_core.purge_receipts import Purge, Remaining
     from local_host.wiring import LocalSystem
 
-_POLL_S = 1.0
+_LONGEST_NAP_S = 60.0
 
 
 def run_purge(options: argparse.Namespace, settings: Settings) -> int:
@@ -71,9 +71,11 @@ def _carry_on(system: "LocalSystem", *, wait: bool) -> "Sequence[Purge]":
     while True:
         for purge in system.purger.carry_on():
             known[purge.id] = purge
-        if not wait or all(purge.state is State.DONE for purge in known.values()):
+        waiting = [purge.due_s for purge in known.values() if purge.state is not State.DONE]
+        if not wait or not waiting:
             return list(known.values())
-        time.sleep(_POLL_S)
+        nap_s = min(waiting) - system.clock.now_s()
+        time.sleep(min(max(nap_s, 0.0), _LONGEST_NAP_S))
 
 
 def _print_all(purges: "Sequence[Purge]", *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import pytest
 from indexer_core.index.commit import Manifests
 from indexer_core.index.pins import Pins
 from indexer_core.index.rows import rows_of, table_of
+from indexer_core.purge import PurgePolicy
 from local_host.wiring import LocalSystem
 from tests.support.cli import Cli, uid_of
 from tests.support.dicom import dicom_object, uid
@@ -152,6 +153,16 @@ def test_purge_killed_half_way_is_carried_on_by_the_next(clinic, monkeypatch):
     assert (receipt["state"], receipt["interrupted"]) == ("done", 1)
     assert holding(clinic, *needles()) == set()
     assert clinic.run("purge") == "nothing is to be purged\n"
+
+
+def test_wait_waits_until_the_grace_is_over(clinic, monkeypatch):
+    grace = PurgePolicy(grace_s=1.0, clock_margin_s=0.0)
+    monkeypatch.setattr("local_host.homes.LocalHome.purge_policy", grace)
+    assert "hidden now" in clinic.run("purge", uid_of("a"))
+    assert set(clinic.records()) == {uid_of("b")}
+    assert holding(clinic, *needles())
+    assert json.loads(clinic.run("purge", "--wait", "--format", "json"))[0]["state"] == "done"
+    assert holding(clinic, *needles()) == set()
 
 
 def test_receipt_is_printed_and_kept(clinic):
