@@ -46,8 +46,11 @@ _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER o
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
 _EXPORT_HELP = (
-    "for build: the folder of an exported text encoder, or minilm-l6-v2; left out, the build that "
-    "was begun goes on"
+    "for build and set: the folder of an exported text encoder, minilm-l6-v2, or biomedclip; left "
+    "out, the build that was begun goes on"
+)
+_WEIGHTS_HELP = (
+    "for biomedclip: the folder of its weights, configuration and tokenizer, or hf-hub:OWNER/NAME"
 )
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
@@ -264,10 +267,12 @@ def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
     encoder = add("encoder", "change the text encoder while indexing and searching go on")
     encoder.add_argument(
         "action",
-        choices=("status", "build", "switch", "abandon"),
-        help="build fills a second encoder beside the one in use, switch puts it in force",
+        choices=("status", "build", "switch", "abandon", "set"),
+        help="build fills a second encoder beside the one in use, switch puts it in force; "
+        "set does both",
     )
     encoder.add_argument("source", metavar="EXPORT", nargs="?", help=_EXPORT_HELP)
+    encoder.add_argument("--weights", metavar="SOURCE", help=_WEIGHTS_HELP)
     encoder.add_argument("--format", choices=("text", "json"), default="text")
 
 

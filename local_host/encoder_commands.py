@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer_core.errors import InvalidInputError, UnavailableError, UnknownOutcomeError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BIOMEDCLIP = "biomedclip"
 _TRIES = 10
 _PAUSE_S = 5.0
 
@@ -32,9 +34,17 @@ def run_encoder(options: argparse.Namespace, settings: Settings) -> int:
     None of them takes the writer lock: they write to the index alone, whose commits are safe with
     several writers, and a build may take longer than anybody wants to wait with indexing.
     """
-    if options.source is not None and options.action != "build":
+    if options.source is not None and options.action not in {"build", "set"}:
         raise InvalidInputError(f"encoder {options.action} takes no folder")
-    actions = {"status": _status, "build": _build, "switch": _switch, "abandon": _abandon}
+    if options.weights is not None and options.source != _BIOMEDCLIP:
+        raise InvalidInputError(f"--weights goes with {_BIOMEDCLIP}")
+    actions = {
+        "status": _status,
+        "build": _build,
+        "switch": _switch,
+        "abandon": _abandon,
+        "set": _set,
+    }
     with closing(reading(settings)) as system:
         return actions[options.action](options, system)
 
@@ -89,7 +99,7 @@ def _build(options: argparse.Namespace, system: "LocalSystem") -> int:
 
     space = _newest(system).space(TEXT_SPACE)
     assert space is not None
-    encoder = _taken_in(options.source, system) if options.source else _building(system)
+    encoder = _wanted(options, system)
     if encoder.encoder_id == space.live:
         print(f"searched with {encoder.encoder_id} already")
         return 0
@@ -126,6 +136,16 @@ def _switch(options: argparse.Namespace, system: "LocalSystem") -> int:
         )
     print(f"searched with {encoder.encoder_id} from manifest {after.number} on")
     return 0
+
+
+def _set(options: argparse.Namespace, system: "LocalSystem") -> int:
+    """Build and switch; begun again after an interruption it carries on."""
+    from indexer_core.index.segment import TEXT_SPACE
+
+    status = _build(options, system)
+    space = _newest(system).space(TEXT_SPACE)
+    assert space is not None
+    return status if space.building is None else _switch(options, system)
 
 
 def _abandon(options: argparse.Namespace, system: "LocalSystem") -> int:
@@ -178,6 +198,30 @@ def _newest(system: "LocalSystem") -> "Manifest":
     if not manifest.spaces:
         raise system.nothing_indexed()
     return manifest
+
+
+def _wanted(options: argparse.Namespace, system: "LocalSystem") -> "TextEncoder":
+    if options.source is None:
+        return _building(system)
+    if options.source == _BIOMEDCLIP and not Path(_BIOMEDCLIP).exists():
+        return _biomedclip(options.weights, system)
+    return _taken_in(options.source, system)
+
+
+def _biomedclip(weights: str | None, system: "LocalSystem") -> "TextEncoder":
+    """The text tower of BiomedCLIP, exported; its weights are loaded, checked and let go of."""
+    if weights is None:
+        raise InvalidInputError(
+            "say where the weights are: --weights FOLDER, or --weights hf-hub: to download them"
+        )
+    # torch and open_clip are loaded here and only here.
+    from gpu_worker.encoders.biomedclip import load_biomedclip, locate_biomedclip
+    from gpu_worker.encoders.export import export_tower
+
+    with TemporaryDirectory() as folder:
+        export = Path(folder) / _BIOMEDCLIP
+        export_tower(load_biomedclip(locate_biomedclip(weights)).text, export)
+        return _taken_in(str(export), system)
 
 
 def _taken_in(source: str, system: "LocalSystem") -> "TextEncoder":
