@@ -64,10 +64,11 @@ def centroids_of(
         _, numbers = nearest(sample, centroids, 1, gpu=gpu)
         order = np.argsort(numbers[:, 0], kind="stable")
         members, starts = np.unique(numbers[order, 0], return_index=True)
+        means = _normalised(np.add.reduceat(sample[order], starts, axis=0))
         # A centroid without members starts again somewhere else.
-        centroids = sample[random.choice(len(sample), n_centroids, replace=False)]
-        centroids[members] = np.add.reduceat(sample[order], starts, axis=0)
-        centroids = _normalised(centroids)
+        n_empty = n_centroids - len(members)
+        others = _normalised(sample[random.choice(len(sample), n_empty, replace=False)])
+        centroids = np.concatenate([means, others])
     return centroids
 
 

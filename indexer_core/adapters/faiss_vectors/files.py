@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from indexer_core.adapters.faiss_vectors import layout, version1
 from indexer_core.adapters.faiss_vectors.distinct import digests_of, numbered
-from indexer_core.adapters.faiss_vectors.layout import Draft, Lists, Shape
+from indexer_core.adapters.faiss_vectors.layout import Draft, Shape
 from indexer_core.adapters.faiss_vectors.lists import FEWEST, Rows, arrange, measured
 from indexer_core.adapters.faiss_vectors.reader import FlatFp16Reader
 from indexer_core.adapters.faiss_vectors.scan import usable_cores
@@ -58,7 +58,7 @@ class FlatFp16Vectors:
             raise InvalidInputError("vectors must be finite and within the range of fp16")
         codes = np.ascontiguousarray(vectors, dtype="<f2").view(np.uint8)
         first, places = numbered(digests_of(codes))
-        return self._written(vectors.shape[1], _Taken(codes, first), places, None)
+        return self._written(vectors.shape[1], _Taken(codes, first), places)
 
     def concatenate(
         self,
@@ -67,9 +67,9 @@ class FlatFp16Vectors:
     ) -> bytes:
         """One file of the given vectors of each reader, in that order; values bit by bit.
 
-        Takes the memory of the file and about 100 bytes per vector (with lists, also 40 vectors
-        per list in float32, a fifth of the file at 600,000 vectors); what is read of the inputs
-        stays where it lies. Lists are those of the largest input if they still fit.
+        Takes the memory of the file and about 100 bytes per vector, and with lists 200 MB more;
+        what is read of the inputs stays where it lies. Lists are made anew, so that they fit what
+        is there now.
 
         Raises
         ------
@@ -88,9 +88,8 @@ class FlatFp16Vectors:
         elif not np.array_equal(np.sort(order), np.arange(len(digests))):
             raise InvalidInputError("the order of joined vectors names each of them once")
         first, places = numbered(digests[order])
-        largest = max((source.reader for source in sources), key=lambda one: one.n_stored)
         rows = _Joined(tuple(sources), order[first])
-        return self._written(largest.dimension, rows, places, largest.lists)
+        return self._written(sources[0].reader.dimension, rows, places)
 
     def open(self, data: Buffer, *, verified: bool = False) -> FlatFp16Reader:
         """Open a file made by `build` or `concatenate`, without copying it.
@@ -124,34 +123,29 @@ class FlatFp16Vectors:
         """Search several files for one query, together by all cores; see `together`."""
         return search_each(query, parts, exact=exact, threads=self._threads)
 
-    def _written(
-        self, dimension: int, rows: Rows, places: NDArray[np.int32], inherited: Lists | None
-    ) -> bytes:
+    def _written(self, dimension: int, rows: Rows, places: NDArray[np.int32]) -> bytes:
         n_stored = len(rows)
-        arrangement = arrange(rows, inherited) if n_stored >= self._lists_from else None
-        n_lists = len(arrangement.lists.centroids) if arrangement else 0
+        arrangement = arrange(rows) if n_stored >= self._lists_from else None
         draft = Draft(
             Shape(
                 dimension=dimension,
                 n_vectors=len(places),
                 n_stored=n_stored,
                 has_places=n_stored != len(places) or arrangement is not None,
-                n_lists=n_lists,
+                n_lists=len(arrangement.lists.centroids) if arrangement else 0,
             )
         )
-        for start, chunk in _chunks(
-            arrangement.order if arrangement else np.arange(n_stored), dimension
-        ):
+        order = np.arange(n_stored) if arrangement is None else arrangement.order
+        for start, chunk in _chunks(order, dimension):
             draft.codes[start : start + len(chunk)] = rows.codes(chunk)
         if arrangement is None:
-            if n_stored != len(places):
-                draft.places[:] = places
+            draft.places[:] = places[: len(draft.places)]
             return draft.sealed()
         place_of = np.empty(n_stored, np.int32)
-        place_of[arrangement.order] = np.arange(n_stored, dtype=np.int32)
+        place_of[order] = np.arange(n_stored, dtype=np.int32)
         draft.places[:] = place_of[places]
         draft.starts[:], draft.centroids[:] = arrangement.lists.starts, arrangement.lists.centroids
-        return draft.sealed(arrangement.lists, measured(arrangement, draft.codes, self._threads))
+        return draft.sealed(measured(arrangement, draft.codes, self._threads))
 
 
 @dataclass(frozen=True, slots=True)

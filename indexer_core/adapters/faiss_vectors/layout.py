@@ -13,7 +13,7 @@ codes      fp16    (n_stored, dimension)   always
 ========== ======= ======================= ===============================================
 
 ``places[i]`` is the stored vector that vector i equals. List j is the stored vectors
-``starts[j]:starts[j + 1]``, those nearer to its centroid than to any other. Numbers are
+``starts[j]:starts[j + 1]``, about those that are nearest to its centroid. Numbers are
 little-endian. The header has a CRC-32 of itself and one of all that follows.
 """
 
@@ -38,7 +38,7 @@ HEADER_BYTES = 128
 
 _ALIGNMENT = 64
 _VERSION = struct.Struct("<8sI")
-_HEADER = struct.Struct("<8sIIQQIQIIIffff")
+_HEADER = struct.Struct("<8sIIQQIQIIIff")
 _CRC = struct.Struct("<I")
 _HAS_PLACES = 1
 
@@ -60,17 +60,10 @@ class Lists:
 
     starts : ndarray of int64, shape (n_lists + 1,)
     centroids : ndarray of uint8, shape (n_lists, 2 * dimension), the bytes of fp16 values
-    unevenness
-        Mean length of the list that a stored vector is in, in units of the mean length of a list:
-        1 where all are equally long.
-    unevenness_trained
-        What it was among the vectors for which the centroids were made.
     """
 
     starts: NDArray[np.int64]
     centroids: NDArray[np.uint8]
-    unevenness: float
-    unevenness_trained: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +145,7 @@ class Draft:
         self._whole = np.frombuffer(self._file.getbuffer(), np.uint8)
         self.places, self.starts, self.centroids, self.codes = _views(self._whole, shape)
 
-    def sealed(self, lists: Lists | None = None, search: ListSearch = ListSearch()) -> bytes:
+    def sealed(self, search: ListSearch = ListSearch()) -> bytes:
         """The file; the draft cannot be used after this."""
         shape, whole = self._shape, self._whole
         header = _HEADER.pack(
@@ -160,7 +153,6 @@ class Draft:
             *(_HAS_PLACES if shape.has_places else 0, shape.size_bytes),
             *(zlib.crc32(whole[HEADER_BYTES:].data), shape.n_lists, search.n_probes),
             *search.recalls,
-            *((lists.unevenness, lists.unevenness_trained) if lists else (0.0, 0.0)),
         ).ljust(HEADER_BYTES - _CRC.size, b"\0")
         header += _CRC.pack(zlib.crc32(header))
         whole[:HEADER_BYTES] = np.frombuffer(header, np.uint8)
@@ -199,7 +191,7 @@ def parse(data: Buffer, *, verified: bool) -> Contents:
     (header_crc,) = _CRC.unpack_from(data, HEADER_BYTES - _CRC.size)
     if zlib.crc32(whole[: HEADER_BYTES - _CRC.size].data) != header_crc:
         raise CorruptIndexError("the header of a vector file is damaged")
-    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc, n_lists, n_probes, *measured = (
+    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc, n_lists, n_probes, *recalls = (
         _HEADER.unpack_from(data)
     )
     shape = Shape(
@@ -218,20 +210,13 @@ def parse(data: Buffer, *, verified: bool) -> Contents:
         raise CorruptIndexError("the sizes of a vector file contradict each other")
     if not verified and zlib.crc32(whole[HEADER_BYTES:].data) != crc:
         raise CorruptIndexError("a vector file is damaged")
-    recall_10, recall_100, unevenness, unevenness_trained = measured
     places, starts, centroids, codes = _checked(whole, shape)
-    lists = Lists(
-        starts=starts,
-        centroids=centroids,
-        unevenness=unevenness,
-        unevenness_trained=unevenness_trained,
-    )
     return Contents(
         dimension=dimension,
         codes=codes,
         places=places if shape.has_places else None,
-        lists=lists if n_lists else None,
-        search=ListSearch(n_probes=n_probes, recalls=(recall_10, recall_100)),
+        lists=Lists(starts=starts, centroids=centroids) if n_lists else None,
+        search=ListSearch(n_probes=n_probes, recalls=(recalls[0], recalls[1])),
     )
 
 

@@ -3,9 +3,13 @@
 Stored vectors are ordered by list: one file serves the exact scan (all of it), the gathering of a
 few vectors, and the approximate search (the lists whose centroids are nearest to the query).
 How many lists a search reads is decided when the file is written, by measuring what it finds.
+
+Lists are short. Questions are not like texts of the index (they are shorter, they negate), and
+what is nearest to them is spread over many lists; many short lists waste less than few long ones.
+They are made by dividing again what was divided before, which is cheap, and puts lists that lie
+near each other side by side in the file.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,22 +20,21 @@ from indexer_core.adapters.faiss_vectors import bulk
 from indexer_core.adapters.faiss_vectors.layout import Lists, ListSearch
 from indexer_core.adapters.faiss_vectors.scan import Scan
 
-# Measured on template texts: twice as many lists gain little and cost four times the training.
-_LISTS_PER_ROOT = 3.0
-_SAMPLE_PER_LIST = 40
-_SEED = 20_261_123
-_CHUNK = 8_192
-# Lists that were made for other vectors grow uneven, and a search then reads more for the same.
-_UNEVENNESS_GROWTH = 1.3
-
 FEWEST = 8
+_PER_LIST = 40
+# So many vectors are divided into lists at one go, more into groups first. A group is decoded to
+# float32 (16 MB at 512 dimensions).
+_GROUP = 8_192
+_SAMPLE_PER_GROUP = 256
+_SEED = 20_261_123
+
 _QUERIES = 200
 NEIGHBOURS = (10, 100)
-_WANTED_RECALL = (0.995, 0.99)
-# A search that reads this share takes about a tenth of the time of an exact one, so there is no
-# point in reading less; one that must read more than the other share is not worth its misses.
-_SHARE = 1 / 20
-_MOST_SHARE = 1 / 4
+_WANTED_RECALL = (0.993, 0.98)
+# To read less saves little time beside the comparison with all centroids; to read more than the
+# other share is not worth what is missed.
+_SHARE = 1 / 25
+_MOST_SHARE = 1 / 5
 
 
 class Rows(Protocol):
@@ -56,87 +59,129 @@ class Arrangement:
     held_out: NDArray[np.int64]
 
 
-def n_lists_for(n_stored: int) -> int:
-    """The power of two nearest to 3 sqrt(n), at most n/4."""
-    wanted = round(math.log2(_LISTS_PER_ROOT * math.sqrt(n_stored)))
-    return 1 << min(wanted, int(math.log2(n_stored)) - 2)
-
-
-def arrange(rows: Rows, inherited: Lists | None) -> Arrangement:
-    """Sort `FEWEST` vectors or more into lists: inherited ones if they still fit, else new ones."""
-    n_lists = n_lists_for(len(rows))
+def arrange(rows: Rows) -> Arrangement:
+    """Sort `FEWEST` vectors or more into lists, the same for the same vectors."""
     random = np.random.default_rng(_SEED)
-    shuffled = random.permutation(len(rows))
-    n_held_out = 2 * max(1, min(_QUERIES, len(rows) // 16))
-    held_out, others = shuffled[:n_held_out], shuffled[n_held_out:]
-    if inherited is not None and len(inherited.centroids) == n_lists:
-        numbers = _assigned(rows, inherited.centroids)
-        unevenness = _unevenness(numbers, n_lists)
-        if unevenness <= _UNEVENNESS_GROWTH * inherited.unevenness_trained:
-            return _arranged(numbers, inherited.centroids, inherited.unevenness_trained, held_out)
-    sample = np.sort(others[: n_lists * _SAMPLE_PER_LIST])
-    centroids = bulk.centroids_of(_decoded(rows, sample), n_lists, _SEED, gpu=bulk.n_gpus() > 0)
-    stored = centroids.astype("<f2").view(np.uint8)
-    numbers = _assigned(rows, stored)
-    return _arranged(numbers, stored, _unevenness(numbers, n_lists), held_out)
+    n_held_out = max(1, min(_QUERIES, len(rows) // 16))
+    held_out = random.choice(len(rows), n_held_out, replace=False)
+    divider = _Divider(rows, held_out)
+    divider.divide(np.arange(len(rows)))
+    order = np.concatenate(divider.members)
+    starts = np.zeros(len(divider.members) + 1, np.int64)
+    np.cumsum([len(members) for members in divider.members], out=starts[1:])
+    centroids = np.concatenate(divider.centroids).astype("<f2").view(np.uint8)
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return Arrangement(
+        lists=Lists(starts=starts, centroids=centroids), order=order, held_out=places[held_out]
+    )
+
+
+class _Divider:
+    """Divides vectors into groups, and these into lists: `members` with their `centroids`."""
+
+    def __init__(self, rows: Rows, held_out: NDArray[np.int64]) -> None:
+        self.members: list[NDArray[np.int64]] = []
+        self.centroids: list[NDArray[np.float32]] = []
+        self._rows = rows
+        self._gpu = bulk.n_gpus() > 0
+        self._may_train = np.ones(len(rows), np.bool_)
+        self._may_train[held_out] = False
+
+    def divide(self, positions: NDArray[np.int64]) -> None:
+        """Add the lists of some vectors, ascending positions."""
+        if len(positions) <= _GROUP:
+            self._add_lists(positions)
+            return
+        n_groups = -(-2 * len(positions) // _GROUP)
+        random = np.random.default_rng((_SEED, len(positions)))
+        trainable = positions[self._may_train[positions]]
+        wanted = min(len(trainable), n_groups * _SAMPLE_PER_GROUP)
+        sample = np.sort(random.choice(trainable, wanted, replace=False))
+        centroids = bulk.centroids_of(self._decoded(sample), n_groups, _SEED, gpu=self._gpu)
+        groups = np.concatenate(
+            [
+                self._nearest(self._decoded(positions[start : start + _GROUP]), centroids)
+                for start in range(0, len(positions), _GROUP)
+            ]
+        )
+        for group in range(n_groups):
+            members = positions[groups == group]
+            if len(members) == len(positions):  # all alike: no centroid tells them apart
+                members, rest = np.array_split(members, 2)
+                self.divide(rest)
+            self.divide(members)
+
+    def _add_lists(self, positions: NDArray[np.int64]) -> None:
+        if not len(positions):
+            return
+        vectors = self._decoded(positions)
+        training = vectors[self._may_train[positions]]
+        n_lists = min(max(1, len(positions) // _PER_LIST), max(1, len(training)))
+        sample = training if len(training) else vectors
+        centroids = bulk.centroids_of(sample, n_lists, _SEED, gpu=self._gpu)
+        numbers = self._nearest(vectors, centroids)
+        for number in np.unique(numbers):
+            self.members.append(positions[numbers == number])
+            self.centroids.append(centroids[number : number + 1])
+
+    def _nearest(
+        self, vectors: NDArray[np.float32], centroids: NDArray[np.float32]
+    ) -> NDArray[np.int64]:
+        return bulk.nearest(vectors, centroids, 1, gpu=self._gpu)[1][:, 0]
+
+    def _decoded(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._rows.codes(positions).view(np.float16).astype(np.float32)
 
 
 def measured(arrangement: Arrangement, codes: NDArray[np.uint8], threads: int) -> ListSearch:
     """How many lists a search should read, and what share of the true neighbours it then finds.
 
-    Asked are vectors that the centroids were not made from (their own place does not count), and
-    means of two of them: questions that are like nothing stored. The worse of both counts.
+    Asked are vectors that no centroid was made from (they themselves do not count), and random
+    directions, which are as hard as questions of people or harder. The worse of both counts.
 
     Parameters
     ----------
     codes : ndarray of uint8, shape (n_stored, 2 * dimension), in list order
     """
-    lists = arrangement.lists
-    first, second = np.array_split(arrangement.held_out, 2)
-    asked = codes[first].view(np.float16).astype(np.float32)
-    mixed = asked + codes[second].view(np.float16).astype(np.float32)
-    mixed /= np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
+    lists, held_out = arrangement.lists, arrangement.held_out
+    stored = codes[held_out].view(np.float16).astype(np.float32)
+    random = np.random.default_rng(_SEED).standard_normal(stored.shape).astype(np.float32)
     scan = Scan(codes, threads)
-    ranks = [_ranks(scan, lists, asked, first), _ranks(scan, lists, mixed, None)]
-    sizes = np.diff(lists.starts)
-    read = np.cumsum(np.concatenate([sizes[order] for order, _ in ranks]), axis=1).mean(axis=0)
-    n_probes = int(np.searchsorted(read, _SHARE * len(codes))) + 1
+    read_a, ranks_a = _ranks(scan, lists, stored, held_out)
+    read_b, ranks_b = _ranks(scan, lists, random, None)
+    read = np.maximum(read_a, read_b) / len(codes)
+    n_probes = 1 + int(np.searchsorted(read, _SHARE))
     for k, wanted in zip(NEIGHBOURS, _WANTED_RECALL, strict=True):
-        for _, rank in ranks:
-            n_probes = max(n_probes, 1 + int(np.quantile(rank[:, :k], wanted)))
-    n_probes = min(n_probes, len(sizes))
-    if read[n_probes - 1] > _MOST_SHARE * len(codes):
+        for ranks in (ranks_a, ranks_b):
+            needed = np.quantile(ranks[:, :k], wanted, method="higher")
+            n_probes = max(n_probes, 1 + int(needed))
+    n_probes = min(n_probes, len(lists.centroids))
+    if read[n_probes - 1] > _MOST_SHARE:
         return ListSearch()
-    return ListSearch(
-        n_probes=n_probes,
-        recalls=(_recall(ranks, NEIGHBOURS[0], n_probes), _recall(ranks, NEIGHBOURS[1], n_probes)),
+    recall_10, recall_100 = (
+        min(float(np.mean(ranks[:, :k] < n_probes)) for ranks in (ranks_a, ranks_b))
+        for k in NEIGHBOURS
     )
-
-
-def _recall(
-    ranks: list[tuple[NDArray[np.int64], NDArray[np.int64]]], k: int, n_probes: int
-) -> float:
-    return min(float(np.mean(rank[:, :k] < n_probes)) for _, rank in ranks)
+    return ListSearch(n_probes=n_probes, recalls=(recall_10, recall_100))
 
 
 def _ranks(
-    scan: Scan,
-    lists: Lists,
-    queries: NDArray[np.float32],
-    own: NDArray[np.int64] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order in which each query would read the lists, and how early its neighbours come.
+    scan: Scan, lists: Lists, queries: NDArray[np.float32], own: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """How much queries read with each further list, and how early their neighbours come.
 
     Returns
     -------
-    order : ndarray of int64, shape (n, n_lists)
-    rank : ndarray of int64, shape (n, 100)
-        Place in that order of the lists that the nearest vectors are in, nearest first.
+    read : ndarray of float64, shape (n_lists,)
+        Vectors in the first 1, 2, ... lists, mean over the queries.
+    ranks : ndarray of int64, shape (n, 100)
+        When the lists of the nearest vectors are read, nearest first, from 0.
     """
-    n_lists = len(lists.centroids)
-    _, order = Scan(lists.centroids, 1).best(queries, n_lists)
+    means = lists.centroids.view(np.float16).astype(np.float32)
+    order = np.argsort(-(queries @ means.T), axis=1)
     rank_of = np.empty_like(order)
-    np.put_along_axis(rank_of, order, np.arange(n_lists)[None, :], axis=1)
+    np.put_along_axis(rank_of, order, np.arange(len(means))[None, :], axis=1)
     _, places = scan.best(queries, min(NEIGHBOURS[-1] + 1, int(lists.starts[-1])))
     if own is None:
         places = places[:, :-1]
@@ -145,46 +190,5 @@ def _ranks(
         others[others.all(axis=1), -1] = False  # crowded out by vectors longer than itself
         places = places[others].reshape(len(queries), -1)
     found_in = np.searchsorted(lists.starts, places, side="right") - 1
-    return order, np.take_along_axis(rank_of, found_in, axis=1)
-
-
-def _assigned(rows: Rows, centroids: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """The list of each vector, int32 (n_stored,)."""
-    gpu = bulk.n_gpus() > 0
-    means = centroids.view(np.float16).astype(np.float32)
-    numbers = np.empty(len(rows), np.int32)
-    for start in range(0, len(rows), _CHUNK):
-        chunk = np.arange(start, min(start + _CHUNK, len(rows)))
-        _, found = bulk.nearest(_decoded(rows, chunk), means, 1, gpu=gpu)
-        numbers[chunk] = found[:, 0]
-    return numbers
-
-
-def _decoded(rows: Rows, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    return rows.codes(positions).view(np.float16).astype(np.float32)
-
-
-def _unevenness(numbers: NDArray[np.int32], n_lists: int) -> float:
-    sizes = np.bincount(numbers, minlength=n_lists).astype(np.float64)
-    return float(n_lists * np.sum(sizes**2) / len(numbers) ** 2)
-
-
-def _arranged(
-    numbers: NDArray[np.int32],
-    centroids: NDArray[np.uint8],
-    unevenness_trained: float,
-    held_out: NDArray[np.int64],
-) -> Arrangement:
-    n_lists = len(centroids)
-    order = np.argsort(numbers, kind="stable")
-    starts = np.zeros(n_lists + 1, np.int64)
-    np.cumsum(np.bincount(numbers, minlength=n_lists), out=starts[1:])
-    lists = Lists(
-        starts=starts,
-        centroids=centroids,
-        unevenness=_unevenness(numbers, n_lists),
-        unevenness_trained=unevenness_trained,
-    )
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return Arrangement(lists=lists, order=order, held_out=places[held_out])
+    read = np.cumsum(np.diff(lists.starts)[order], axis=1).mean(axis=0)
+    return read, np.take_along_axis(rank_of, found_in, axis=1)

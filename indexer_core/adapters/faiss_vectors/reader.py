@@ -1,21 +1,21 @@
 """Searching an opened vector file."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer_core.adapters.faiss_vectors.layout import Contents
+from indexer_core.adapters.faiss_vectors.layout import Contents, Lists
 from indexer_core.adapters.faiss_vectors.lists import NEIGHBOURS
-from indexer_core.adapters.faiss_vectors.scan import Found, Range, Scan
+from indexer_core.adapters.faiss_vectors.scan import Found, Scan
 from indexer_core.errors import InvalidInputError
 from indexer_core.ports import VectorSelection
 
 # Below this share of selected vectors copying them together beats a scan that skips the others.
 _GATHER_SHARE = 0.005
 _TIE_GROWTH = 4
+_GAP = 1_000
 # A search of more than this share of the lists gains too little for what it misses.
 _MOST_LISTS = 0.5
 
@@ -128,9 +128,9 @@ class FlatFp16Reader:
         queries: NDArray[np.float32],
         k: int,
         selection: "Selection",
-        ranges: Sequence[Range] | None = None,
+        near: "Near | None" = None,
     ) -> list[Found]:
-        """The k best per query of these ranges of places, or as many as they hold.
+        """The k best per query, of the lists that are near or of all; or as many as they hold.
 
         Which of several with the lowest score a scan returns is left to chance. So more are
         fetched until nothing that scores as the k-th best can have been left out.
@@ -139,21 +139,19 @@ class FlatFp16Reader:
         n_fetched = k
         while open_ := [i for i, ranked in enumerate(found) if ranked is None]:
             n_fetched = min(n_fetched + 1, selection.n_stored)
-            scores, places = self._scanned(queries[open_], n_fetched, selection, ranges)
+            scores, places = self._scanned(queries[open_], n_fetched, selection, near)
             for i, *best in zip(open_, scores, places, strict=True):
                 found[i] = selection.ranked(k, *best)
             n_fetched *= _TIE_GROWTH
         return [ranked for ranked in found if ranked is not None]
 
     def _scanned(
-        self,
-        queries: NDArray[np.float32],
-        k: int,
-        selection: "Selection",
-        ranges: Sequence[Range] | None,
+        self, queries: NDArray[np.float32], k: int, selection: "Selection", near: "Near | None"
     ) -> Found:
+        if near is not None:
+            return self._scan.best(queries, k, near.selector, near.ranges)
         if selection.n_stored >= _GATHER_SHARE * self.n_stored:
-            return self._scan.best(queries, k, selection.selector, ranges)
+            return self._scan.best(queries, k, selection.selector)
         # Scored by FAISS again, not by numpy, so that scores are the same to the last bit.
         gathered = Scan(self._codes[selection.places], self._threads)
         scores, found = gathered.best(queries, k)
@@ -176,13 +174,32 @@ class FlatFp16Reader:
         """The k best in the nearest lists; of all, where those hold fewer."""
         assert self.lists is not None
         _, nearest = Scan(self.lists.centroids, self._threads).best(query[None], n_probes)
-        near = np.sort(nearest[0])
-        starts, stops = self.lists.starts[near].tolist(), self.lists.starts[near + 1].tolist()
-        ranges = [(start, stop) for start, stop in zip(starts, stops, strict=True) if start < stop]
-        (found,) = self._search(query[None], k, selection, ranges)
+        near = Near(self.lists, np.sort(nearest[0]), selection)
+        (found,) = self._search(query[None], k, selection, near)
         if len(found[0]) < k:
             (found,) = self._search(query[None], k, selection)
         return found
+
+
+class Near:
+    """Some lists, ascending, as what a scan is to read.
+
+    Lists between which little else lies are read as one range, and a selector leaves out the
+    rest: to test a bit takes a twentieth of the time of scoring a vector.
+    """
+
+    def __init__(self, lists: Lists, numbers: NDArray[np.int64], selection: "Selection") -> None:
+        starts, stops = lists.starts[numbers], lists.starts[numbers + 1]
+        is_cut = starts[1:] - stops[:-1] > _GAP
+        first = starts[np.append(True, is_cut)].tolist()
+        last = stops[np.append(is_cut, True)].tolist()
+        self.ranges = list(zip(first, last, strict=True))
+        chosen = np.zeros(len(lists.centroids), np.bool_)
+        chosen[numbers] = True
+        self._bits = np.packbits(np.repeat(chosen, np.diff(lists.starts)), bitorder="little")
+        if selection.bits is not None:
+            self._bits &= selection.bits
+        self.selector = _faiss().IDSelectorBitmap(self._bits)
 
 
 class Members:
@@ -204,18 +221,21 @@ class Members:
 
 
 class Selection:
-    """Implements `indexer_core.ports.VectorSelection`, with the memory that FAISS points into.
+    """Implements `indexer_core.ports.VectorSelection`.
 
     n_stored
         Places at which a selected vector is stored.
     selector
         FAISS's, over places; None where all are let through.
+    bits
+        The memory that it points into, uint8 (n_stored / 8,).
     """
 
     def __init__(self, reader: FlatFp16Reader, rows: NDArray[np.bool_]) -> None:
         self.reader = reader
         self.n_selected = int(np.count_nonzero(rows))
         self.n_stored = reader.n_stored
+        self.bits: NDArray[np.uint8] | None = None
         self.selector: Any = None
         self._rows: NDArray[np.bool_] | None = None
         self._counts = None if reader.members is None else reader.members.counts
@@ -268,8 +288,8 @@ class Selection:
             stored = self._counts > 0
         self.n_stored = int(np.count_nonzero(stored))
         if self.n_stored < self.reader.n_stored:
-            self._bits = np.packbits(stored, bitorder="little")
-            self.selector = _faiss().IDSelectorBitmap(self._bits)
+            self.bits = np.packbits(stored, bitorder="little")
+            self.selector = _faiss().IDSelectorBitmap(self.bits)
 
     def _expanded(self, scores: NDArray[np.float32], places: NDArray[np.int64]) -> Found:
         """Selected vectors stored at places, with their scores."""
