@@ -8,7 +8,7 @@ from indexer_core.rules.ballot import combined, evidence, tally, winner
 from indexer_core.rules.conditions import FactsView, holds
 from indexer_core.rules.model import UNKNOWN, BodyPart, Evidence, Vote
 from indexer_core.rules.ruleset import IGNORED, PHANTOM, Rules
-from indexer_core.rules.sources import texts_for
+from indexer_core.rules.sources import SourceText, texts_for
 from indexer_core.rules.text import Text
 from indexer_core.rules.vocabulary import Match, find
 
@@ -31,10 +31,15 @@ class Anatomy:
 
 
 def classify_anatomy(
-    view: FactsView, rules: Rules, modality: str, model_votes: Sequence[Vote] = ()
+    view: FactsView,
+    rules: Rules,
+    modality: str,
+    labels: Sequence[str] = (),
+    model_votes: Sequence[Vote] = (),
 ) -> Anatomy:
     """Body region and part; unknown where the evidence is below the threshold."""
-    votes = _weighed(_text_votes(view, rules, modality), rules) + _hints(view, rules, modality)
+    votes = _weighed(_text_votes(view, rules, modality), rules)
+    votes += _hints(view, rules, modality, labels)
     region_of = rules.region_of
     region_votes = [
         replace(vote, field="bodyRegion", value=region_of[vote.value], rule=vote.value)
@@ -90,7 +95,7 @@ def _text_votes(view: FactsView, rules: Rules, modality: str) -> list[tuple[Vote
             # The same words again are no second opinion.
             continue
         seen.add(source.text.plain)
-        coded = rules.parts_by_code.get(source.code)
+        coded = rules.parts_by_code.get(source.code) or _examined(source, rules)
         if coded is not None:
             vote = Vote(_FIELD, coded, source.keyword, source.weight, "code")
             votes.append((vote, source.level))
@@ -100,6 +105,15 @@ def _text_votes(view: FactsView, rules: Rules, modality: str) -> list[tuple[Vote
             vote = Vote(_FIELD, match.key, source.keyword, weight, match.key)
             votes.append((vote, source.level))
     return votes
+
+
+def _examined(source: SourceText, rules: Rules) -> str | None:
+    """The part that a standard value of BodyPartExamined stands for."""
+    if source.keyword != "BodyPartExamined":
+        return None
+    term = "".join(source.text.variants[0]).upper()
+    part: str | None = rules.tables["body_parts"]["examined"].get(term)
+    return part
 
 
 def _weighed(votes: Sequence[tuple[Vote, str]], rules: Rules) -> list[Vote]:
@@ -139,14 +153,16 @@ def _named_often(votes: Sequence[Vote], rules: Rules) -> list[Vote]:
     return result
 
 
-def _hints(view: FactsView, rules: Rules, modality: str) -> list[Vote]:
+def _hints(view: FactsView, rules: Rules, modality: str, labels: Sequence[str]) -> list[Vote]:
     votes = []
     for name, hint in rules.tables["sources"]["hints"].items():
         if "modality" in hint and modality not in hint["modality"]:
             continue
+        if "labels" in hint and not set(hint["labels"]) & set(labels):
+            continue
         condition = hint.get("when", {})
-        if holds(condition, view):
-            source = next(iter(condition), "modality")
+        if holds(condition, view) and not set(hint.get("without", ())) & set(labels):
+            source = next(iter(condition), "sequence" if "labels" in hint else "modality")
             votes.append(Vote(_FIELD, hint["part"], source, float(hint["confidence"]), name))
     return votes
 

@@ -36,7 +36,7 @@ def classify(facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ())
     votes = [replace(vote, confidence=min(vote.confidence, cap)) for vote in model_votes]
     modality, modality_evidence = classify_modality(view, rules, votes)
     sequence, sequence_evidence = classify_sequence(view, rules, modality, votes)
-    anatomy = classify_anatomy(view, rules, modality, votes)
+    anatomy = classify_anatomy(view, rules, modality, sequence, votes)
     plane, plane_evidence = classify_plane(view, rules, modality, sequence, votes)
     contrast, contrast_evidence = classify_contrast(view, rules, modality, sequence, votes)
     manufacturer, manufacturer_evidence = classify_manufacturer(view, rules)

@@ -139,6 +139,8 @@ def _validate_body_parts(tables: Mapping[str, Any], file: str) -> None:
     for combination in table["combinations"]:
         named = [combination.get("id"), *combination.get("of", [])]
         _check(all(name in parts for name in named), f"{file}: combination of unknown parts")
+    for term, name in table["examined"].items():
+        _check(name in parts, f"{file}: examined {term} names no part")
     _phrases(table, ("ignore", "phantom", "glued_prefixes"), f"{file}: body_parts")
 
 
@@ -185,8 +187,9 @@ def _validate_modality(table: Mapping[str, Any], file: str) -> None:
     for name, rule in table["rules"].items():
         _validate_rule(rule, f"{file}: modality rule {name}")
         _check(isinstance(rule.get("value"), str), f"{file}: modality rule {name}: needs a value")
-    for name in table["words"]:
-        _phrases(table["words"], (name,), f"{file}: modality words")
+    for section in ("words", "narrower"):
+        for name in table[section]:
+            _phrases(table[section], (name,), f"{file}: modality {section}")
 
 
 def _validate_contrast(table: Mapping[str, Any], file: str) -> None:
@@ -228,3 +231,7 @@ def _validate_sources(tables: Mapping[str, Any], file: str) -> None:
         _check(
             hint.get("part") in tables["body_parts"]["parts"], f"{file}: hint {name}: no such part"
         )
+        _phrases(hint, ("labels", "without"), f"{file}: hint {name}")
+        named = {*hint.get("labels", ()), *hint.get("without", ())}
+        known = named <= set(tables["sequences"]["labels"])
+        _check(known, f"{file}: hint {name}: labels must be sequence labels")

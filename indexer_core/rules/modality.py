@@ -33,8 +33,15 @@ def classify_modality(
     written = header_modality(view)
     current = table["aliases"].get(written, written)
     kinds = _sop_kinds(view, table)
+    narrower = table["narrower"]
     votes = [
-        Vote(_FIELD, kind, "SOPClassUID", _BY_SOP_CLASS * share, uid)
+        Vote(
+            _FIELD,
+            current if current in narrower.get(kind, ()) else kind,
+            "SOPClassUID",
+            _BY_SOP_CLASS * share,
+            uid,
+        )
         for kind, share, uid in kinds
         if kind not in ("capture", "none")
     ]
