@@ -89,9 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if work.is_alive():
         worker.shift.let_go()
         log.warning("ended in the middle of a batch; its messages are given back")
-        sys.stderr.flush()
-        os._exit(0)  # the thread may be anywhere: waiting for it is what is over
-    return _status(work.error)
+        _leave(0)
+    status = _status(work.error)
+    if isinstance(worker.upkeep, BackgroundKeeper) and worker.upkeep.is_busy:
+        _leave(status)  # a merge that is not committed was never begun
+    return status
+
+
+def _leave(status: int) -> None:
+    """End at once: a thread may be anywhere, and waiting for it is what is over."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _status(error: BaseException | None) -> int:

@@ -50,10 +50,15 @@ class BackgroundKeeper:
         del is_over
         self.after_batch()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that was asked for is not done."""
+        return self._thread is not None and not self._rests.is_set()
+
     def finish(self, is_over: Callable[[], bool] = lambda: False) -> None:
         """Wait until all that was asked for is done, or `is_over`."""
-        while self._thread is not None and not self._rests.wait(_POLL_S) and not is_over():
-            pass
+        while self.is_busy and not is_over():
+            self._rests.wait(_POLL_S)
 
     def _work(self) -> None:
         try:

@@ -7,6 +7,7 @@ stops the work on new series.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 log = logging.getLogger(__name__)
 
 _ABANDONED_IN_A_ROW = 4
+_DAMAGED_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ class Upkeep:
         self._settings = settings or UpkeepSettings()
         self._next_collection_s = 0.0
         self._is_unfinished = False
-        self._given_up: set[str] = set()
+        self._n_damaged: Counter[str] = Counter()
 
     def after_batch(self) -> None:
         """At most one merge, and a bounded collection where one is due; failing is only logged."""
@@ -210,16 +212,20 @@ class Upkeep:
         log.info("collect manifests=%d files=%d", done.n_expired, done.n_files)
 
     def _guarded(self, what: str, step: Callable[[], object]) -> None:
-        if what in self._given_up:
+        if self._n_damaged[what] == _DAMAGED_IN_A_ROW:
             return
         try:
             step()
         except (ConflictError, UnavailableError, UnknownOutcomeError) as error:
             log.warning("%s put off kind=%s", what, error.kind)
         except CorruptIndexError as error:
-            # New series can still be indexed; `verify` tells people what is lost.
-            self._given_up.add(what)
-            log.error("%s given up: %s", what, error)  # noqa: TRY400 - one line says it all
+            # Perhaps it was only overtaken. If not, new series can still be indexed, and `verify`
+            # tells people what is lost.
+            self._n_damaged[what] += 1
+            given_up = self._n_damaged[what] == _DAMAGED_IN_A_ROW
+            log.error("%s %s: %s", what, "given up" if given_up else "put off", error)  # noqa: TRY400 - one line says it all
+        else:
+            self._n_damaged[what] = 0
 
 
 def _n_rows(manifest: Manifest) -> int:

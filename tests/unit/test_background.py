@@ -31,8 +31,10 @@ def test_the_work_goes_on_while_a_merge_is_under_way():
     background.after_batch()  # returns, although the first is not done
     background.when_idle(lambda: True)
     assert len(slow.threads) == 1
+    assert background.is_busy
     slow.may_stop.set()
     background.finish()
+    assert not background.is_busy
     # What was asked for meanwhile is done once more, by the same thread.
     assert len(slow.threads) == 2
     assert len({*slow.threads, get_ident()}) == 2
