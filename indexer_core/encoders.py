@@ -28,6 +28,7 @@ EXPORT_MANIFEST = "encoder.json"
 
 _PREFIX = "encoders/"
 _RETRY_S = 5.0
+_MAX_LOADED = 2
 
 
 def folder_of(encoder_id: str) -> str:
@@ -62,18 +63,38 @@ def first_of(*finders: FindEncoder) -> FindEncoder:
 
 
 def loaded_once(find: FindEncoder) -> FindEncoder:
-    """Keeps what was found: a model takes seconds to load. Safe for several threads."""
-    loaded: dict[str, TextEncoder] = {}
+    """Keeps what was found: a model takes seconds to load. Safe for several threads.
+
+    It keeps the two that were asked for last: an index needs no more while it changes from one to
+    the other, and a model takes hundreds of megabytes.
+    """
+    loaded = _LastUsed()
     lock = Lock()
 
     def find_or_load(encoder_id: str) -> TextEncoder | None:
         with lock:
             encoder = loaded.get(encoder_id) or find(encoder_id)
             if encoder is not None:
-                loaded[encoder_id] = encoder
+                loaded.keep(encoder)
             return encoder
 
     return find_or_load
+
+
+class _LastUsed:
+    """A few encoders, the least recently used leaving first; for one thread at a time."""
+
+    def __init__(self) -> None:
+        self._encoders: dict[str, TextEncoder] = {}
+
+    def get(self, encoder_id: str) -> TextEncoder | None:
+        return self._encoders.get(encoder_id)
+
+    def keep(self, encoder: TextEncoder) -> None:
+        self._encoders.pop(encoder.encoder_id, None)
+        self._encoders[encoder.encoder_id] = encoder
+        while len(self._encoders) > _MAX_LOADED:
+            del self._encoders[next(iter(self._encoders))]
 
 
 def in_store(
@@ -127,7 +148,7 @@ class InBackground:
         """`find` may take its time; it is called by one thread at a time per encoder."""
         self._find = find
         self._retry_s = retry_s
-        self._loaded: dict[str, TextEncoder] = {}
+        self._loaded = _LastUsed()
         self._next_try_s: dict[str, float] = {}
         self._lock = Lock()
 
@@ -135,28 +156,32 @@ class InBackground:
         """The encoder if it is loaded; else its loading begins, unless it is under way."""
         with self._lock:
             encoder = self._loaded.get(encoder_id)
-            if encoder is None and time.monotonic() >= self._next_try_s.get(encoder_id, 0.0):
+            if encoder is not None:
+                self._loaded.keep(encoder)
+            elif time.monotonic() >= self._next_try_s.get(encoder_id, 0.0):
                 self._next_try_s[encoder_id] = float("inf")
                 Thread(target=self._load, args=(encoder_id,), daemon=True).start()
             return encoder
 
     def now(self, encoder_id: str) -> TextEncoder | None:
         """The encoder, waiting for it: for who has nothing else to answer from."""
-        encoder = self._loaded.get(encoder_id) or self._find(encoder_id)
+        encoder = self._find(encoder_id)
         if encoder is not None:
-            self._loaded[encoder_id] = encoder
+            with self._lock:
+                self._loaded.keep(encoder)
         return encoder
 
     def _load(self, encoder_id: str) -> None:
         encoder = None
         try:
             encoder = self._find(encoder_id)
-        except IndexerError as error:
-            log.warning("text encoder not loaded kind=%s", error.kind)
+        except Exception as error:  # noqa: BLE001 - searches go on without it
+            kind = error.kind if isinstance(error, IndexerError) else type(error).__name__
+            log.warning("text encoder not loaded kind=%s", kind)
         finally:
             with self._lock:
                 if encoder is not None:
-                    self._loaded[encoder_id] = encoder
+                    self._loaded.keep(encoder)
                 self._next_try_s[encoder_id] = time.monotonic() + self._retry_s
 
 

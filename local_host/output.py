@@ -272,6 +272,10 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     waiting = [f"{count:,} {name}" for name, count in todo.items() if count]
     if status["purging"]:
         waiting.append(f"{status['purging']:,} purges to carry on with (dicom-indexer purge)")
+    waiting += [
+        f"{encoder} is being built (dicom-indexer encoder status)"
+        for encoder in status["building"].values()
+    ]
     fields = {
         "data": status["data"],
         "folders": status["folders"],

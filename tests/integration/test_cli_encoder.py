@@ -58,6 +58,7 @@ def test_an_encoder_is_built_switched_to_and_left_again(cli, export, encoder_id)
     assert (text["live"], text["building"]) == (minilm, encoder_id)
     assert text["filledVectors"] == text["vectors"] == 10
     assert json.loads(cli.run("status", "--format", "json"))["building"] == {"text": encoder_id}
+    assert f"{encoder_id} is being built" in cli.run("status")
     assert found(cli) == both
     # What is indexed meanwhile has both.
     cli.put("mr/1.dcm", series="mr", Modality="MR")

@@ -15,7 +15,14 @@ from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.updates import Restore, Suppress
 from indexer_core.testing.faults import RequestCounts, WrappedBlobs
 from indexer_core.testing.memory import MemoryBlobs
-from tests.support.encoders import FILES, NEW, OLD, SwitchingIndex, assert_search_is_exact
+from tests.support.encoders import (
+    FILES,
+    NEW,
+    OLD,
+    NamedEncoder,
+    SwitchingIndex,
+    assert_search_is_exact,
+)
 
 
 class Shelf:
@@ -151,6 +158,17 @@ def test_finders_are_asked_in_turn_and_a_loaded_encoder_is_kept():
     assert shelf.n_asked == n_asked
 
 
+def test_encoders_that_an_index_has_left_behind_are_let_go():
+    third = NamedEncoder("third-text", 3)
+    shelf = Shelf(OLD, NEW, third)
+    find = loaded_once(shelf)
+    for encoder in (OLD, NEW, OLD, third, OLD, third):
+        assert find(encoder.encoder_id) is encoder
+    assert shelf.n_asked == 3
+    assert find(NEW.encoder_id) is NEW
+    assert shelf.n_asked == 4
+
+
 def eventually(condition) -> None:
     until_s = time.monotonic() + 60.0
     while not condition():
@@ -175,7 +193,7 @@ def test_loading_in_the_background_keeps_nobody_waiting():
 
 
 def test_what_could_not_be_loaded_is_tried_again_later():
-    answers = iter([CorruptIndexError("half written"), None, NEW])
+    answers = iter([CorruptIndexError("half written"), RuntimeError("a bad model"), None, NEW])
     calls = []
 
     def find_next(encoder_id):
@@ -186,8 +204,8 @@ def test_what_could_not_be_loaded_is_tried_again_later():
         return answer
 
     find = InBackground(find_next, retry_s=0.0)
-    eventually(lambda: find("x") is NEW)
-    assert len(calls) == 3
+    eventually(lambda: find(NEW.encoder_id) is NEW)
+    assert len(calls) == 4
     patient = InBackground(calls.append, retry_s=3600.0)
     patient("y")
     eventually(lambda: "y" in calls)
