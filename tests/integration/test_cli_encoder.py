@@ -1,6 +1,7 @@
 """`dicom-indexer encoder`: another text encoder, while files are indexed and searched."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_a_build_goes_on_beside_a_program_that_indexes(cli, export):
         cli.run("encoder", "build", export)
         cli.run("encoder", "switch")
     assert found(cli) == {uid_of("ct"), uid_of("sr")}
+
+
+def test_what_a_build_is_writing_is_left_alone_by_who_begins_to_index(cli):
+    temporaries = cli.data / "index" / ".tmp"
+    young, old = temporaries / "young", temporaries / "old"
+    for file in (young, old):
+        file.write_bytes(b"half a file")
+    os.utime(old, (0, 0))
+    cli.index()
+    assert (young.exists(), old.exists()) == (True, False)
 
 
 def test_searches_never_fail_while_the_encoder_is_changed(cli, export, encoder_id):

@@ -19,11 +19,18 @@ from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
+from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.encoders import prefix_of
+from indexer_core.index.commit import Manifests
+from indexer_core.index.filling import text_vectors
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import row_at
+from indexer_core.index.segment import TEXT_SPACE
+from indexer_core.index.switching import SpaceSwitch, state_of
 from indexer_core.testing.memory import MemoryBlobs
 from tests.support.azure_pipeline import INBOX, SCOPE, AzurePipeline, key_of
 from tests.support.azurite import ROOT, FaultyProxy, missing, running_azurite
+from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.dicom import dicom_object
 
 pytestmark = [pytest.mark.azurite, pytest.mark.timeout(300)]
@@ -271,6 +278,36 @@ def test_two_workers_at_once_write_every_revision_once(house, start):
     assert house.problems() == []
     written = all_rows(house)
     assert set(written.values()) == {1}, "a revision was written twice"
+
+
+def test_a_worker_brings_the_encoder_that_is_being_built_and_starts_with_the_one_that_is_live(
+    house, encoder, start, tmp_path
+):
+    export = tmp_path / "export"
+    encoder_id = write_bag_of_words(export, encoder / "tokenizer.json")
+    index = house.stores.index
+    leave_text_encoder(
+        index, prefix_of(encoder_id), MANIFEST_NAME, lambda folder: shutil.copytree(export, folder)
+    )
+    _ = house.indexer  # opened, with the encoder that the worker leaves
+    switcher = SpaceSwitch(
+        blobs=index, vector_files=FlatFp16Vectors(), clock=SystemClock(), ids=RandomIds()
+    )
+    switcher.start(TEXT_SPACE, encoder_id, DIMENSION)
+    assemble(house, ["both"])
+    first = start("--until-idle")
+    assert first.end() == 0, first.lines
+    manifest = Manifests(index).newest()
+    assert state_of(manifest, manifest.space(TEXT_SPACE)).is_complete
+    switcher.switch(TEXT_SPACE, encoder_id, text_vectors(OnnxTextEncoder.load(export)))
+    for entry in list(index.list(ENCODER_PREFIX)):
+        index.delete(entry.name)  # of no use any more
+    assemble(house, ["after"])
+    second = start("--until-idle")
+    assert second.end() == 0, second.lines
+    assert rows(house) == {key_of("both"): 1, key_of("after"): 1}
+    assert list(index.list(ENCODER_PREFIX)) == []
+    assert house.problems() == []
 
 
 def all_rows(house):

@@ -17,7 +17,7 @@ _OPSET = 17
 def write_bag_of_words(folder: Path, tokenizer: Path, seed: int = 1) -> str:
     """Write an export that uses the vocabulary of another encoder; its encoder id."""
     tokenizer_json = tokenizer.read_bytes()
-    n_tokens = len(json.loads(tokenizer_json)["model"]["vocab"])
+    n_tokens = max(json.loads(tokenizer_json)["model"]["vocab"].values()) + 1
     model = _model(n_tokens, seed)
     encoder_id = f"bag-of-words/{sha256(model).hexdigest()[:12]}/mean-l2"
     folder.mkdir(parents=True)
