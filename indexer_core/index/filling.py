@@ -35,7 +35,10 @@ _COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
 Vectors = NDArray[np.float32]
 
 VectorsOf = Callable[[Sequence[IndexRow]], Vectors]
-"""The vectors of rows in one space: float32 (n, dimension), as many as the rows say, in order."""
+"""The vectors of rows in one space: float32 (n, dimension), as many as the rows say, in order.
+
+A row whose pixels cannot be had any more gets zeros, which are near nothing.
+"""
 
 
 def text_vectors(encoder: TextEncoder) -> VectorsOf:

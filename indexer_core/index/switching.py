@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from indexer_core.errors import ConflictError, InvalidInputError, NotFoundError
+from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError, NotFoundError
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.filling import (
     DEFAULT_PART_VECTORS,
@@ -137,6 +137,8 @@ class SpaceSwitch:
         ------
         ConflictError
             It is not being built, or not any more.
+        CorruptIndexError
+            The rows of a segment are damaged, or not those that its live vectors were made of.
         """
         while True:
             manifest = self._manifests.newest()
@@ -227,7 +229,15 @@ class SpaceSwitch:
 
         vectors = self._filler.vector_file(segment, filling, progress)
         update = AddVectors(segment_id=segment.id, vectors=vectors)
-        self._try(update, "fill", {"vectors": vectors.n_vectors}, again)
+        outcome = self._try(update, "fill", {"vectors": vectors.n_vectors}, again)
+        if isinstance(outcome, Abandoned) and self._is_due(segment, filling):
+            # It would be refused over and over.
+            raise CorruptIndexError(f"segment {segment.id}: {outcome.reason}")
+
+    def _is_due(self, segment: Segment, filling: Filling) -> bool:
+        manifest = self._manifests.newest()
+        space = _space(manifest, filling.space)
+        return space.building == filling.encoder_id and segment in manifest.segments
 
     def _closed(
         self,

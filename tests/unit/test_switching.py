@@ -239,6 +239,16 @@ def test_damaged_rows_stop_a_fill(index):
         index.switcher().fill(*TO_NEW)
 
 
+def test_a_segment_whose_rows_and_live_vectors_differ_in_number_stops_a_fill(index):
+    bare = write_rows(index.blobs, index.ids.new_id(), [text_row("v", 1, "w")], [])
+    few = SpaceVectors(space=TEXT_SPACE, encoder_id=OLD.encoder_id, vectors=OLD.encode(["one"]))
+    file = SegmentWriter(index.blobs, FILES).write_vectors(index.ids.new_id(), few)
+    index.commit(AddSegment(segment=with_files(bare, vectors=(file,))))
+    index.switcher().start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
+    with pytest.raises(CorruptIndexError, match="do not fit"):
+        index.switcher().fill(*TO_NEW)
+
+
 def test_progress_is_told_in_vectors(index):
     index.switcher().start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
     told: list[tuple[int, int]] = []
