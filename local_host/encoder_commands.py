@@ -16,6 +16,7 @@ from local_host.opening import reading
 from local_host.settings import Settings
 
 if TYPE_CHECKING:
+    from indexer_core.index.filling import VectorsOf
     from indexer_core.index.manifest import Manifest, Space
     from indexer_core.index.switching import SpaceState, SpaceSwitch
     from indexer_core.ports import TextEncoder
@@ -261,8 +262,12 @@ def _switcher(system: "LocalSystem") -> "SpaceSwitch":
     )
 
 
-def _vectors_of(system: "LocalSystem", encoder: "TextEncoder") -> Any:
+def _vectors_of(system: "LocalSystem", encoder: "TextEncoder") -> "VectorsOf":
     from indexer_core.index.filling import text_vectors
     from indexer_core.indexing import cached
 
-    return text_vectors(cached(encoder, system.stores))
+    return text_vectors(
+        cached(encoder, system.stores),
+        uncached=encoder,
+        hidden=lambda: _newest(system).suppressed,
+    )

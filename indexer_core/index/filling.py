@@ -41,12 +41,37 @@ A row whose pixels cannot be had any more gets zeros, which are near nothing.
 """
 
 
-def text_vectors(encoder: TextEncoder) -> VectorsOf:
-    """Makes the vectors of the text space, from the texts that are stored in the rows."""
+def text_vectors(
+    encoder: TextEncoder,
+    *,
+    uncached: TextEncoder | None = None,
+    hidden: Callable[[], frozenset[str]] = frozenset,
+) -> VectorsOf:
+    """Makes the vectors of the text space, from the texts that are stored in the rows.
+
+    Parameters
+    ----------
+    uncached
+        The same encoder without a cache, for series that are hidden: they may be about to be
+        erased from everywhere, and nothing of them must be written to a cache after that.
+    hidden
+        Keys of the series that are hidden now.
+    """
 
     def vectors(rows: Sequence[IndexRow]) -> Vectors:
-        records = [row.record for row in rows if row.record is not None]
-        return encoder.encode([text for record in records for text in record["texts"]])
+        now_hidden = hidden() if uncached is not None else frozenset()
+        texts: list[str] = []
+        is_hidden: list[bool] = []
+        for row in rows:
+            own = [] if row.record is None else row.record["texts"]
+            texts += own
+            is_hidden += [row.series_key in now_hidden] * len(own)
+        made = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+        for by, among_hidden in ((encoder, False), (uncached or encoder, True)):
+            mine = [number for number, flag in enumerate(is_hidden) if flag is among_hidden]
+            if mine:
+                made[mine] = by.encode([texts[number] for number in mine])
+        return made
 
     return vectors
 

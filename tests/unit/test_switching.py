@@ -14,12 +14,12 @@ from indexer_core.index.segment import (
     SpaceVectors,
 )
 from indexer_core.index.switching import SpaceSwitch, state_of
-from indexer_core.index.updates import AddSegment, BuildSpace, with_files
+from indexer_core.index.updates import AddSegment, BuildSpace, Restore, Suppress, with_files
 from indexer_core.index.upkeep import Upkeep
 from indexer_core.index.verify import verify
 from indexer_core.projector import bootstrap_projector
 from indexer_core.testing.memory import MemoryBlobs
-from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache, text_hash
 from tests.support.encoders import (
     FILES,
     NEW,
@@ -28,6 +28,7 @@ from tests.support.encoders import (
     SwitchingIndex,
     assert_search_is_exact,
     text_row,
+    texts_of,
     write_rows,
 )
 from tests.support.segments import IMAGE, unit_vectors
@@ -282,6 +283,24 @@ def test_the_cached_texts_of_an_encoder_go_with_it(index):
     index.switcher().start(TEXT_SPACE, OLD.encoder_id, OLD.dimension)
     index.switcher().switch(TEXT_SPACE, OLD.encoder_id, text_vectors(OLD))
     assert files() == 0
+
+
+def test_texts_of_hidden_series_are_not_cached(index):
+    index.commit(Suppress(series_keys=frozenset({"s1", "t"})))
+    cache = TextVectorCache(
+        index.blobs, index.ids, encoder_id=NEW.encoder_id, dimension=NEW.dimension
+    )
+    made_of = text_vectors(
+        CachedTextEncoder(NEW, cache), uncached=NEW, hidden=lambda: index.manifest.suppressed
+    )
+    index.switcher().start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
+    index.switcher().fill(TEXT_SPACE, NEW.encoder_id, made_of)
+    for key, revision in ALIVE.items():
+        hashes = [text_hash(text) for text in texts_of(key, revision)]
+        assert len(cache.get(hashes)) == (0 if key in ("s1", "t") else 5), key
+    index.switcher().switch(*TO_NEW)
+    index.commit(Restore(series_keys=frozenset({"s1", "t"})))
+    assert_search_is_exact(index.snapshot(), NEW, ALIVE)
 
 
 EYE = "better-image"
