@@ -20,6 +20,7 @@ _TERM = re.compile(r"[A-Za-z0-9_ ]{1,16}")
 _DATE = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})(?!\d)")
 _PRIVATE_CREATORS = range(0x10, 0x100)
 _B_VALUE_MARK = 10**9
+_NAME = 4
 _NOBODY = Identifiers()
 
 
@@ -69,7 +70,9 @@ def _read_texts(
         return _scrubbed(dataset.texts(attribute.tag), identifiers)
     text = dataset.text(attribute.tag)
     if attribute.kind is Kind.DEFINED:
-        return (text,) if _TERM.fullmatch(text) else ()
+        # Real terms can equal a short name, so that only longer ones are taken for one.
+        is_term = _TERM.fullmatch(text) and (len(text) < _NAME or scrub(text, identifiers) == text)
+        return (text,) if is_term else ()
     return _scrubbed((text,), _NOBODY if attribute.kind is Kind.PRODUCT else identifiers)
 
 

@@ -243,6 +243,14 @@ def enhanced(n_frames, padding=b""):
     return header
 
 
+def test_a_name_that_stands_where_a_term_belongs_is_not_kept():
+    terms = dict.fromkeys(("Modality", "Laterality", "PatientPosition"), "PLANTEDNAME")
+    facts = read(encoded(dataset(PatientName="Plantedname^Gundula", **terms)))
+    assert "PLANTEDNAME" not in repr(facts)
+    facts = read(encoded(dataset(PatientName="Mr^Ct", Modality="MR", Laterality="L")))
+    assert (facts.attributes["Modality"], facts.attributes["Laterality"]) == ("MR", "L")
+
+
 def test_functional_groups_are_read_even_behind_100_kib_of_private_data():
     source = CountingSource(encoded(enhanced(3, b"\0" * 100_000)))
     facts = read_header(source, SECRET)
