@@ -8,7 +8,7 @@ a damaged file is dropped and counted, and a store that cannot answer is done wi
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -305,11 +305,6 @@ def drop_other_caches(blobs: BlobStore, encoder_ids: Collection[str]) -> int:
 
 def _prefix_of(encoder_id: str) -> str:
     return f"{PREFIX}{sha256(encoder_id.encode()).hexdigest()[:16]}/"
-
-
-def forget_texts(cache: TextVectorCache, texts: Iterable[str]) -> int:
-    """Erase the vectors of these texts; see `TextVectorCache.forget`."""
-    return cache.forget({text_hash(text) for text in texts})
 
 
 def forget_everywhere(blobs: BlobStore, ids: Ids, hashes: Collection[bytes]) -> int:

@@ -35,6 +35,7 @@ _HINTS = {
 
 # Modules of the commands that are not in `local_host.commands`.
 _MODULES = {
+    **dict.fromkeys(("search", "export", "trace", "delete", "restore"), "series_commands"),
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
     "verify": "verify_command",

@@ -1,7 +1,6 @@
 """What each command does: one function per command, from arguments to exit status."""
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -18,7 +17,6 @@ from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import (
     ConflictError,
     InvalidInputError,
-    NotFoundError,
     UnavailableError,
     UnknownOutcomeError,
 )
@@ -30,8 +28,7 @@ from local_host.settings import Settings
 from local_host.wiring import LocalSystem
 
 if TYPE_CHECKING:
-    from indexer_core.filters import Filter
-    from indexer_core.index.reader import Reader, Snapshot
+    from indexer_core.index.reader import Snapshot
     from indexer_core.reconcile import Looks
     from local_host.runner import Runner, Tally
 
@@ -244,44 +241,14 @@ def _bar() -> Iterator["output.Bar"]:
         progress.close()
 
 
-def run_search(options: argparse.Namespace, settings: Settings) -> int:
-    """Search and print the hits."""
-    from function_app.search import SearchRequest, search
-    from indexer_core.index.segment import TEXT_SPACE
-
-    filters = _filters(options)
-    system = reading(settings)
-    snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
-    request = SearchRequest(
-        text=options.text, filters=filters, top=options.top, exact=system.reading.exact
-    )
-    found = search(request, snapshot, system.encoder_of(snapshot), _template_names(system))
-    output.print_hits(found, options.format)
-    return 0
-
-
-def run_export(options: argparse.Namespace, settings: Settings) -> int:
-    """Print the records."""
-    from function_app.search import records
-    from indexer_core.search import blobs_of
-
-    filters = _filters(options)
-    snapshot = reading(settings).snapshot(options.at)
-    rows = []
-    for hit, record in records(snapshot, filters):
-        blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
-        rows.append({**record, **blobs})
-    output.write_records(rows, options.format, options.output, include_blobs=options.include_blobs)
-    return 0
-
-
 def run_demo(options: argparse.Namespace, settings: Settings) -> int:
     """Index the sample files of pydicom and search them."""
     if settings.azure is not None:
         raise InvalidInputError(
             "demo needs a data directory; make demo-azurite shows --store azure"
         )
-    from function_app.search import SearchRequest, search
+    from function_app.search import SearchRequest
+    from local_host.series_commands import answer
 
     folder = Path(str(files("pydicom") / "data" / "test_files"))
     print("Indexing the public sample files that ship inside pydicom ...", flush=True)
@@ -291,9 +258,7 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
     for text in _DEMO_SEARCHES:
         print(f'\n$ dicom-indexer search "{text}"', flush=True)
         request = SearchRequest(text=text, top=options.top)
-        snapshot = system.reader().snapshot
-        found = search(request, snapshot, system.encoder_of(snapshot), _template_names(system))
-        output.print_hits(found, "table")
+        output.print_hits(answer(request, system.reader().snapshot, system), "table")
     output.print_next_steps(settings.data)
     return 0 if tally.went_well else 1
 
@@ -341,19 +306,6 @@ def _folders(system: LocalSystem) -> list[str]:
     return [str(path) for path in system.source.paths]
 
 
-def run_trace(options: argparse.Namespace, settings: Settings) -> int:
-    """Print every stage that a series has passed."""
-    from local_host.trace import trace_series
-
-    system = known_data(settings)
-    found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
-    if not found:
-        raise NotFoundError("no file of that series has been looked at")
-    for stages in found:
-        print(json.dumps(stages, indent=2))
-    return 0
-
-
 def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
     """Print what was set aside."""
     rows = [row.values for row in known_data(settings).rejects.all()]
@@ -398,35 +350,6 @@ def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
         progress.close()
         print(f"reprocessed {len(outdated)} series")
     return 0
-
-
-def run_delete(options: argparse.Namespace, settings: Settings) -> int:
-    """Suppress a series."""
-    reading(settings)
-    with writing(settings) as system:
-        keys = _keys_of(system.reader(), options.uid)
-        system.indexer.suppress(keys)
-        print(f"deleted {len(keys)} series; restore brings them back")
-    return 0
-
-
-def run_restore(options: argparse.Namespace, settings: Settings) -> int:
-    """Unsuppress a series, and index what changed meanwhile."""
-    from local_host.runner import Runner
-
-    reading(settings)
-    with writing(settings) as system:
-        keys = _keys_of(system.reader(), options.uid)
-        n_purged = 0
-        for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
-            system.assembly.mark_unsent(key)
-            n_purged += system.assembly.reopen(key)
-        system.indexer.restore(keys)
-        tally = Runner(system).run_until_idle()
-        print(f"restored {len(keys)} series")
-        if n_purged:
-            print("it was purged: index its folder again (or backfill) to have its files read")
-        return 0 if tally.went_well else 1
 
 
 def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:
@@ -521,27 +444,3 @@ def _was_indexed(system: LocalSystem, path: Path) -> bool:
 
 def _known(system: LocalSystem) -> list[str]:
     return [str(row.values["url"]) for row in system.blobs.scan() if row.values["state"] != "gone"]
-
-
-def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:
-    from indexer_core.filters import parse_filter
-
-    return tuple(parse_filter(text) for text in options.filter)
-
-
-def _template_names(system: LocalSystem) -> tuple[str, ...]:
-    return tuple(template.name for template in system.templates.templates)
-
-
-def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:
-    from indexer_core.search import keys_of
-
-    uid = uid.strip()
-    keys = keys_of(reader.snapshot, uid)
-    if uid in reader.snapshot.manifest.suppressed:  # purged: no row knows its key any more
-        keys |= {uid}
-    if not keys:
-        raise NotFoundError(
-            "no indexed series has that UID; export lists them all (a purged one has its key only)"
-        )
-    return keys

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -511,7 +511,12 @@ def test_every_content_has_exactly_one_revision(drive):
         assert revisions[series].setdefault(revision, digest) == digest
         digests[series].add(digest)
     for series, by_number in revisions.items():
-        assert len(by_number) == len(digests[series])
+        handed_on = [by_number[number] for number in sorted(by_number)]
+        assert all(one != other for one, other in pairwise(handed_on))
+        # On a busy machine the series that goes slice by slice may be closed at a content that it
+        # had when it came slice by slice: that is a new revision, by right.
+        if series != drive.removed:
+            assert len(by_number) == len(digests[series])
     for series in (drive.moved_from, drive.moved_to):
         newest = drive.house.stores.instances.get(series, "_series").values
         # Each content that was ever handed on has one list; none was handed on under two numbers.

@@ -14,11 +14,14 @@ from indexer_core.text_cache import (
     MAX_FILES,
     CachedTextEncoder,
     TextVectorCache,
-    forget_texts,
     text_hash,
 )
 
 DIMENSION = 8
+
+
+def forget_texts(cache, texts):
+    return cache.forget({text_hash(text) for text in texts})
 
 
 class HashEncoder:

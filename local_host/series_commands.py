@@ -1,0 +1,116 @@
+"""Commands about series: finding, telling, hiding and showing them."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from indexer_core.errors import NotFoundError
+from local_host import output
+from local_host.opening import known_data, reading, writing
+from local_host.settings import Settings
+from local_host.wiring import LocalSystem
+
+if TYPE_CHECKING:
+    from function_app.search import SearchRequest
+    from indexer_core.filters import Filter
+    from indexer_core.index.reader import Reader, Snapshot
+
+
+def run_search(options: argparse.Namespace, settings: Settings) -> int:
+    """Search and print the hits."""
+    from function_app.search import SearchRequest
+    from indexer_core.index.segment import TEXT_SPACE
+
+    filters = _filters(options)
+    system = reading(settings)
+    snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
+    request = SearchRequest(
+        text=options.text, filters=filters, top=options.top, exact=system.reading.exact
+    )
+    output.print_hits(answer(request, snapshot, system), options.format)
+    return 0
+
+
+def run_export(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the records."""
+    from function_app.search import records
+    from indexer_core.search import blobs_of
+
+    filters = _filters(options)
+    snapshot = reading(settings).snapshot(options.at)
+    rows = []
+    for hit, record in records(snapshot, filters):
+        blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
+        rows.append({**record, **blobs})
+    output.write_records(rows, options.format, options.output, include_blobs=options.include_blobs)
+    return 0
+
+
+def run_trace(options: argparse.Namespace, settings: Settings) -> int:
+    """Print every stage that a series has passed."""
+    from local_host.trace import trace_series
+
+    system = known_data(settings)
+    found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
+    if not found:
+        raise NotFoundError("no file of that series has been looked at")
+    for stages in found:
+        print(json.dumps(stages, indent=2))
+    return 0
+
+
+def run_delete(options: argparse.Namespace, settings: Settings) -> int:
+    """Suppress a series."""
+    reading(settings)
+    with writing(settings) as system:
+        keys = _keys_of(system.reader(), options.uid)
+        system.indexer.suppress(keys)
+        print(f"deleted {len(keys)} series; restore brings them back")
+    return 0
+
+
+def run_restore(options: argparse.Namespace, settings: Settings) -> int:
+    """Unsuppress a series, and index what changed meanwhile."""
+    from local_host.runner import Runner
+
+    reading(settings)
+    with writing(settings) as system:
+        keys = _keys_of(system.reader(), options.uid)
+        n_purged = 0
+        for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
+            system.assembly.mark_unsent(key)
+            n_purged += system.assembly.reopen(key)
+        system.indexer.restore(keys)
+        tally = Runner(system).run_until_idle()
+        print(f"restored {len(keys)} series")
+        if n_purged:
+            print("it was purged: index its folder again (or backfill) to have its files read")
+        return 0 if tally.went_well else 1
+
+
+def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
+    """What the API answers to a search."""
+    from function_app.search import search
+
+    names = tuple(template.name for template in system.templates.templates)
+    return search(request, snapshot, system.encoder_of(snapshot), names)
+
+
+def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:
+    from indexer_core.filters import parse_filter
+
+    return tuple(parse_filter(text) for text in options.filter)
+
+
+def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:
+    from indexer_core.search import keys_of
+
+    uid = uid.strip()
+    keys = keys_of(reader.snapshot, uid)
+    if uid in reader.snapshot.manifest.suppressed:  # purged: no row knows its key any more
+        keys |= {uid}
+    if not keys:
+        raise NotFoundError(
+            "no indexed series has that UID; export lists them all (a purged one has its key only)"
+        )
+    return keys
