@@ -100,7 +100,7 @@ class FlatFp16Reader:
             found = [self._approximate(query, k, selection, n_probes) for query in queries]
         else:
             found = self._search(queries, k, selection)
-        return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])
+        return np.array([scores for scores, _ in found]), np.array([rows for _, rows in found])
 
     def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
         """Stored vectors from `start` on (None: all), float32 (count, dimension)."""
@@ -135,14 +135,14 @@ class FlatFp16Reader:
         Which of several with the lowest score a scan returns is left to chance. So more are
         fetched until nothing that scores as the k-th best can have been left out.
         """
-        found: list[Found | None] = [None] * len(queries)
-        n_fetched = k
+        n_fetched = min(k + 1, selection.n_stored)
+        scanned = self._scanned(queries, n_fetched, selection, near)
+        found = [selection.ranked(k, *best) for best in zip(*scanned, strict=True)]
         while open_ := [i for i, ranked in enumerate(found) if ranked is None]:
-            n_fetched = min(n_fetched + 1, selection.n_stored)
-            scores, places = self._scanned(queries[open_], n_fetched, selection, near)
-            for i, *best in zip(open_, scores, places, strict=True):
+            n_fetched = min(_TIE_GROWTH * n_fetched, selection.n_stored)
+            scanned = self._scanned(queries[open_], n_fetched, selection, near)
+            for i, *best in zip(open_, *scanned, strict=True):
                 found[i] = selection.ranked(k, *best)
-            n_fetched *= _TIE_GROWTH
         return [ranked for ranked in found if ranked is not None]
 
     def _scanned(
@@ -268,12 +268,12 @@ class Selection:
             if not is_complete and scores[k - 1] == scores[-1]:
                 return None
             return scores[:k], places[:k]
-        n_needed = int(np.searchsorted(np.cumsum(self._counts[places]), k)) + 1
+        n_needed = int(self._counts[places].cumsum().searchsorted(k)) + 1
         if n_needed < n_found:
             lowest = scores[n_needed - 1]
             if not is_complete and lowest == scores[-1]:
                 return None
-            n_needed = int(np.searchsorted(-scores, -lowest, side="right"))
+            n_needed = int((-scores).searchsorted(-lowest, side="right"))
         elif not is_complete:
             return None
         scores, numbers = self._expanded(scores[:n_needed], places[:n_needed])
@@ -296,9 +296,10 @@ class Selection:
         members = self.reader.members
         assert members is not None
         counts = members.counts[places]
-        shifts = members.starts[places] - (np.cumsum(counts) - counts)
-        numbers = members.numbers[np.repeat(shifts, counts) + np.arange(int(counts.sum()))]
-        scores = np.repeat(scores, counts)
+        ends = counts.cumsum()
+        shifts = members.starts[places] + counts - ends
+        numbers = members.numbers[shifts.repeat(counts) + np.arange(ends[-1])]
+        scores = scores.repeat(counts)
         if self._rows is None:
             return scores, numbers
         selected = self._rows[numbers]
