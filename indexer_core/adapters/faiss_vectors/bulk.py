@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer_core.adapters.faiss_vectors.library import load_faiss
 from indexer_core.adapters.faiss_vectors.scan import Found
 from indexer_core.errors import UnavailableError
 
@@ -24,7 +25,7 @@ _ROUNDING = 1e-4
 
 def n_gpus() -> int:
     """GPUs that FAISS can use."""
-    return int(_faiss().get_num_gpus())
+    return int(load_faiss().get_num_gpus())
 
 
 def nearest(
@@ -96,8 +97,8 @@ def self_test() -> str:
             f"scores up to {difference:.1e} apart"
         )
     return (
-        f"FAISS {_faiss().__version__} uses {n_gpus()} GPU(s): {agreement:.2%} of the neighbours "
-        f"are those of the CPU, scores at most {difference:.1e} apart"
+        f"FAISS {load_faiss().__version__} uses {n_gpus()} GPU(s): {agreement:.2%} of the "
+        f"neighbours are those of the CPU, scores at most {difference:.1e} apart"
     )
 
 
@@ -119,7 +120,7 @@ def _searcher(
 ) -> Callable[[NDArray[np.float32], int], Found]:
     if not gpu:
         return lambda queries, k: _multiplied(queries, vectors, k)
-    faiss = _faiss()
+    faiss = load_faiss()
     index = faiss.index_cpu_to_gpu(_resources(), 0, faiss.IndexFlatIP(vectors.shape[1]))
     index.add(vectors)
     search: Callable[[NDArray[np.float32], int], Found] = index.search
@@ -128,7 +129,7 @@ def _searcher(
 
 @functools.cache
 def _resources() -> Any:
-    return _faiss().StandardGpuResources()
+    return load_faiss().StandardGpuResources()
 
 
 def _multiplied(queries: NDArray[np.float32], vectors: NDArray[np.float32], k: int) -> Found:
@@ -154,9 +155,3 @@ def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     normalised: NDArray[np.float32] = vectors / np.maximum(norms, np.float32(1e-12))
     return normalised
-
-
-def _faiss() -> Any:
-    import faiss
-
-    return faiss

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.adapters.faiss_vectors.layout import Contents, Lists
+from indexer_core.adapters.faiss_vectors.library import load_faiss
 from indexer_core.adapters.faiss_vectors.lists import NEIGHBOURS
 from indexer_core.adapters.faiss_vectors.scan import Found, Scan
 from indexer_core.errors import InvalidInputError
@@ -199,7 +200,7 @@ class Near:
         self._bits = np.packbits(np.repeat(chosen, np.diff(lists.starts)), bitorder="little")
         if selection.bits is not None:
             self._bits &= selection.bits
-        self.selector = _faiss().IDSelectorBitmap(self._bits)
+        self.selector = load_faiss().IDSelectorBitmap(self._bits)
 
 
 class Members:
@@ -289,7 +290,7 @@ class Selection:
         self.n_stored = int(np.count_nonzero(stored))
         if self.n_stored < self.reader.n_stored:
             self.bits = np.packbits(stored, bitorder="little")
-            self.selector = _faiss().IDSelectorBitmap(self.bits)
+            self.selector = load_faiss().IDSelectorBitmap(self.bits)
 
     def _expanded(self, scores: NDArray[np.float32], places: NDArray[np.int64]) -> Found:
         """Selected vectors stored at places, with their scores."""
@@ -304,9 +305,3 @@ class Selection:
             return scores, numbers
         selected = self._rows[numbers]
         return scores[selected], numbers[selected]
-
-
-def _faiss() -> Any:
-    import faiss
-
-    return faiss

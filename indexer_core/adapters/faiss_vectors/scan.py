@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer_core.adapters.faiss_vectors.library import load_faiss
+
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
 Range = tuple[int, int]
 
@@ -101,7 +103,7 @@ class Scan:
         self, queries: NDArray[np.float32], k: int, selector: Any, pieces: Iterator[Range]
     ) -> Found:
         """Scan pieces until there are no more; heaps of the k best per query, unordered."""
-        swig_ptr = _faiss().swig_ptr
+        swig_ptr = load_faiss().swig_ptr
         codes, numbers = self._codes, _numbers(len(self._codes))
         scores = np.full((len(queries), k), -np.inf, np.float32)
         places = np.full((len(queries), k), -1, np.int64)
@@ -138,20 +140,14 @@ def _pieces(ranges: Iterable[Range], length: int) -> Iterator[Range]:
     )
 
 
-def _faiss() -> Any:
-    import faiss
-
-    return faiss
-
-
 @functools.cache
 def _quantizer(dimension: int) -> Any:
-    faiss = _faiss()
+    faiss = load_faiss()
     return faiss.ScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16)
 
 
 def _new_scanner(query: NDArray[np.float32], selector: Any) -> Any:
-    faiss = _faiss()
+    faiss = load_faiss()
     scanner = _quantizer(len(query)).select_InvertedListScanner(
         faiss.METRIC_INNER_PRODUCT, None, False, selector
     )
@@ -161,6 +157,11 @@ def _new_scanner(query: NDArray[np.float32], selector: Any) -> Any:
 
 @functools.cache
 def helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads of the process, made when they are first needed.
+
+    Whoever gives them work does the same work itself meanwhile, and waits for none that has not
+    begun; so they may give work to each other.
+    """
     return ThreadPoolExecutor(threads, thread_name_prefix="vectors")
 
 

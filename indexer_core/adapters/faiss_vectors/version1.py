@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.adapters.faiss_vectors.layout import FP16_BYTES, MAX_DIMENSION, Contents
+from indexer_core.adapters.faiss_vectors.library import load_faiss
 from indexer_core.errors import CorruptIndexError
 from indexer_core.ports import Buffer
 
@@ -44,7 +45,7 @@ def _codes(index: Any) -> NDArray[np.uint8]:
     width = index.d * FP16_BYTES
     if not index.ntotal:
         return np.empty((0, width), np.uint8)
-    flat: NDArray[np.uint8] = _faiss().rev_swig_ptr(index.codes.data(), index.ntotal * width)
+    flat: NDArray[np.uint8] = load_faiss().rev_swig_ptr(index.codes.data(), index.ntotal * width)
     return flat.reshape(index.ntotal, width).copy()
 
 
@@ -72,7 +73,7 @@ def _verified(data: Buffer) -> tuple[int, int, memoryview]:
 
 
 def _deserialised(payload: memoryview) -> Any:
-    faiss = _faiss()
+    faiss = load_faiss()
     try:
         return faiss.deserialize_index(np.frombuffer(payload, np.uint8))
     except (RuntimeError, MemoryError) as exc:  # what FAISS's C++ exceptions arrive as
@@ -80,7 +81,7 @@ def _deserialised(payload: memoryview) -> Any:
 
 
 def _is_expected(index: Any, dimension: int, n_vectors: int) -> bool:
-    faiss = _faiss()
+    faiss = load_faiss()
     return bool(
         isinstance(index, faiss.IndexScalarQuantizer)
         and index.is_trained
@@ -94,9 +95,3 @@ def _is_expected(index: Any, dimension: int, n_vectors: int) -> bool:
         # A scan reads this many bytes whatever the vector holds.
         and index.codes.size() == n_vectors * dimension * FP16_BYTES
     )
-
-
-def _faiss() -> Any:
-    import faiss
-
-    return faiss
