@@ -36,6 +36,24 @@ class SearchRequest:
     top: int = 10
     exact: bool | None = None
 
+    def check(self) -> None:
+        """Refuse what cannot be answered, before anything is loaded for it.
+
+        Raises
+        ------
+        InvalidInputError
+            The text is empty or too long, or `top` is out of range.
+        """
+        text = self.text.strip()
+        if not text:
+            raise InvalidInputError("say what to look for, for example: axial T2 MRI of the brain")
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
+        if not 1 <= self.top <= MAX_TOP:
+            raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
+
 
 def search(
     request: SearchRequest,
@@ -54,15 +72,8 @@ def search(
         The text is empty or too long, `top` is out of range, or the manifest holds vectors of
         another encoder.
     """
+    request.check()
     text = request.text.strip()
-    if not text:
-        raise InvalidInputError("say what to look for, for example: axial T2 MRI of the brain")
-    if len(text) > MAX_TEXT_CHARACTERS:
-        raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
-    if not 1 <= request.top <= MAX_TOP:
-        raise InvalidInputError(f"top is a number from 1 to {MAX_TOP}")
     _check_encoder(snapshot, encoder)
     selection = select(snapshot, request.filters)
     vector = encoder.encode([text])[0]

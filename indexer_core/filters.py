@@ -24,11 +24,14 @@ from indexer_core.index.rows import (
     STRING_FIELDS,
     column_of,
 )
+from indexer_core.rules.model import CONTRASTS, PLANES, REGIONS
 
 UNKNOWN = "unknown"
 FIELDS = (*STRING_FIELDS, *NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS, *LIST_FIELDS)
 _NUMERIC = frozenset((*NUMBER_FIELDS, *COUNT_FIELDS))
 _ORDERED = _NUMERIC | {"studyDate"}
+# A typing error here would find nothing, and nobody would know why.
+_CLOSED = {"plane": PLANES, "bodyRegion": REGIONS, "contrast": CONTRASTS}
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
 _FORM = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
 
@@ -122,6 +125,8 @@ def _check_value(name: str, value: str) -> None:
         raise InvalidInputError(
             f"studyDate is a year, month or day such as 2019, 2019-05 or 2019-05-01, not {value!r}"
         )
+    if name in _CLOSED and value.lower() not in _CLOSED[name]:
+        raise InvalidInputError(f"{name} is one of {', '.join(_CLOSED[name])}, not {value!r}")
     if name in BOOL_FIELDS and value.lower() not in {"true", "false"}:
         raise InvalidInputError(f"{name} is true, false or unknown, not {value!r}")
 

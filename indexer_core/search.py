@@ -216,6 +216,16 @@ def keys_of(snapshot: Snapshot, uid: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def uids_ending_in(snapshot: Snapshot, ending: str) -> frozenset[str]:
+    """Series Instance UIDs with this ending, as tables show them; of removed series, too."""
+    found: set[str] = set()
+    for segment in snapshot.segments:
+        uids = segment.loaded.table.column("seriesInstanceUid")
+        matching: pa.ChunkedArray = uids.filter(pc.fill_null(pc.ends_with(uids, ending), False))
+        found.update(matching.to_pylist())
+    return frozenset(found)
+
+
 def _passing(
     segment: LiveSegment, filters: Sequence[Filter], unknown: dict[str, int]
 ) -> NDArray[np.bool_]:

@@ -44,6 +44,7 @@ _MODULES = {
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
+_UID_HELP = "Series Instance UID, its end as tables show it (…1.2.345), or series key"
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
 _EXPORT_HELP = (
@@ -219,8 +220,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--no-work", action="store_true", help=_NO_WORK_HELP)
 
     search = add("search", "find series by describing them")
-    search.add_argument("text", metavar="TEXT", help='for example "sagittal T1 of the brain"')
-    search.add_argument("--top", type=int, default=10, metavar="N", help="at most N series")
+    search.add_argument(
+        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
+    )
+    search.add_argument(
+        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
+    )
     _add_filter(search)
     _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
@@ -252,7 +257,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_encoder(add)
 
     trace = add("trace", "every stage that a series has passed")
-    trace.add_argument("uid", metavar="UID", help="Series Instance UID or series key")
+    trace.add_argument("uid", metavar="UID", help=_UID_HELP)
     trace.add_argument("--include-blobs", action="store_true", help="add file paths")
     add("replay", "try again what was set aside")
     add("reprocess", "apply changed rules and templates to all series, without reading files")
@@ -260,7 +265,7 @@ def _parser() -> argparse.ArgumentParser:
         ("delete", "hide a series from every search until it is restored"),
         ("restore", "show a deleted series again"),
     ):
-        add(name, help_text).add_argument("uid", metavar="UID", help="Series Instance UID or key")
+        add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
 
 
@@ -283,7 +288,8 @@ def _add_filter(parser: _Parser) -> None:
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable",
+        help="such as modality=MR, plane=axial,coronal, ageYears>=60, contrast!=yes; repeatable; "
+        "a field that does not exist is answered by the list of those that do",
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from indexer_core.index.manifest import Manifest
 
 _SHORT_COMMIT = 7
+_TOLD = {"tombstones": "removed"}
 
 
 def print_log(
@@ -29,7 +30,7 @@ def print_log(
             "manifest": str(line["manifest"]),
             "created (UTC)": line["created"].replace("+00:00", ""),
             "reason": line["reason"],
-            "changed": ", ".join(f"{n:,} {name}" for name, n in line["counts"].items() if n) or "-",
+            "changed": _counted(line["counts"]) or "-",
             "rows": f"{line['rows']:,}",
             "segments": f"{line['segments']:,}",
             "map": line["projection"] or "-",
@@ -57,6 +58,10 @@ def print_difference(found: "Difference", form: str) -> None:
         print(f"{found.n_hidden:,} more differ that are deleted now")
     for name, (before, after) in found.settings.items():
         print(f"{name}: {before or '-'} -> {after or '-'}")
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {_TOLD.get(name, name)}" for name, n in counts.items() if n)
 
 
 _CHANGE_COLUMNS = (

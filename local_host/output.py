@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -328,16 +329,23 @@ def _place(url: str) -> str:
 
 def print_next_steps(data: Path) -> None:
     """What to do after the demo."""
+    activate = "" if shutil.which("dicom-indexer") else f"  source {_activate()}\n"
     print(
         f"""
 The index lies in {data}. Now try it yourself:
 
-  dicom-indexer search "chest x-ray"                      any words
+{activate}  dicom-indexer search "chest x-ray"                      any words
   dicom-indexer search "brain" --filter modality=MR       words and a filter
   dicom-indexer index /path/to/your/dicom                 your own files, where they lie
   dicom-indexer export --format csv                       everything that was understood
 """
     )
+
+
+def _activate() -> str:
+    """The script that puts `dicom-indexer` on the path, as short as it can be named from here."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 def printable(text: str) -> str:

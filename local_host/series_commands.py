@@ -2,10 +2,12 @@
 
 import argparse
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from indexer_core.errors import NotFoundError
 from local_host import output
+from local_host.named_series import keys_named
 from local_host.opening import known_data, reading, writing
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -13,7 +15,7 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from function_app.search import SearchRequest
     from indexer_core.filters import Filter
-    from indexer_core.index.reader import Reader, Snapshot
+    from indexer_core.index.reader import Snapshot
 
 
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
@@ -21,12 +23,12 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     from function_app.search import SearchRequest
     from indexer_core.index.segment import TEXT_SPACE
 
-    filters = _filters(options)
+    text = " ".join(options.text)
+    request = SearchRequest(text=text, filters=_filters(options), top=options.top)
+    request.check()
     system = reading(settings)
     snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
-    request = SearchRequest(
-        text=options.text, filters=filters, top=options.top, exact=system.reading.exact
-    )
+    request = replace(request, exact=system.reading.exact)
     output.print_hits(answer(request, snapshot, system), options.format)
     return 0
 
@@ -63,7 +65,11 @@ def run_delete(options: argparse.Namespace, settings: Settings) -> int:
     """Suppress a series."""
     reading(settings)
     with writing(settings) as system:
-        keys = _keys_of(system.reader(), options.uid)
+        reader = system.reader()
+        keys = keys_named(reader, options.uid) - reader.snapshot.manifest.suppressed
+        if not keys:
+            print("already deleted")
+            return 0
         system.indexer.suppress(keys)
         print(f"deleted {len(keys)} series; restore brings them back")
     return 0
@@ -75,7 +81,11 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 
     reading(settings)
     with writing(settings) as system:
-        keys = _keys_of(system.reader(), options.uid)
+        reader = system.reader()
+        keys = keys_named(reader, options.uid) & reader.snapshot.manifest.suppressed
+        if not keys:
+            print("not deleted, so there is nothing to restore")
+            return 0
         n_purged = 0
         for key in keys:  # before the commit: a crash after it would forget what changed meanwhile
             system.assembly.mark_unsent(key)
@@ -100,17 +110,3 @@ def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:
     from indexer_core.filters import parse_filter
 
     return tuple(parse_filter(text) for text in options.filter)
-
-
-def _keys_of(reader: "Reader", uid: str) -> frozenset[str]:
-    from indexer_core.search import keys_of
-
-    uid = uid.strip()
-    keys = keys_of(reader.snapshot, uid)
-    if uid in reader.snapshot.manifest.suppressed:  # purged: no row knows its key any more
-        keys |= {uid}
-    if not keys:
-        raise NotFoundError(
-            "no indexed series has that UID; export lists them all (a purged one has its key only)"
-        )
-    return keys

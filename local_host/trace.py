@@ -8,6 +8,7 @@ from indexer_core.assembly import MARKER
 from indexer_core.index.reader import Reader
 from indexer_core.ports import Row
 from indexer_core.search import keys_of
+from local_host.named_series import whole_uid
 from local_host.wiring import LocalSystem
 
 
@@ -15,7 +16,7 @@ def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Itera
     """The stages of each series with this Series Instance UID or key."""
     reader = system.stores.reader(system.vector_files)
     reader.refresh()
-    for key in sorted(_keys(system, reader, uid)):
+    for key in sorted(_keys(system, reader, whole_uid(reader.snapshot, uid))):
         rows = list(system.instances.query(key))
         instances = [row for row in rows if row.key != MARKER]
         stages: dict[str, Any] = {

@@ -92,7 +92,7 @@ def _print_repair(report: "RepairReport", tally: "Tally | None") -> None:
 
 def _print_verification(seen: "Verification") -> None:
     if seen.problems:
-        print(f"{len(seen.problems):,} problems")
+        print(f"{len(seen.problems):,} problem{'s' if len(seen.problems) > 1 else ''}")
     else:
         print(
             f"{seen.n_manifests} manifests, {seen.n_files} files, {seen.n_series} series: "

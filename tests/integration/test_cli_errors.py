@@ -118,6 +118,11 @@ def test_wrong_searches_say_what_is_right(root, arguments, said, capsys):
     assert told.count("\n") == 1
 
 
+def test_a_search_that_cannot_be_answered_loads_no_index(tmp_path, capsys):
+    assert cli.main(["search", "x", "--top", "0", "--data", str(tmp_path / "nothing")]) == 1
+    assert "top is a number" in capsys.readouterr().err
+
+
 def test_setting_that_is_no_number_is_named():
     assert "DICOM_INDEXER_QUIET_S" in fails("status", env={"DICOM_INDEXER_QUIET_S": "soon"})
 

@@ -74,6 +74,9 @@ def test_rows_left_out_for_an_unknown_field_are_told():
         ("studyDate=May", "2019-05-01"),
         ("studyDate=20190501", "2019-05-01"),
         ("hasPixels=maybe", "true, false or unknown"),
+        ("plane=axail", "axial, coronal, sagittal"),
+        ("bodyRegion!=hed", "head, neck, chest"),
+        ("contrast=with", "yes, no, unknown"),
     ],
 )
 def test_wrong_filter_says_what_is_right(text, said):

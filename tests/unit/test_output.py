@@ -1,6 +1,8 @@
 """What people and machines read."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +65,14 @@ def test_rejects_are_grouped_by_reason(capsys):
     ]  # fmt: skip
     output.print_rejects(rows, as_json=True)
     assert json.loads(capsys.readouterr().out) == rows
+
+
+@pytest.mark.parametrize("found", [None, "/usr/bin/dicom-indexer"])
+def test_next_steps_say_how_to_find_the_program_where_the_shell_does_not(
+    found, capsys, monkeypatch
+):
+    monkeypatch.setattr(output.shutil, "which", lambda _: found)
+    output.print_next_steps(Path("data"))
+    said = capsys.readouterr().out
+    assert ("source " in said) == (found is None)
+    assert f"{Path(sys.prefix) / 'bin' / 'activate'}".endswith("/bin/activate")
