@@ -4,8 +4,9 @@ Looks, checks, the worker and its commits run in this process, every request of 
 proxy that spoils some. What they leave is compared with what an undisturbed run leaves.
 """
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.support.azure_pipeline import (
 from tests.support.azurite import Fault, FaultyAccount, missing, running_azurite
 from tests.support.dicom import dicom_object
 
-pytestmark = [pytest.mark.azurite, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.azurite, pytest.mark.timeout(300)]
 
 MR = "pydicom__pydicom/src/pydicom/data/test_files/dicomdirtests/98892003/MR700"
 N_SLICES = 3
@@ -98,6 +99,41 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+OUTAGES: dict[str, tuple[tuple[str, Site], ...]] = {
+    "looks and checks": (
+        ("after", Site("table", "POST", "/indexerinstances", 2)),
+        ("after", Site("blob", "PUT", "/assembly/")),
+        ("after", Site("queue", "POST", "/series-ready/messages")),
+    ),
+    "worker": (
+        ("before", Site("blob", "GET", f"/{INBOX}/", 9)),
+        ("after", Site("blob", "PUT", ".text.faiss", 2)),
+    ),
+    "commit": (
+        ("before", Site("blob", "PUT", "/manifests/")),
+        ("after", Site("blob", "PUT", "/manifests/", 3)),
+        ("after", Site("queue", "DELETE", "/series-ready/messages")),
+    ),
+}
+"""Where Azurite is killed, before or after a request takes place; several times in a run."""
+
+
+TURNS = (0, 5)
+
+
+def mixed(turn: int) -> list[tuple[Site, str]]:
+    """A kind of trouble for every place; each turn another one."""
+    kinds = list(KINDS)
+    # By sevens: 7 and 10 have no common divisor, and neighbours get kinds that are unlike.
+    return [(site, kinds[(7 * place + turn) % len(kinds)]) for place, site in enumerate(WRITES)]
+
+
+TROUBLE = {"lost answers": [(site, "lost answer") for site in WRITES]} | {
+    f"mixture {turn}": mixed(turn)
+    for turn in (range(len(KINDS)) if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else TURNS)
+}
+
+
 class House:
     """An account behind proxies, what users do in it, and what came of that."""
 
@@ -109,6 +145,7 @@ class House:
         slices = sorted((samples / MR).iterdir())[:N_SLICES]
         self.slices = [path.read_bytes() for path in slices]
         self.pipeline: AzurePipeline | None = None
+        self.n_outages = 0
 
     def close(self):
         self.end()
@@ -123,6 +160,7 @@ class House:
         """Users' first uploads; nothing has been looked at."""
         self.end()
         self.account.forget()
+        self.n_outages = 0
         empty(self.storage)
         AzurePipeline(self.azurite.connection_string).create().close()
         self.pipeline = AzurePipeline(self.account.connection_string, read_timeout_s=read_timeout_s)
@@ -170,6 +208,7 @@ class House:
 
     def sit_through_outage(self):
         """Nothing can be done, and nobody falls over."""
+        self.n_outages += 1
         for part in self.parts:
             assert isinstance(self.attempt(part), IndexerError)
         self.azurite.start()
@@ -257,13 +296,44 @@ def undisturbed(house):
     return left
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_trouble_comes_to_every_service():
+    for turns in (TURNS, range(len(KINDS))):
+        met = {(kind, site.service) for turn in turns for site, kind in mixed(turn)}
+        assert met == {(kind, site.service) for kind in KINDS for site in WRITES}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
 def test_whatever_is_answered_to_a_write_of_any_service_the_index_is_the_same(
-    house, undisturbed, kind
+    house, undisturbed, trouble
 ):
-    house.begin(read_timeout_s=1.0 if kind == "silence" else 60.0)
-    for site in WRITES:
+    house.begin(read_timeout_s=60.0 if trouble == "lost answers" else 2.0)
+    for site, kind in TROUBLE[trouble]:
         house.account.add(site.service, site.spoilt(**KINDS[kind]))
+    house.run()
+    assert house.account.waiting == []
+    house.check(undisturbed)
+
+
+@pytest.mark.parametrize("during", OUTAGES)
+def test_azurite_is_killed_in_the_middle_of_any_stage_and_the_work_resumes_by_itself(
+    house, undisturbed, during
+):
+    house.begin()
+    for moment, site in OUTAGES[during]:
+        kill = {moment: house.azurite.kill, "lose_answer": True}
+        house.account.add(site.service, site.spoilt(**kill))
+    house.run()
+    assert house.account.waiting == []
+    assert house.n_outages == len(OUTAGES[during])
+    house.check(undisturbed)
+
+
+def test_ranges_that_arrive_cut_off_are_asked_for_again(house, undisturbed):
+    house.begin()
+    # Every other answer that holds bytes of a user's file: of headers, and then of pixels.
+    cut = Fault("GET", f"/{INBOX}/", cut_body=True)
+    for nth in range(1, 16, 2):
+        house.account.add("blob", replace(cut, nth=nth))
     house.run()
     assert house.account.waiting == []
     house.check(undisturbed)
