@@ -73,7 +73,7 @@ WRITES = (
     # The worker: files of a segment, manifest; then the message.
     Site("queue", "GET", "/series-ready/messages"),
     Site("blob", "PUT", "/text-cache/"),
-    Site("blob", "PUT", ".rows.parquet"),
+    Site("blob", "PUT", ".rows.arrow"),
     Site("blob", "PUT", ".text.faiss", 2),
     Site("blob", "PUT", ".image.faiss", 2),
     Site("blob", "PUT", ".points.npy", 2),
