@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import Split
 from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, leave_text_encoder
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.encoders import prefix_of
