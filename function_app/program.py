@@ -11,8 +11,7 @@ from typing import Any, cast
 from function_app.handlers import Services
 from function_app.search import SearchRequest, search
 from function_app.wiring import build_services
-from indexer_core.adapters.azure.clients import AzureStorage
-from indexer_core.adapters.azure.configured import ENCODER_PREFIX, announcer_of, list_sources
+from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, announcer_of
 from indexer_core.adapters.azure.events import parse_azure_events
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.azure.sources import AzureContainerSource
@@ -21,7 +20,6 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock, usable_memory_bytes
-from indexer_core.announcements import Announcer
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.encoders import (
     EXPORT_MANIFEST,
@@ -59,16 +57,15 @@ class Program:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         clock, ids = SystemClock(), RandomIds()
-        self._listings = list_sources(settings)
+        accounts = Accounts(settings)
+        self._listings = accounts.listings()
         sources = [listing.source for listing in self._listings]
-        storage = AzureStorage(settings.storage)
-        stores = azure_stores(storage, sources, clock, ids)
+        stores = azure_stores(accounts.index, sources, clock, ids)
         self.stores = replace(stores, files=cached_files(stores.index, settings.reading))
-        self.announcer: Announcer = announcer_of(settings, clock)
         self.services: Services = build_services(
             self.stores,
             indexer=self._indexer_if_ready,
-            announcer=self.announcer,
+            announcer=announcer_of(settings, clock),
             patient_secret=settings.patient_secret,
             quiet_s=settings.quiet_s,
             max_wait_s=settings.max_wait_s,

@@ -108,8 +108,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     InvalidInputError
         The index was made with other encoders.
     """
-    from indexer_core.adapters.azure.clients import AzureStorage
-    from indexer_core.adapters.azure.configured import ENCODER_PREFIX, announcer_of, list_sources
+    from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, announcer_of
     from indexer_core.adapters.azure.stores import azure_stores
     from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
     from indexer_core.adapters.file_cache import cached_files
@@ -117,8 +116,9 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
 
     clock, ids = SystemClock(), RandomIds()
     azure = settings.azure
-    sources = [listing.source for listing in list_sources(azure)]
-    stores = azure_stores(AzureStorage(azure.storage), sources, clock, ids)
+    accounts = Accounts(azure)
+    sources = [listing.source for listing in accounts.listings()]
+    stores = azure_stores(accounts.index, sources, clock, ids)
     stores = replace(stores, files=cached_files(stores.index, azure.reading))
     rules = load_rules()
     find_encoder = loaded_once(in_store(stores.index, OnnxTextEncoder.load, (ENCODER_PREFIX,)))

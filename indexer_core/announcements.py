@@ -59,6 +59,9 @@ class Nobody:
     def announce(self, announcements: Sequence[Announcement]) -> None:
         """Tell nobody."""
 
+    def close(self) -> None:
+        """Nothing was opened."""
+
 
 def series_indexed(series: str, revision: int, digest: str, manifest: int) -> Announcement:
     """A revision of a series can be found."""

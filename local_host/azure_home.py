@@ -6,18 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from indexer_core.adapters.azure.clients import AzureStorage
-from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts
 from indexer_core.adapters.azure.kept_copies import KeptCopies
 from indexer_core.adapters.azure.queues import AzureQueue
 from indexer_core.adapters.azure.settings import Settings, SourceSetting
-from indexer_core.adapters.azure.sources import AzureContainerSource
-from indexer_core.adapters.azure.stores import (
-    HOST_QUEUES,
-    ContainerListing,
-    azure_stores,
-    create_stores,
-)
+from indexer_core.adapters.azure.sources import folder_prefix
+from indexer_core.adapters.azure.stores import HOST_QUEUES, azure_stores, create_stores
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
@@ -42,12 +36,12 @@ class AzureHome:
     """
 
     def __init__(self, settings: Settings, copies: Path) -> None:
-        self._storage = AzureStorage(settings.storage)
-        self._accounts = {s.account: AzureStorage(s.account) for s in settings.sources}
+        self._accounts = Accounts(settings)
+        self._storage = self._accounts.index
         self._settings = settings.sources
-        self._sources = [self._source(setting, setting.prefix) for setting in settings.sources]
         self._senders = ThreadPoolExecutor(max_workers=_SENDERS)
-        stores = azure_stores(self._storage, self._sources, SystemClock(), RandomIds())
+        sources = [listing.source for listing in self._accounts.listings()]
+        stores = azure_stores(self._storage, sources, SystemClock(), RandomIds())
         self._copies = cached_files(stores.index, settings.reading, copies)
         self._stores = replace(stores, files=self._copies)
 
@@ -129,43 +123,27 @@ class AzureHome:
     def close(self) -> None:
         """Close the connections."""
         self._senders.shutdown()
-        for storage in (self._storage, *self._accounts.values()):
-            storage.close()
+        self._accounts.close()
 
     def _named(self, path: str) -> list[Part]:
         container, _, folder = path.strip("/").partition("/")
         found = []
         for setting in self._settings:
-            inside, wanted = _folder(setting.prefix), _folder(folder)
+            inside, wanted = folder_prefix(setting.prefix), folder_prefix(folder)
             if setting.container == container and wanted.startswith(inside):
                 found.append(self._part(setting, wanted))
             elif setting.container == container and inside.startswith(wanted):
                 found.append(self._part(setting, inside))
         if not found:
-            known = ", ".join(f"{s.container}/{_folder(s.prefix)}" for s in self._settings)
+            known = ", ".join(f"{s.container}/{folder_prefix(s.prefix)}" for s in self._settings)
             raise InvalidInputError(f"{path} is in none of the sources ({known})")
         return found
 
     def _part(self, setting: SourceSetting, folder: str) -> Part:
-        source = self._source(setting, folder)
-        listing = ContainerListing(
-            container=self._accounts[setting.account].container(setting.container),
-            source=source,
-            name=source.url_of(_folder(folder)),
-            prefix=_folder(folder),
-        )
+        listing = self._accounts.listing(setting, folder)
         return Part(
-            title=f"{setting.container}/{_folder(folder)}".rstrip("/"),
+            title=f"{setting.container}/{listing.prefix}".rstrip("/"),
             scope=setting.scope,
             listing=listing,
-            holds=lambda url: source.locate(url) is not None,
+            holds=lambda url: listing.source.locate(url) is not None,
         )
-
-    def _source(self, setting: SourceSetting, folder: str) -> AzureContainerSource:
-        container = self._accounts[setting.account].container(setting.container)
-        return AzureContainerSource(container, scope=setting.scope, prefix=folder)
-
-
-def _folder(prefix: str) -> str:
-    """As blob names begin with it: with a slash at its end."""
-    return f"{prefix.strip('/')}/" if prefix.strip("/") else ""

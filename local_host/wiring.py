@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from function_app.handlers import Services
     from gpu_worker.decoding import DecodingChildren
     from gpu_worker.loop import Worker
+    from indexer_core.adapters.azure.announcer import EventGridAnnouncer
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
@@ -40,7 +41,8 @@ class LocalSystem:
 
     def __init__(self, settings: Settings, announcer: Announcer | None = None) -> None:
         self.settings = settings
-        self.announcer: Announcer = announcer or _announcer(settings)
+        self._own_announcer = Nobody() if announcer else _announcer(settings)
+        self.announcer: Announcer = announcer or self._own_announcer
         self.home: Home = _home(settings)
         self.stores = self.home.stores
         self.clock = self.stores.clock
@@ -261,6 +263,7 @@ class LocalSystem:
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
             self._decoding.close()
+        self._own_announcer.close()
         self.home.close()
 
     def reader(self, *, searched: Collection[str] = ()) -> "Reader":
@@ -317,7 +320,7 @@ def _home(settings: Settings) -> Home:
     return AzureHome(settings.azure, settings.data / "copies")
 
 
-def _announcer(settings: Settings) -> Announcer:
+def _announcer(settings: Settings) -> "EventGridAnnouncer | Nobody":
     """Who is told what happens: on Azure whoever listens to the configured topic."""
     if settings.azure is None or not settings.azure.topic:
         return Nobody()

@@ -1,5 +1,9 @@
 """The Azure adapters in trouble: lost answers, throttling, cut bodies, a killed server."""
 
+import gc
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from indexer_core.adapters.azure.blobs import AzureBlobs
@@ -195,6 +199,19 @@ def test_lost_answer_to_a_row_is_unknown_and_not_repeated(rows, operation):
     }[operation]
 
 
+def test_answer_that_breaks_off_leaves_the_outcome_of_a_write_unknown(rows, queue):
+    table, proxy = rows
+    proxy.faults.append(Fault("POST", cut_body=True))
+    with pytest.raises(UnknownOutcomeError):
+        table.insert("p", "k", {})
+    assert table.get("p", "k") is not None
+    work, proxy = queue
+    proxy.faults.append(Fault("POST", cut_body=True))
+    with pytest.raises(UnknownOutcomeError):
+        work.send("a")
+    assert work.length() == 1
+
+
 def test_lost_answers_of_a_queue_are_unknown_and_nothing_is_lost(queue, azurite):
     work, proxy = queue
     proxy.faults.append(Fault("POST", lose_answer=True))
@@ -220,6 +237,34 @@ def test_lost_answers_of_a_queue_are_unknown_and_nothing_is_lost(queue, azurite)
         work.delete(message)
     assert work.delete(message) is False
     assert work.length() == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("GET", "/a", status=500, code="InternalError"),
+        Fault("GET", "/a", status=404, code="BlobNotFound"),
+        Fault("GET", "/a", status=302, headers={"Location": "http://127.0.0.1:9/"}),
+        Fault("GET", "/a", cut_body=True),
+        Fault("GET", "/a", lose_answer=True),
+    ],
+    ids=["error", "absent", "redirect", "cut", "lost"],
+)
+def test_account_that_is_closed_leaves_no_connection_open_whatever_was_answered(azurite, fault):
+    proxy = FaultyProxy(azurite, "blob")
+    storage = AzureStorage(proxy.connection_string)
+    store = AzureBlobs(storage.create_container(fresh_name("blobs")))
+    store.put_if_absent("a", b"0123456789")
+    proxy.faults += [replace(fault) for _ in range(20)]
+    gc.disable()  # or it might close what we leave
+    try:
+        with suppress(UnavailableError):
+            store.get("a")
+        storage.close()
+        assert proxy.connections.get_closed()
+    finally:
+        gc.enable()
+        proxy.close()
 
 
 def test_everything_is_unavailable_while_azurite_is_down_and_all_there_afterwards(azurite):

@@ -23,6 +23,7 @@ from indexer_core.announcements import Nobody, series_indexed, series_removed
 from indexer_core.errors import UnavailableError
 from indexer_core.testing.memory import ManualClock
 from local_host.wiring import LocalSystem
+from tests.support.azurite import Connections
 from tests.support.house import QUIET_S
 from tests.support.pipeline import Pipeline, slice_of
 from tests.support.system import settings_for
@@ -44,6 +45,8 @@ class Topic:
 
     endpoint: str = ""
     answers: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    connections: Connections = field(default_factory=Connections)
     requests: list[tuple[dict[str, str], list[dict]]] = field(default_factory=list)
 
     @property
@@ -89,13 +92,23 @@ def topic(certificate, monkeypatch):
     topic = Topic()
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        def setup(self):
+            super().setup()
+            topic.connections.change(1)
+
+        def finish(self):
+            super().finish()
+            topic.connections.change(-1)
+
         def do_POST(self):
+            topic.paths.append(self.path)
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             status = topic.answers.pop(0) if topic.answers else 200
             if status == 200:
                 topic.requests.append((headers, json.loads(body)))
             self.send_response(status)
+            self.send_header("Location", f"{topic.endpoint}/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -120,10 +133,10 @@ def topic(certificate, monkeypatch):
 def announcer(topic):
     announcer = EventGridAnnouncer(topic.endpoint, Token(), ManualClock())
     yield announcer
-    announcer._client.close()
+    announcer.close()
 
 
-def test_announcements_travel_as_one_batch_of_cloud_events(topic, announcer):
+def test_announcements_travel_as_one_batch_of_cloud_events(topic, announcer, caplog):
     announcements = [series_indexed("s", 3, DIGEST, 7), series_removed("t", 2, 7)]
     announcer.announce(announcements)
     ((headers, events),) = topic.requests
@@ -137,6 +150,7 @@ def test_announcements_travel_as_one_batch_of_cloud_events(topic, announcer):
     assert events[0]["data"] == {"seriesKey": "s", "revision": 3, "digest": DIGEST, "manifest": 7}
     assert events[1]["type"] == "DicomIndexer.SeriesRemoved"
     assert dt.datetime.fromisoformat(events[0]["time"]).tzinfo is not None
+    assert caplog.records == []
 
 
 def test_nothing_to_announce_makes_no_request(topic, announcer):
@@ -149,6 +163,21 @@ def test_topic_that_refuses_is_told_without_its_address(topic, announcer):
     with pytest.raises(UnavailableError) as refused:
         announcer.announce([series_indexed("s", 1, DIGEST, 1)])
     assert "127.0.0.1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_topic_that_sends_elsewhere_is_not_followed(topic, announcer, status):
+    topic.answers = [status]
+    with pytest.raises(UnavailableError):
+        announcer.announce([series_indexed("s", 1, DIGEST, 1)])
+    assert len(topic.paths) == 1
+
+
+def test_topic_that_stays_busy_is_given_up_soon(topic, announcer):
+    topic.answers = [503] * 20
+    with pytest.raises(UnavailableError):
+        announcer.announce([series_indexed("s", 1, DIGEST, 1)])
+    assert len(topic.paths) <= 3
 
 
 def test_refused_announcement_is_made_by_the_next_try_without_a_second_commit(topic, announcer):
@@ -189,6 +218,7 @@ def test_one_machine_announces_where_a_topic_is_configured(topic, tmp_path, monk
     assert [event["subject"] for event in topic.events] == ["series/s"]
     assert system.services.assembly._hand.announcer is system.announcer
     system.close()
+    assert topic.connections.get_closed()
     silent = LocalSystem(settings_for(tmp_path / "data", azure=azure("")))
     assert isinstance(silent.announcer, Nobody)
     silent.close()

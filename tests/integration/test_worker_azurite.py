@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 
 import pytest
 from tokenizers import Tokenizer
@@ -23,12 +22,10 @@ from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.encoders import prefix_of
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
-from indexer_core.index.reader import Reader
-from indexer_core.index.rows import row_at
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.switching import SpaceSwitch, state_of
 from indexer_core.testing.memory import MemoryBlobs
-from tests.support.azure_pipeline import INBOX, SCOPE, AzurePipeline, key_of
+from tests.support.azure_pipeline import INBOX, SCOPE, AzurePipeline, key_of, written_rows
 from tests.support.azurite import ROOT, FaultyProxy, missing, running_azurite
 from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.dicom import dicom_object
@@ -263,6 +260,28 @@ def test_a_worker_that_is_killed_loses_nothing(house, gate, azurite, start):
     assert house.problems() == []
 
 
+def test_a_worker_outlives_an_outage_and_goes_on_by_itself(house, gate, azurite, start):
+    names = ["outage1", "outage2", "outage3"]
+    assemble(house, names)
+    gate.is_open.clear()
+    worker = start()
+    assert gate.reached.wait(TIMEOUT_S), worker.lines
+    azurite.kill()
+    gate.is_open.set()
+    # Whatever it tries next: nothing is set aside, and it is still there afterwards.
+    worker.wait_for("batch ended early")
+    azurite.start()
+    azurite.advance(601.0)  # its messages are hidden for ten minutes
+    worker.wait_for("batch series=")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.end() == 0, worker.lines
+    assert rows(house) == {key_of(name): 1 for name in names}
+    assert set(written_rows(house).values()) == {1}
+    assert not any(house.lengths.values())
+    assert list(house.stores.rejects.all()) == []
+    assert house.problems() == []
+
+
 def test_two_workers_at_once_write_every_revision_once(house, start):
     names = [f"two{number}" for number in range(20)]
     assemble(house, names)
@@ -276,8 +295,7 @@ def test_two_workers_at_once_write_every_revision_once(house, start):
     assert rows(house) == {key_of(name): 2 if name in newer else 1 for name in names}
     assert not any(house.lengths.values())
     assert house.problems() == []
-    written = all_rows(house)
-    assert set(written.values()) == {1}, "a revision was written twice"
+    assert set(written_rows(house).values()) == {1}, "a revision was written twice"
 
 
 def test_a_worker_brings_the_encoder_that_is_being_built_and_starts_with_the_one_that_is_live(
@@ -308,18 +326,6 @@ def test_a_worker_brings_the_encoder_that_is_being_built_and_starts_with_the_one
     assert rows(house) == {key_of("both"): 1, key_of("after"): 1}
     assert list(index.list(ENCODER_PREFIX)) == []
     assert house.problems() == []
-
-
-def all_rows(house):
-    """How often every revision lies in the index, searchable or not."""
-    reader = Reader(house.stores.index, FlatFp16Vectors())
-    reader.refresh()
-    found = Counter()
-    for segment in reader.snapshot.segments:
-        for number in range(segment.loaded.table.num_rows):
-            row = row_at(segment.loaded.table, number)
-            found[row.series_key, row.revision] += 1
-    return found
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from indexer_core.index.reader import Reader
 from indexer_core.index.rows import IndexRow, row_at
 from indexer_core.index.verify import verify
 from indexer_core.indexing import Indexer, open_index
-from indexer_core.ports import WorkQueue
+from indexer_core.ports import QueueMessage, WorkQueue
 from indexer_core.rules import load_rules
 from indexer_core.templates import load_templates
 from indexer_core.uids import series_key
@@ -62,6 +62,8 @@ class AzurePipeline:
         self._indexer: Indexer | None = None
         self._services: Services | None = None
         self.retry_s = 0.0
+        self.most_tries = 0
+        """How often a message of the functions was received, at most."""
 
     def create(self) -> "AzurePipeline":
         create_stores(self.storage)
@@ -149,15 +151,25 @@ class AzurePipeline:
         return any([self.ingest_all(), self.check_all(), self.work() is not None])
 
     def _each(self, queue: WorkQueue, handle) -> bool:
+        """Handle each by itself, as the host does: one that fails keeps no other from its turn."""
         messages = queue.receive(32, VISIBILITY_S)
-        for message in messages:
-            try:
-                handle([message.body])
-            except IndexerError:
-                queue.extend(message, 0.0)  # as the host does, by its visibilityTimeout
-                raise
-            queue.delete(message)
+        failed = [error for message in messages if (error := self._one(queue, message, handle))]
+        if failed:
+            raise failed[0]
         return bool(messages)
+
+    def _one(self, queue: WorkQueue, message: QueueMessage, handle) -> IndexerError | None:
+        self.most_tries = max(self.most_tries, message.dequeue_count)
+        try:
+            handle([message.body])
+        except IndexerError as error:
+            queue.extend(message, 0.0)  # as the host does, by its visibilityTimeout
+            return error
+        try:
+            queue.delete(message)
+        except IndexerError as error:
+            return error
+        return None
 
     @property
     def lengths(self) -> Mapping[str, int]:
@@ -188,6 +200,16 @@ class AzurePipeline:
 
     def problems(self) -> list[str]:
         return verify(self.stores.index, FlatFp16Vectors()).problems
+
+
+def empty(storage: AzureStorage) -> None:
+    """Leave no container, queue or table in an account."""
+    for container in list(storage._blobs.list_containers()):
+        storage.container(container.name).delete_container()
+    for queue in list(storage._queues.list_queues()):
+        storage.queue(queue.name).delete_queue()
+    for table in list(storage._tables.list_tables()):
+        storage.table(table.name).delete_table()
 
 
 def written_rows(pipeline: AzurePipeline) -> Counter[tuple[str, int]]:

@@ -10,13 +10,14 @@ import http.client
 import http.server
 import os
 import secrets
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,10 @@ class Azurite:
 
     def endpoint(self, service: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}/{ACCOUNT}"
+
+    @property
+    def is_down(self) -> bool:
+        return self._process is None
 
     def start(self) -> None:
         """Start, and return when all three services answer."""
@@ -166,11 +171,13 @@ def _free_ports(n: int) -> list[int]:
 
 @dataclass
 class Fault:
-    """What a `FaultyProxy` does to the next request whose method and path fit."""
+    """What a `FaultyProxy` does to one request whose method and path fit."""
 
     method: str
     path: str = ""
     """Some part of the path and query."""
+    nth: int = 1
+    """Which of the requests that fit, counted from when the fault was set up."""
     lose_answer: bool = False
     """Let the request take place, then close the connection."""
     cut_body: bool = False
@@ -178,12 +185,35 @@ class Fault:
     hang: bool = False
     """Let the request take place, then keep silent until the proxy is closed."""
     status: int = 0
-    """Answer so instead; the request does not take place."""
+    """Answer so instead; the request does not take place unless it `takes_place`."""
+    takes_place: bool = False
     code: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    before: Callable[[], None] | None = None
+    """Called before the request is passed on."""
+    after: Callable[[], None] | None = None
+    """Called once the request has taken place, before it is answered."""
 
     def fits(self, method: str, path: str) -> bool:
         return method == self.method and self.path in path
+
+
+class Connections:
+    """How many connections a server of ours has."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._changed = threading.Condition()
+
+    def change(self, by: int) -> None:
+        with self._changed:
+            self._n += by
+            self._changed.notify_all()
+
+    def get_closed(self) -> bool:
+        """Whether the others close them all, which reaches us a little later."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._n == 0, timeout=10)
 
 
 class FaultyProxy:
@@ -194,6 +224,8 @@ class FaultyProxy:
         self.requests: list[tuple[str, str]] = []
         self.upstream = azurite.ports[service]
         self.closing = threading.Event()
+        self.connections = Connections()
+        self._lock = threading.Lock()
         proxy = self
 
         class Handler(_ProxyHandler):
@@ -203,20 +235,27 @@ class FaultyProxy:
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        direct = f":{azurite.ports[service]}/"
-        own = f":{self._server.server_address[1]}/"
-        self.connection_string = azurite.connection_string.replace(direct, own)
+        self._ports = (f":{self.upstream}/", f":{self._server.server_address[1]}/")
+        self.connection_string = self.instead(azurite.connection_string)
+
+    def instead(self, connection_string: str) -> str:
+        """A connection string of Azurite by which this service is reached through the proxy."""
+        return connection_string.replace(*self._ports)
 
     def count(self, method: str, path: str = "") -> int:
         return sum(m == method and path in p for m, p in self.requests)
 
     def take(self, method: str, path: str) -> Fault | None:
-        self.requests.append((method, path))
-        for fault in self.faults:
-            if fault.fits(method, path):
-                self.faults.remove(fault)
-                return fault
-        return None
+        with self._lock:
+            self.requests.append((method, path))
+            # One fault may stand in line several times; it counts a request once.
+            fitting = {id(fault): fault for fault in self.faults if fault.fits(method, path)}
+            for fault in fitting.values():
+                fault.nth -= 1
+            for place, fault in enumerate(self.faults):
+                if id(fault) in fitting and fault.nth <= 0:
+                    return self.faults.pop(place)
+            return None
 
     def close(self) -> None:
         self.closing.set()
@@ -225,9 +264,55 @@ class FaultyProxy:
         self._thread.join()
 
 
+class FaultyAccount:
+    """An account all of whose services are reached through faulty proxies."""
+
+    def __init__(self, azurite: Azurite) -> None:
+        self.proxies = {service: FaultyProxy(azurite, service) for service in _SERVICES}
+        self.connection_string = azurite.connection_string
+        for proxy in self.proxies.values():
+            self.connection_string = proxy.instead(self.connection_string)
+
+    def add(self, service: str, fault: Fault) -> None:
+        self.proxies[service].faults.append(fault)
+
+    @property
+    def waiting(self) -> list[Fault]:
+        """Faults that have not struck."""
+        return [fault for proxy in self.proxies.values() for fault in proxy.faults]
+
+    def forget(self) -> None:
+        """No more trouble."""
+        for proxy in self.proxies.values():
+            proxy.faults.clear()
+
+    def close(self) -> None:
+        for proxy in self.proxies.values():
+            proxy.close()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
 class _ProxyHandler(http.server.BaseHTTPRequestHandler):
     owner: FaultyProxy
     protocol_version = "HTTP/1.1"
+    _upstream: http.client.HTTPConnection
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections.change(1)
+        self._upstream = http.client.HTTPConnection("127.0.0.1", self.owner.upstream, timeout=60)
+
+    def finish(self) -> None:
+        self._upstream.close()
+        with contextlib.suppress(OSError):  # nobody listens any more
+            super().finish()
+        self.owner.connections.change(-1)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -235,28 +320,41 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.owner.take(self.command, self.path) or Fault("")
-        if fault.status:
-            headers = {"x-ms-error-code": fault.code} | fault.headers
-            self._answer(fault.status, headers, b"")
-            return
-        upstream = http.client.HTTPConnection("127.0.0.1", self.owner.upstream, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers.items()))
-        response = upstream.getresponse()
-        answer = response.read()
-        upstream.close()
+        if fault.before is not None:
+            fault.before()
+        try:
+            answer = self._passed_on(body) if fault.takes_place or not fault.status else None
+            if fault.after is not None:
+                fault.after()
+            self._reply(fault, answer)
+        except (OSError, http.client.HTTPException):
+            # Azurite is down, or whoever asked has gone: nobody gets an answer.
+            self.close_connection = True
+
+    def _passed_on(self, body: bytes) -> _Answer:
+        if self._upstream.sock is not None and select.select([self._upstream.sock], [], [], 0)[0]:
+            self._upstream.close()  # Azurite has closed it: it was idle, or Azurite was killed
+        self._upstream.request(self.command, self.path, body, dict(self.headers.items()))
+        response = self._upstream.getresponse()
+        headers = {n: v for n, v in response.getheaders() if n.lower() not in _HOP_BY_HOP}
+        return _Answer(response.status, headers, response.read())
+
+    def _reply(self, fault: Fault, answer: _Answer | None) -> None:
         if fault.hang:
             self.owner.closing.wait()
-        if fault.lose_answer or fault.hang:
+        if fault.hang or fault.lose_answer:
             self.close_connection = True
-            return
-        headers = {n: v for n, v in response.getheaders() if n.lower() not in _HOP_BY_HOP}
-        self._answer(response.status, headers, answer, cut=fault.cut_body)
+        elif fault.status:
+            headers = {"x-ms-error-code": fault.code} | fault.headers
+            self._answer(_Answer(fault.status, headers, b""))
+        else:
+            assert answer is not None
+            self._answer(answer, cut=fault.cut_body)
 
-    def _answer(
-        self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False
-    ) -> None:
+    def _answer(self, answer: _Answer, *, cut: bool = False) -> None:
+        headers, body = dict(answer.headers), answer.body
         length = headers.pop("Content-Length", headers.pop("content-length", str(len(body))))
-        self.send_response_only(status)
+        self.send_response_only(answer.status)
         for name, value in {**headers, "Content-Length": length}.items():
             self.send_header(name, value)
         self.end_headers()

@@ -10,8 +10,7 @@ routing of HTTP requests. Read in the sources of the storage queues extension, a
 - a message of a queue that is itself called ``...-poison`` is left hidden when it fails.
 
 Not covered: keys (`authLevel` is only reported), scaling, timers' schedules, renewal of messages.
-So that nothing is passed over silently, a binding or a key of host.json that is not known here is
-refused.
+What a binding or a key of host.json asks for, and is not done here, is refused: `functions_json`.
 """
 
 import base64
@@ -32,6 +31,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage
 
 from indexer_core.adapters.azure.clients import AzureStorage
+from tests.support.functions_json import Function, HostError, read_function, read_host_settings
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".tools" / "functions" / "bin" / "python"
@@ -41,116 +41,12 @@ HIDDEN_S = 600
 STEP_S = 5.0
 POISON = "-poison"
 
-_TRIGGERS = frozenset({"queueTrigger", "timerTrigger", "eventGridTrigger", "httpTrigger"})
-_OUTPUTS = frozenset({"queue", "http"})
-_COMMON = frozenset({"name", "type", "direction", "dataType"})
-_PROPERTIES = {
-    "queueTrigger": _COMMON | {"queueName", "connection"},
-    "timerTrigger": _COMMON | {"schedule", "runOnStartup", "useMonitor"},
-    "eventGridTrigger": _COMMON,
-    "httpTrigger": _COMMON | {"route", "methods", "authLevel"},
-    "queue": _COMMON | {"queueName", "connection"},
-    "http": _COMMON,
-}
-# True: read here. False: known, and without meaning here (how the real host logs, polls, scales).
-_HOST_KEYS: Mapping[str, bool] = {
-    "version": True,
-    "functionTimeout": False,
-    "extensionBundle.id": False,
-    "extensionBundle.version": False,
-    "extensions.http.routePrefix": True,
-    "extensions.queues.batchSize": True,
-    "extensions.queues.newBatchThreshold": True,
-    "extensions.queues.maxDequeueCount": True,
-    "extensions.queues.visibilityTimeout": True,
-    "extensions.queues.maxPollingInterval": False,
-    "extensions.queues.messageEncoding": True,
-    "logging.logLevel.default": False,
-    "logging.logLevel.Azure": False,
-    "logging.applicationInsights.samplingSettings.isEnabled": False,
-    "logging.applicationInsights.samplingSettings.excludedTypes": False,
-}
-
 
 def missing() -> str | None:
     """Why the Functions runtime cannot be started here, or None."""
     if not PYTHON.is_file():
         return "the Functions runtime is not installed: run `make .tools/functions.stamp`"
     return None
-
-
-class HostError(Exception):
-    """The app asks for something that this host does not do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings:
-    """host.json, as far as it has a meaning here."""
-
-    route_prefix: str
-    batch_size: int
-    new_batch_threshold: int
-    max_dequeue_count: int
-    visibility_timeout_s: int
-
-
-def read_host_settings(text: str) -> HostSettings:
-    """Read host.json; refuse what is not known, and what the real host refuses."""
-    flat = dict(_flat(json.loads(text)))
-    if unknown := sorted(set(flat) - set(_HOST_KEYS)):
-        raise HostError(f"host.json has keys that are not known here: {unknown}")
-    if flat.get("version") != "2.0":
-        raise HostError("host.json is not of version 2.0")
-    queues = "extensions.queues."
-    if flat.get(f"{queues}messageEncoding", "base64") != "base64":
-        raise HostError("only base64 messages are implemented here")
-    batch = flat.get(f"{queues}batchSize", 16)
-    if not 1 <= batch <= 32:
-        raise HostError("batchSize is a number from 1 to 32")
-    return HostSettings(
-        route_prefix=flat.get("extensions.http.routePrefix", "api"),
-        batch_size=batch,
-        new_batch_threshold=flat.get(f"{queues}newBatchThreshold", batch // 2),
-        max_dequeue_count=flat.get(f"{queues}maxDequeueCount", 5),
-        visibility_timeout_s=_seconds(flat.get(f"{queues}visibilityTimeout", "00:00:00")),
-    )
-
-
-def _flat(value: Mapping[str, Any], prefix: str = ""):
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", inner
-
-
-def _seconds(span: str) -> int:
-    hours, minutes, seconds = (int(part) for part in span.split(":"))
-    return 3600 * hours + 60 * minutes + seconds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
-    """A function as the runtime has indexed it."""
-
-    name: str
-    trigger: Mapping[str, Any]
-    outputs: tuple[Mapping[str, Any], ...]
-
-
-def read_function(name: str, bindings: list[dict[str, Any]]) -> Function:
-    """Sort the bindings of a function; refuse what is not implemented here."""
-    for binding in bindings:
-        kind = binding["type"]
-        if kind not in _TRIGGERS | _OUTPUTS:
-            raise HostError(f"{name}: bindings of type {kind} are not implemented here")
-        if unknown := sorted(set(binding) - _PROPERTIES[kind]):
-            raise HostError(f"{name}: {kind} has properties that are not known here: {unknown}")
-    triggers = [binding for binding in bindings if binding["type"] in _TRIGGERS]
-    if len(triggers) != 1:
-        raise HostError(f"{name}: a function has one trigger, this one {len(triggers)}")
-    outputs = tuple(binding for binding in bindings if binding["type"] in _OUTPUTS)
-    return Function(name=name, trigger=triggers[0], outputs=outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,10 +234,11 @@ class FunctionsHost:
             self._storages[connection] = AzureStorage(self._app_settings[connection])
         return self._storages[connection].queue(name)
 
-    def run(self, *queues: str) -> int:
+    def run(self, *queues: str, meanwhile: Callable[[int], None] = lambda _: None) -> int:
         """Run the listeners (of these queues) until no message is visible; how many were handled.
 
-        A host with other functions disabled listens to some queues only.
+        A host with other functions disabled listens to some queues only. `meanwhile` is called
+        with that number now and then, while functions are running.
         """
         n_handled = 0
         listeners = [item for item in self.listeners if not queues or item.name in queues]
@@ -355,6 +252,7 @@ class FunctionsHost:
             if not done:
                 raise HostError(f"no function has finished: {self.logged()[-2000:]}")
             n_handled += sum(listener.settle() for listener in listeners)
+            meanwhile(n_handled)
 
     def is_busy(self) -> bool:
         """Whether any message is being handled."""

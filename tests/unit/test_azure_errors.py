@@ -141,6 +141,21 @@ def test_broken_tls_during_a_write_leaves_its_outcome_unknown():
     assert type(ours(broken, writing=False)) is UnavailableError
 
 
+def test_sdk_that_stumbles_over_an_answer_that_broke_off_leaves_the_outcome_unknown():
+    def stumble(exc):
+        try:
+            raise exc
+        except HttpResponseError as error:
+            return error.response.headers
+
+    with pytest.raises(UnknownOutcomeError), translated(Service.TABLES, writing=True):
+        stumble(IncompleteReadError(SECRET))
+    with pytest.raises(AttributeError), translated(Service.TABLES, writing=True):
+        stumble(HttpResponseError(SECRET, response=SimpleNamespace(status_code=1, reason="")))
+    with pytest.raises(AttributeError), translated(Service.TABLES, writing=True):
+        _ = SECRET.headers
+
+
 def test_bug_stays_a_bug():
     bug = StreamConsumedError(SimpleNamespace(request="x"))
     assert ours(bug, writing=True) is bug

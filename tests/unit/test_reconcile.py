@@ -12,6 +12,7 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.local_files import url_of
 from indexer_core.errors import UnavailableError
 from indexer_core.index.reader import Reader
+from indexer_core.ports import BlobProperties
 from indexer_core.reconcile import (
     Backfill,
     Listed,
@@ -97,6 +98,38 @@ def reconciled(house: Pipeline) -> ReconcileReport:
         holds=is_ours,
         rejects=Rejects(house.rows["rejects"], house.clock),
     )
+
+
+def test_backfill_of_a_huge_container_holds_no_more_than_two_of_its_pages():
+    """One that is sent and one that has just arrived, of millions of blobs."""
+    alive, most, sent = [0], [0], [0]
+
+    class Blobs(list):
+        def __init__(self, blobs):
+            super().__init__(blobs)
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+
+        def __del__(self):
+            alive[0] -= 1
+
+    class Huge:
+        name = "huge"
+
+        def pages(self, cursor):
+            for number in range(int(cursor or 0), 400):
+                properties = BlobProperties(etag="1", size_bytes=1, modified_s=0.0)
+                urls = [f"{PREFIX}{number}-{place}.dcm" for place in range(500)]
+                blobs = Blobs(Listed(url=url, properties=properties) for url in urls)
+                yield Page(blobs=blobs, cursor=str(number + 1))
+
+    def emit(bodies):
+        sent[0] += sum(1 for _ in bodies)
+
+    looks = Looks(MemoryQueue(), emit=emit, wait=never)
+    report = Backfill(looks=looks, jobs=MemoryRows()).run(Huge())
+    assert report.n_enqueued == sent[0] == 200_000
+    assert most[0] <= 2
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from azure.storage.queue import ExponentialRetry as QueueRetry
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from indexer_core.adapters.azure.errors import Service, translated
+from indexer_core.adapters.azure.transport import Transport
 from indexer_core.errors import InvalidInputError
 
 READING: Final[Mapping[str, Any]] = {
@@ -41,11 +42,11 @@ _WRITING: Mapping[str, Any] = {
 _BACKOFF: Mapping[str, Any] = {"initial_backoff": 0, "increment_base": 1, "random_jitter_range": 1}
 _TABLE_BACKOFF: Mapping[str, Any] = {"retry_backoff_factor": 0.5, "retry_backoff_max": 10}
 _OPTIONS: Mapping[str, Any] = {
-    "connection_timeout": 10,
     # An answer must never send us to another host.
     "permit_redirects": False,
     "logging_enable": False,
 }
+_CONNECTION_TIMEOUT_S = 10.0
 _NOISY = ("azure", "urllib3", "msal")
 _PARTS_OF_A_STRING = frozenset(
     {
@@ -107,7 +108,7 @@ class AzureStorage:
         self._name = "" if self._secret else account
         self._suffix = suffix
         self._given = credential
-        self._options = {**_OPTIONS, "read_timeout": read_timeout_s}
+        self._read_timeout_s = read_timeout_s
 
     def __repr__(self) -> str:
         return f"AzureStorage({self._blobs.primary_hostname!r})"
@@ -171,24 +172,27 @@ class AzureStorage:
 
     @cached_property
     def _blobs(self) -> BlobServiceClient:
-        options = {**self._options, "retry_policy": BlobRetry(**_BACKOFF, **_WRITING)}
+        options = {"retry_policy": BlobRetry(**_BACKOFF, **_WRITING)}
         client: BlobServiceClient = self._client(BlobServiceClient, "blob", options)
         return client
 
     @cached_property
     def _queues(self) -> QueueServiceClient:
-        options = {**self._options, "retry_policy": QueueRetry(**_BACKOFF, **_WRITING)}
+        options = {"retry_policy": QueueRetry(**_BACKOFF, **_WRITING)}
         client: QueueServiceClient = self._client(QueueServiceClient, "queue", options)
         return client
 
     @cached_property
     def _tables(self) -> TableServiceClient:
-        client: TableServiceClient = self._client(
-            TableServiceClient, "table", {**self._options, **_WRITING, **_TABLE_BACKOFF}
-        )
+        options = {**_WRITING, **_TABLE_BACKOFF}
+        client: TableServiceClient = self._client(TableServiceClient, "table", options)
         return client
 
-    def _client(self, kind: Any, part: str, options: Mapping[str, Any]) -> Any:
+    def _client(self, kind: Any, part: str, retries: Mapping[str, Any]) -> Any:
+        transport = Transport(
+            connection_timeout_s=_CONNECTION_TIMEOUT_S, read_timeout_s=self._read_timeout_s
+        )
+        options = {**_OPTIONS, **retries, "transport": transport}
         if self._secret is None:
             url = f"https://{self._name}.{part}.{self._suffix}"
             place = {"endpoint": url} if part == "table" else {"account_url": url}

@@ -162,6 +162,12 @@ def translated(service: Service, *, writing: bool = False) -> Iterator[None]:
         if error is None:
             raise
         raise error from None
+    except AttributeError as exc:
+        # Inserting a row, azure-data-tables asks even an answer that broke off for its headers.
+        broken_off = exc.__context__
+        if not isinstance(broken_off, HttpResponseError) or broken_off.response is not None:
+            raise
+        raise _lost(service, writing=writing) from None
 
 
 def _meaning(exc: Exception) -> Meaning:

@@ -18,6 +18,11 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FORBIDDEN = frozenset("?#")
 
 
+def folder_prefix(folder: str) -> str:
+    """What the names of blobs in a folder begin with: no other folder's begin so, too."""
+    return f"{folder.strip('/')}/" if folder.strip("/") else ""
+
+
 class AzureContainerSource:
     """Implements `indexer_core.sources.Source`: one container, or a folder of it.
 
@@ -46,7 +51,7 @@ class AzureContainerSource:
         self._hosts = frozenset({self._host, _dfs_of(self._host)})
         self._path = f"{base.path.rstrip('/')}/"
         self._scope = scope
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._prefix = folder_prefix(prefix)
         self._reader = AzureBlobReader(container)
 
     def locate(self, url: str) -> Located | None:

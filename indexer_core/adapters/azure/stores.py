@@ -7,7 +7,7 @@ from typing import Any
 from azure.storage.blob import ContainerClient
 
 from indexer_core.adapters.azure.blobs import AzureBlobs, is_folder, properties_of
-from indexer_core.adapters.azure.clients import AzureStorage
+from indexer_core.adapters.azure.clients import READING, AzureStorage
 from indexer_core.adapters.azure.errors import Service, translated
 from indexer_core.adapters.azure.queues import AzureQueue
 from indexer_core.adapters.azure.sources import AzureContainerSource
@@ -66,19 +66,23 @@ def create_stores(storage: AzureStorage) -> None:
 class ContainerListing:
     """Every blob of a source, page by page; implements `indexer_core.reconcile.Listing`.
 
-    name: names the source among the jobs. prefix: only blobs below it.
+    name: names the source among the jobs. prefix: only blobs below it. page: blobs per request.
     """
 
     container: ContainerClient
     source: AzureContainerSource
     name: str
     prefix: str = ""
+    page: int = _PAGE
 
     def pages(self, cursor: str | None) -> Iterator[Page]:
         """Pages of up to 5,000 blobs; the cursor is the service's continuation token."""
         with translated(Service.BLOBS):
             found = self.container.list_blobs(
-                name_starts_with=self.prefix, include=["metadata"], results_per_page=_PAGE
+                name_starts_with=self.prefix,
+                include=["metadata"],
+                results_per_page=self.page,
+                **READING,
             )
             pages: Any = found.by_page(continuation_token=cursor)
             for page in pages:
