@@ -11,6 +11,7 @@ The folder's lock is advisory (`flock`): nobody else may write below the root. P
 import errno
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ from indexer_core.ports import (
 _TEMPORARY = ".tmp"
 _LOCK = ".lock"
 _RESERVED = frozenset({_TEMPORARY, _LOCK})
+_ODD = re.compile(r"[\\\x00-\x1f\ud800-\udfff]")
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _FULL = "no space left in the data directory: free some space, then run the command again"
 _READ_ONLY = "the data directory cannot be written: check its permissions and its mount"
@@ -88,8 +90,7 @@ def _parts(name: str) -> tuple[str, ...]:
     parts = tuple(name.split("/"))
     unsafe = any(part in {"", ".", ".."} for part in parts) or parts[0] in _RESERVED
     # A surrogate would round-trip through the file system but through nothing else.
-    odd = any(c == "\\" or ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in name)
-    if unsafe or odd:
+    if unsafe or _ODD.search(name):
         raise InvalidInputError("a blob name must be a relative path of plain components")
     return parts
 

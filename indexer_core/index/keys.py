@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
+_NONE: Rows = np.empty(0, dtype=np.int64)
 
 
 def hashes_of(keys: Iterable[str]) -> Hashes:
@@ -49,6 +50,8 @@ class KeyIndex:
             return places[here], self.rows[here].astype(np.int64)
         first = np.searchsorted(self.hashes, wanted, side="left")
         counts = np.searchsorted(self.hashes, wanted, side="right") - first
+        if not counts.any():
+            return _NONE, _NONE
         places = np.repeat(np.arange(len(wanted)), counts)
         within = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts)
         return places, self.rows[np.repeat(first, counts) + within].astype(np.int64)

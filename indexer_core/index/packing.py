@@ -21,7 +21,7 @@ _MAX_SAMPLE_BYTES = 8192  # a long one says nothing new at its end
 _STRIDE = 8
 _LEVEL = 6
 _RAW = -15  # no header, no checksum: the file has one
-_MEMORY_LEVEL = 9
+_MEMORY_LEVEL = 6  # less to copy for every text, and no larger results
 # JSON escapes control characters, so they never occur in a text.
 _PLACES = "\x01\x02\x03\x04\x05\x06\x07\x08"
 _SHORTEST = 8
@@ -93,7 +93,7 @@ def unpack(packed: bytes, dictionary: bytes) -> bytes:
 
 def dictionary_to_bytes(dictionary: bytes) -> bytes:
     """As it is stored."""
-    return zlib.compress(dictionary, 9)
+    return zlib.compress(dictionary)
 
 
 @lru_cache(maxsize=256)  # 8 MB: as many columns of segments as are read in turn

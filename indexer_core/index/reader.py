@@ -22,7 +22,7 @@ from indexer_core.index.keys import hashes_of
 from indexer_core.index.loaded import LoadedSegment
 from indexer_core.index.manifest import EMPTY, FileRef, Manifest
 from indexer_core.index.marks import Marks, Suppressed, next_marks
-from indexer_core.index.rows import IndexRow, row_at
+from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.index.winners import Order
 from indexer_core.ports import BlobStore, VectorFiles, VectorSelection
@@ -198,13 +198,17 @@ class Reader:
 
     def winner(self, series_key: str) -> Place | None:
         """Where the newest row of a series lies, tombstones and suppressed ones included."""
-        wanted = hashes_of([series_key])
+        return self.winners_of([series_key]).get(series_key)
+
+    def winners_of(self, series_keys: Collection[str]) -> dict[str, Place]:
+        """The same of those of many series that have a row."""
+        hashes = np.unique(hashes_of(series_keys))
+        found: dict[str, Place] = {}
         for name, marks in self._marks.items():
-            _, rows = self._loaded[name].key_index.find(wanted)
-            for key, place in self._places(name, rows[marks.winning[rows]]):
-                if key == series_key:
-                    return place
-        return None
+            _, rows = self._loaded[name].key_index.find(hashes)
+            found.update(self._places(name, rows[marks.winning[rows]]))
+        wanted = frozenset(series_keys)
+        return {key: place for key, place in found.items() if key in wanted}
 
     def winning(self, segment_id: str) -> NDArray[np.bool_]:
         """Rows of a segment that no other row outranks, bool (n_rows,), read-only.
@@ -225,7 +229,7 @@ class Reader:
 
     def row(self, place: Place) -> IndexRow:
         """The row at a place."""
-        return row_at(self._loaded[place.segment_id].table, place.row)
+        return self._loaded[place.segment_id].rows.texts.row(place.row)
 
     def image_of(
         self, place: Place, encoder_id: str

@@ -235,10 +235,10 @@ def column_of(table: pa.Table, name: str) -> pa.Array:
 
 
 class RowTexts:
-    """The packed texts of a rows table, unpacked one at a time; safe for several threads."""
+    """The rows of a table with their packed texts, one at a time; safe for several threads."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._columns = {name: column_of(table, name) for name in (*_PACKED, *_OWN)}
+        self._columns = {name: column_of(table, name) for name in (*_PACKED, *_OWN, *_IDENTITY)}
         self._version = _version(table)
         self._dictionaries = {}
         if self._version > 1:
@@ -246,6 +246,24 @@ class RowTexts:
             self._dictionaries = {
                 name: dictionary_from_bytes(metadata[name.encode()]) for name in _PACKED
             }
+
+    def row(self, row: int) -> IndexRow:
+        """The whole row."""
+        cells = [self._columns[name][row].as_py() for name in _IDENTITY]
+        key, revision, recipe, write_id, digest, alive, text_count, image_count = cells
+        return IndexRow(
+            series_key=key,
+            revision=revision,
+            recipe=recipe,
+            write_id=write_id,
+            digest=digest,
+            alive=alive,
+            record=self.record(row),
+            facts=self.facts(row),
+            blobs=self.blobs(row),
+            text_count=text_count,
+            image_count=image_count,
+        )
 
     def record(self, row: int) -> dict[str, Any] | None:
         """The record; None of a tombstone."""
@@ -297,29 +315,13 @@ def record_at(table: pa.Table, index: int) -> dict[str, Any]:
 
 def row_at(table: pa.Table, index: int) -> IndexRow:
     """Row `index` of a rows table."""
-    return rows_of(table.slice(index, 1))[0]
+    return RowTexts(table).row(index)
 
 
 def rows_of(table: pa.Table) -> Sequence[IndexRow]:
     """All rows of a rows table, in order."""
-    columns = {name: table.column(name).to_pylist() for name in _IDENTITY}
     texts = RowTexts(table)
-    return [
-        IndexRow(
-            series_key=columns["seriesKey"][index],
-            revision=columns["revision"][index],
-            recipe=columns["recipe"][index],
-            write_id=columns["writeId"][index],
-            digest=columns["digest"][index],
-            alive=columns["alive"][index],
-            record=texts.record(index),
-            facts=texts.facts(index),
-            blobs=texts.blobs(index),
-            text_count=columns["textCount"][index],
-            image_count=columns["imageCount"][index],
-        )
-        for index in range(table.num_rows)
-    ]
+    return [texts.row(index) for index in range(table.num_rows)]
 
 
 def _read(data: Buffer) -> pa.Table:
@@ -369,10 +371,11 @@ def _to_bytes(columns: pa.Table, packable: Mapping[str, _Packable]) -> bytes:
 
 
 def _packed(text_of: _Packable, n_rows: int) -> tuple[bytes, pa.Array]:
-    samples = [text for row in sampled(n_rows) if (text := text_of(row)) is not None]
-    dictionary = dictionary_of(samples, n_rows)
+    samples = {row: text_of(row) for row in sampled(n_rows)}
+    present = [text for text in samples.values() if text is not None]
+    dictionary = dictionary_of(present, n_rows)
     packer = Packer(dictionary)
-    texts = (text_of(row) for row in range(n_rows))
+    texts = (samples[row] if row in samples else text_of(row) for row in range(n_rows))
     packed = (None if text is None else packer.pack(text) for text in texts)
     return dictionary, pa.array(packed, type=pa.large_binary())
 

@@ -50,10 +50,13 @@ def decide(contested: Hashes, segments: Sequence[Contestants]) -> list[Outcome]:
     found = [segment.key_index.find(contested) for segment in segments]
     n_rows = np.zeros(len(contested), dtype=np.int64)  # per hash, over all segments
     for places, _ in found:
-        n_rows += np.bincount(places, minlength=len(contested))
+        if len(places):
+            n_rows += np.bincount(places, minlength=len(contested))
     outcomes = [Outcome(rows=rows, won=n_rows[places] == 1) for places, rows in found]
     best: dict[str, tuple[Order, int, int]] = {}
     for number, (segment, outcome) in enumerate(zip(segments, outcomes, strict=True)):
+        if outcome.won.all():
+            continue
         disputed = np.flatnonzero(~outcome.won)
         ranks = segment.ranks(outcome.rows[disputed])
         for place, (key, order) in zip(disputed.tolist(), ranks, strict=True):
