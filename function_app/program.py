@@ -61,7 +61,8 @@ class Program:
         self._listings = accounts.listings()
         sources = [listing.source for listing in self._listings]
         stores = azure_stores(accounts.index, sources, clock, ids)
-        self.stores = replace(stores, files=cached_files(stores.index, settings.reading))
+        files = cached_files(stores.index, settings.reading, settings.storage)
+        self.stores = replace(stores, files=files)
         self.services: Services = build_services(
             self.stores,
             indexer=self._indexer_if_ready,

@@ -119,7 +119,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     accounts = Accounts(azure)
     sources = [listing.source for listing in accounts.listings()]
     stores = azure_stores(accounts.index, sources, clock, ids)
-    stores = replace(stores, files=cached_files(stores.index, azure.reading))
+    stores = replace(stores, files=cached_files(stores.index, azure.reading, azure.storage))
     rules = load_rules()
     find_encoder = loaded_once(in_store(stores.index, OnnxTextEncoder.load, (ENCODER_PREFIX,)))
     used = text_encoder_of(Manifests(stores.index).newest())

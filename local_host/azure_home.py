@@ -42,7 +42,7 @@ class AzureHome:
         self._senders = ThreadPoolExecutor(max_workers=_SENDERS)
         sources = [listing.source for listing in self._accounts.listings()]
         stores = azure_stores(self._storage, sources, SystemClock(), RandomIds())
-        self._copies = cached_files(stores.index, settings.reading, copies)
+        self._copies = cached_files(stores.index, settings.reading, settings.storage, copies)
         self._stores = replace(stores, files=self._copies)
 
     @property

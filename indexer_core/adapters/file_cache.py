@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -41,6 +41,7 @@ _DOWNLOADS = 8
 _RANGE_BYTES = 8 << 20
 _RANGES_IN_FLIGHT = 4
 _PARTIAL = ".part"
+# Whatever else lies there is none of ours; what is being copied has more behind a point.
 _COPY = re.compile(r"[0-9a-f]{64}(?:\.|\Z)")
 _ABANDONED_S = 3600.0
 _ATTEMPTS = 3
@@ -77,7 +78,7 @@ class MappedFiles:
         self._checked.check(ref, data, identity)
         return data
 
-    def forget(self, refs: Sequence[FileRef]) -> None:
+    def retain(self, refs: Collection[FileRef]) -> None:
         """Nothing: they are no copies."""
 
 
@@ -128,23 +129,31 @@ class CachedFiles:
             self._open[ref.sha256] = data
         return data
 
-    def forget(self, refs: Sequence[FileRef]) -> None:
-        """Delete the copies."""
-        for ref in refs:
-            with suppress(OSError):
-                self._path(ref).unlink()
-
-    def clear(self) -> None:
-        """Delete every copy, also of files that left the index while nobody here looked.
+    def retain(self, refs: Collection[FileRef]) -> None:
+        """Delete copies of other files, those too that left the index while nobody here looked.
 
         Raises
         ------
         UnavailableError
             One of them cannot be deleted.
         """
+        kept = {ref.sha256 for ref in refs}
+        self._delete(lambda name: _COPY.fullmatch(name) is not None and name not in kept)
+
+    def clear(self) -> None:
+        """Delete every copy, those too that are being made.
+
+        Raises
+        ------
+        UnavailableError
+            One of them cannot be deleted.
+        """
+        self._delete(lambda name: _COPY.match(name) is not None)
+
+    def _delete(self, is_wanted: Callable[[str], bool]) -> None:
         try:
             for path in list(self._folder.glob("*")):
-                if _COPY.match(path.name):
+                if is_wanted(path.name):
                     path.unlink(missing_ok=True)
         except OSError as error:
             raise _unusable(error) from error
@@ -164,7 +173,7 @@ class CachedFiles:
                 if not self._fetch(ref):
                     return None
             except CorruptIndexError:
-                self.forget([ref])
+                path.unlink(missing_ok=True)
             except OSError as error:
                 raise _unusable(error) from error
             else:
@@ -232,7 +241,7 @@ class CachedFiles:
         copies = []
         for entry in os.scandir(self._folder):
             with suppress(FileNotFoundError):
-                if not entry.name.endswith(_PARTIAL):
+                if _COPY.fullmatch(entry.name):
                     copies.append((entry.stat(), entry.name))
         total_bytes = sum(status.st_size for status, _ in copies)
         excess_bytes = total_bytes + wanted_bytes - self._limit(total_bytes)
@@ -253,11 +262,18 @@ class CachedFiles:
 
 
 def cached_files(
-    blobs: BlobReader, reading: Reading, default_folder: Path | None = None
+    blobs: BlobReader, reading: Reading, index: str, default_folder: Path | None = None
 ) -> CachedFiles:
-    """As the settings say; the folder is by default one of this user for temporary files."""
+    """Copies as the settings say, by default among temporary files.
+
+    Parameters
+    ----------
+    index
+        Tells the index from others, which have folders of their own; it is not shown.
+    """
+    own = hashlib.sha256(index.encode()).hexdigest()[:12]
     temporary = Path(tempfile.gettempdir()) / f"dicom-indexer-{os.getuid()}"
-    folder = reading.cache_folder or default_folder or temporary
+    folder = (reading.cache_folder or default_folder or temporary) / own
     return CachedFiles(blobs, folder, reading.cache_bytes)
 
 

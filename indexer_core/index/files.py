@@ -1,7 +1,7 @@
 """Immutable files, opened for reading: in memory here; mapped from a disk in adapters."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from indexer_core.errors import CorruptIndexError
@@ -33,8 +33,8 @@ class ImmutableFiles(Protocol):
             It cannot be read now.
         """
 
-    def forget(self, refs: Sequence[FileRef]) -> None:
-        """These left the index: copies may go."""
+    def retain(self, refs: Collection[FileRef]) -> None:
+        """These are the files of the index now: copies of others may go."""
 
 
 class StoredFiles:
@@ -52,7 +52,7 @@ class StoredFiles:
         """The content, checked against its sha256."""
         return read_file(self._blobs, ref)
 
-    def forget(self, refs: Sequence[FileRef]) -> None:
+    def retain(self, refs: Collection[FileRef]) -> None:
         """Nothing: no copy is kept."""
 
 

@@ -20,7 +20,7 @@ from indexer_core.index.files import ImmutableFiles, StoredFiles
 from indexer_core.index.footprint import check_fits
 from indexer_core.index.keys import hashes_of
 from indexer_core.index.loaded import LoadedSegment
-from indexer_core.index.manifest import EMPTY, FileRef, Manifest
+from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.marks import Marks, Suppressed, next_marks
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE
@@ -95,6 +95,8 @@ class Reader:
         Memory that searching may take; None: no limit.
     opened
         Segments that another reader has open, by id.
+    follows
+        Whether copies of files that the manifest in use does not name may go.
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Reader:
         searched: Collection[str] = (),
         limit_bytes: int | None = None,
         opened: Mapping[str, LoadedSegment] = _NOTHING_OPEN,
+        follows: bool = True,
     ) -> None:
         self._blobs = blobs
         self._vector_files = vector_files
         self._files = StoredFiles(blobs) if files is None else files
         self._searched = frozenset(searched)
         self._limit_bytes = limit_bytes
+        self._follows = follows
         self._manifests = Manifests(blobs)
         self._loaded = opened
         self._marks: dict[str, Marks] = {}
@@ -170,7 +174,8 @@ class Reader:
         segments = self._live(loaded, marks)
         self._snapshot = replace(before, manifest=manifest, segments=segments)
         self._loaded, self._marks, self._suppressed = loaded, marks, suppressed
-        self._files.forget(_gone(before.manifest, manifest))
+        if self._follows:
+            self._files.retain(manifest.files())
         return self._snapshot
 
     def at(self, number: int) -> Snapshot:
@@ -192,6 +197,7 @@ class Reader:
             searched=self._searched,
             limit_bytes=self._limit_bytes,
             opened=self._loaded,
+            follows=False,
         )
         with self._manifests.unless_expired(number):
             return past.adopt(replace(then, suppressed=now.suppressed))
@@ -285,11 +291,6 @@ class Reader:
                 live = LiveSegment(loaded=segment, live=marks[name].live)
             segments.append(live)
         return tuple(segments)
-
-
-def _gone(before: Manifest, after: Manifest) -> list[FileRef]:
-    kept = {file.name for file in after.files()}
-    return [file for file in before.files() if file.name not in kept]
 
 
 def open_at(blobs: BlobStore, vector_files: VectorFiles, number: int) -> Snapshot:

@@ -229,3 +229,17 @@ def test_every_copy_can_be_deleted_and_nothing_else(blobs, folder):
     assert bytes(held) == b"some bytes"
     files.clear()
     CachedFiles(blobs, folder / "never made", 100).clear()
+
+
+def test_copies_of_other_files_go_also_those_of_an_earlier_process(blobs, folder):
+    left, kept, fresh = (put(blobs, text) for text in (b"left", b"kept", b"fresh"))
+    earlier = CachedFiles(blobs, folder, 100)
+    earlier.open(left)
+    earlier.open(kept)
+    (folder / "notes.txt").write_bytes(b"not ours")
+    (folder / f"{left.sha256}.1.part").write_bytes(b"being copied by another process")
+    files = CachedFiles(blobs, folder, 100)
+    held = files.open(left)
+    files.retain([kept, fresh])
+    assert copies(folder) == {kept.sha256, "notes.txt", f"{left.sha256}.1.part"}
+    assert bytes(held) == b"left"

@@ -108,7 +108,7 @@ class CountingFiles(StoredFiles):
 
     def __init__(self, blobs):
         super().__init__(blobs)
-        self.opened, self.fetched, self.forgotten = [], [], []
+        self.opened, self.fetched, self.retained = [], [], []
 
     def prefetch(self, refs):
         self.fetched += [ref.name for ref in refs]
@@ -117,8 +117,8 @@ class CountingFiles(StoredFiles):
         self.opened.append(ref.name)
         return super().open(ref)
 
-    def forget(self, refs):
-        self.forgotten += [ref.name for ref in refs]
+    def retain(self, refs):
+        self.retained.append({ref.name for ref in refs})
 
 
 class Index:
@@ -173,17 +173,18 @@ def test_a_reader_that_searches_nothing_opens_no_vectors(index):
     assert all(name.endswith(".rows.arrow") for name in files.opened)
 
 
-def test_what_left_the_index_is_forgotten_after_the_swap(index):
+def test_only_what_the_manifest_in_use_names_is_retained(index):
     files = CountingFiles(index.blobs)
     reader = index.reader(files=files)
     old = reader.refresh()
     inputs = tuple(segment.id for segment in old.manifest.segments)
     output = index.write("w3", row("a", 1, "w1"), row("b", 2, "w2"))
     index.commit(MergeSegments(inputs=inputs, output=output))
-    reader.refresh()
-    assert set(files.forgotten) == {
-        file.name for segment in old.manifest.segments for file in segment.files()
-    }
+    merged = reader.refresh()
+    reader.at(old.manifest.number)  # to look back is not to follow
+    assert files.retained == [
+        {file.name for file in snapshot.manifest.files()} for snapshot in (old, merged)
+    ]
     # A request in flight still has what it opened.
     assert old.segments[0].loaded.rows.texts.record(0)["seriesInstanceUid"] == "a"
 

@@ -1,5 +1,6 @@
 """How programs read an index: settings, and what the machine allows."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,12 @@ def test_copies_lie_where_the_settings_say_or_where_the_program_says(tmp_path, m
     for reading, default, folder in (
         (named, tmp_path / "own", tmp_path / "named"),
         (Reading(), tmp_path / "own", tmp_path / "own"),
+        (Reading(), None, tmp_path / "tmp" / f"dicom-indexer-{os.getuid()}"),
     ):
-        cached_files(blobs, reading, default).open(ref)
-        assert [path.name for path in folder.iterdir()] == [ref.sha256]
-    cached_files(blobs, Reading()).open(ref)
-    (temporary,) = (tmp_path / "tmp").iterdir()
-    assert [path.name for path in temporary.iterdir()] == [ref.sha256]
+        cached_files(blobs, reading, "an account", default).open(ref)
+        cached_files(blobs, reading, "another account", default).open(ref)
+        assert [path.name for path in folder.glob("*/*")] == [ref.sha256] * 2
+        assert not list(tmp_path.rglob("*account*"))
 
 
 def test_without_a_limit_copies_leave_room_on_the_disk(tmp_path, monkeypatch):
@@ -67,7 +68,7 @@ def test_without_a_limit_copies_leave_room_on_the_disk(tmp_path, monkeypatch):
     small, large = put(blobs, b"1" * 40), put(blobs, b"2" * 71)
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    files = cached_files(blobs, Reading(cache_folder=tmp_path / "copies"))
+    files = cached_files(blobs, Reading(cache_folder=tmp_path / "copies"), "an account")
     files.open(small)
     assert files.open(large) == b"2" * 71  # in memory: it would leave less than half
-    assert [path.name for path in (tmp_path / "copies").iterdir()] == [small.sha256]
+    assert [path.name for path in (tmp_path / "copies").glob("*/*")] == [small.sha256]

@@ -73,16 +73,18 @@ class ImmutableFilesContract(ABC):
     ) -> None:
         ref = put(blobs, CONTENTS[3])
         data = files.open(ref)
-        files.forget([ref])
+        files.retain([])
         blobs.delete(ref.name)
         assert bytes(data) == CONTENTS[3]
 
-    def test_a_forgotten_file_can_be_opened_again(
+    def test_a_file_that_was_not_retained_can_be_opened_again(
         self, blobs: BlobStore, files: ImmutableFiles
     ) -> None:
-        ref = put(blobs, b"some bytes")
+        ref, other = put(blobs, b"some bytes"), put(blobs, b"other")
+        files.retain([ref])  # nothing was ever opened
         files.open(ref)
-        files.forget([ref, ref])
+        files.open(other)
+        files.retain([other])
         assert bytes(files.open(ref)) == b"some bytes"
 
     def test_several_threads_may_open_the_same_files(
