@@ -22,7 +22,6 @@ from indexer_core.index.rows import (
     LIST_FIELDS,
     NUMBER_FIELDS,
     STRING_FIELDS,
-    column_of,
 )
 from indexer_core.rules.model import CONTRASTS, PLANES, REGIONS
 
@@ -92,13 +91,14 @@ def parse_filter(text: str) -> Filter:
     return Filter(field=name, operator=operator, values=values)
 
 
-def apply_filter(table: pa.Table, condition: Filter) -> FilterResult:
-    """Evaluate one filter over a rows table."""
-    column = column_of(table, condition.field)
-    if condition.field in LIST_FIELDS:
-        matched, unknown = _lists(column, condition)
-    else:
-        matched, unknown = _values(column, condition)
+def apply_filter(columns: Sequence[pa.Array], condition: Filter) -> FilterResult:
+    """Evaluate one filter over the column of its field, of one or of several rows tables.
+
+    The result is that of all rows, one table after the other. Many small tables cost little more
+    than one: each distinct text is looked at once, in all of them together.
+    """
+    evaluate = _lists if condition.field in LIST_FIELDS else _values
+    matched, unknown = evaluate(columns, condition)
     if condition.operator == "!=":
         matched = ~matched & ~unknown
     if UNKNOWN not in _lower(condition.values):
@@ -141,37 +141,53 @@ def _number(name: str, value: str) -> float:
     return number
 
 
-def _values(column: pa.Array, condition: Filter) -> tuple[_Mask, _Mask]:
+def _values(columns: Sequence[pa.Array], condition: Filter) -> tuple[_Mask, _Mask]:
     """Which values match, and which are unknown."""
-    if not pa.types.is_dictionary(column.type):
+    if not any(pa.types.is_dictionary(column.type) for column in columns):
+        column = pa.chunked_array(columns)
         matches = _compare if condition.operator in _COMPARE else _any_of
         return matches(column, condition), _unknown(column)
-    # Each distinct value once, and what no value at all means.
-    distinct = pa.concat_arrays([column.dictionary, pa.nulls(1, column.dictionary.type)])
+    distinct, codes = [], []
+    n_distinct = 0
+    for column in columns:
+        shared = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        # What no value at all means stands behind the values.
+        distinct += [shared.dictionary, pa.nulls(1, shared.dictionary.type)]
+        indices = shared.indices
+        if indices.null_count:
+            indices = pc.fill_null(indices, len(shared.dictionary))
+        codes.append(indices.to_numpy() + n_distinct)
+        n_distinct += len(shared.dictionary) + 1
     matched, unknown = _values(distinct, condition)
-    codes = pc.fill_null(column.indices, len(column.dictionary)).to_numpy()
-    return matched[codes], unknown[codes]
+    places = np.concatenate(codes)
+    return matched[places], unknown[places]
 
 
-def _lists(column: pa.Array, condition: Filter) -> tuple[_Mask, _Mask]:
+def _lists(columns: Sequence[pa.Array], condition: Filter) -> tuple[_Mask, _Mask]:
     """Which lists hold a value that matches, and which are unknown."""
-    matched, _ = _values(column.values, condition)
+    matched, _ = _values([column.values for column in columns], condition)
     n_before = np.concatenate(([0], np.cumsum(matched)))
-    offsets = column.offsets.to_numpy()
-    first, behind = offsets[:-1], offsets[1:]
+    starts, ends = [], []
+    n_values = 0
+    for column in columns:
+        offsets = column.offsets.to_numpy()
+        starts.append(offsets[:-1] + n_values)
+        ends.append(offsets[1:] + n_values)
+        n_values += len(column.values)
+    first, behind = np.concatenate(starts), np.concatenate(ends)
     # Of the other lists, to be empty is to know that there is nothing.
     unknown = (first == behind) & (condition.field == "sequence")
     return n_before[behind] > n_before[first], unknown
 
 
-def _unknown(column: pa.Array) -> _Mask:
+def _unknown(column: pa.ChunkedArray) -> _Mask:
     missing = _mask(pc.is_null(column))
     if pa.types.is_string(column.type):
         return missing | _mask(pc.is_in(column, value_set=pa.array(["", UNKNOWN])))
     return missing
 
 
-def _compare(column: pa.Array, condition: Filter) -> _Mask:
+def _compare(column: pa.ChunkedArray, condition: Filter) -> _Mask:
     compare = _COMPARE[condition.operator]
     value = condition.values[0]
     if condition.field in _NUMERIC:
@@ -180,7 +196,7 @@ def _compare(column: pa.Array, condition: Filter) -> _Mask:
     return _mask(compare(pc.utf8_slice_codeunits(column, 0, len(value)), value))
 
 
-def _any_of(column: pa.Array, condition: Filter) -> _Mask:
+def _any_of(column: pa.ChunkedArray, condition: Filter) -> _Mask:
     if condition.field in _NUMERIC:
         numbers = [
             _number(condition.field, value)

@@ -85,10 +85,29 @@ def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
     if not filters:
         rows = tuple(segment.live for segment in snapshot.segments)
         return Selection(rows=rows, n_passed=snapshot.n_series, unknown={})
+    if not snapshot.segments:
+        return Selection(rows=(), n_passed=0, unknown={each.field: 0 for each in filters})
+    live = np.concatenate([segment.live for segment in snapshot.segments])
+    results = [apply_filter(_column(snapshot, each.field), each) for each in filters]
     unknown: dict[str, int] = {}
-    rows = tuple(_passing(segment, filters, unknown) for segment in snapshot.segments)
-    n_passed = sum(int(np.count_nonzero(mask)) for mask in rows)
-    return Selection(rows=rows, n_passed=n_passed, unknown=unknown)
+    for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
+        # Left out for this field alone: everything else about the series fits.
+        others = [other.passed for number, other in enumerate(results) if number != index]
+        fits = reduce(np.logical_and, others, live)
+        left_out = np.count_nonzero(fits & result.unknown & ~result.passed)
+        unknown[condition.field] = unknown.get(condition.field, 0) + int(left_out)
+    passed = reduce(np.logical_and, [result.passed for result in results], live)
+    ends = np.cumsum([len(segment.live) for segment in snapshot.segments])
+    return Selection(
+        rows=tuple(np.split(passed, ends[:-1])),
+        n_passed=int(np.count_nonzero(passed)),
+        unknown=unknown,
+    )
+
+
+def _column(snapshot: Snapshot, name: str) -> list[pa.Array]:
+    """A column of every segment."""
+    return [segment.loaded.rows.column(name) for segment in snapshot.segments]
 
 
 def precision_of(
@@ -224,19 +243,6 @@ def uids_ending_in(snapshot: Snapshot, ending: str) -> frozenset[str]:
         matching: pa.ChunkedArray = uids.filter(pc.fill_null(pc.ends_with(uids, ending), False))
         found.update(matching.to_pylist())
     return frozenset(found)
-
-
-def _passing(
-    segment: LiveSegment, filters: Sequence[Filter], unknown: dict[str, int]
-) -> NDArray[np.bool_]:
-    results = [apply_filter(segment.loaded.table, condition) for condition in filters]
-    for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
-        # Left out for this field alone: everything else about the series fits.
-        others = [other.passed for number, other in enumerate(results) if number != index]
-        fits = reduce(np.logical_and, others, segment.live)
-        left_out = np.count_nonzero(fits & result.unknown & ~result.passed)
-        unknown[condition.field] = unknown.get(condition.field, 0) + int(left_out)
-    return reduce(np.logical_and, [result.passed for result in results], segment.live)
 
 
 def _search(

@@ -26,6 +26,7 @@ class OpenedRows:
     def __init__(self, table: pa.Table) -> None:
         self.table = table
         self._starts: dict[str, NDArray[np.int64]] = {}
+        self._columns: dict[str, pa.Array] = {}
 
     @cached_property
     def key_index(self) -> KeyIndex:
@@ -40,16 +41,19 @@ class OpenedRows:
     @cached_property
     def is_sorted(self) -> bool:
         """Whether the rows are in the order of their keys."""
-        return pc.all(pc.less_equal(self._keys[:-1], self._keys[1:])).as_py() is not False
+        keys = self.column("seriesKey")
+        return pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py() is not False
 
     def key(self, row: int) -> str:
         """Series key of a row."""
-        key: str = self._keys[row].as_py()
+        key: str = self.column("seriesKey")[row].as_py()
         return key
 
-    @cached_property
-    def _keys(self) -> pa.Array:
-        return column_of(self.table, "seriesKey")
+    def column(self, name: str) -> pa.Array:
+        """A column, where it lies."""
+        if name not in self._columns:
+            self._columns[name] = column_of(self.table, name)
+        return self._columns[name]
 
     def keys_at(self, rows: NDArray[np.int64]) -> list[str]:
         """Series keys of some rows."""
@@ -83,7 +87,7 @@ class OpenedRows:
         return self._starts[space]
 
     def _taken(self, name: str, rows: NDArray[np.int64]) -> pa.Array:
-        return column_of(self.table, name).take(pa.array(rows, type=pa.int64()))
+        return self.column(name).take(pa.array(rows, type=pa.int64()))
 
 
 class LoadedSegment:

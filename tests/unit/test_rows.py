@@ -24,6 +24,7 @@ from indexer_core.index.packing import (
 from indexer_core.index.rows import (
     IndexRow,
     RowTexts,
+    column_of,
     concatenate_rows,
     key_index_of,
     record_at,
@@ -132,7 +133,10 @@ def test_a_file_of_format_1_is_read_filtered_and_joined():
     new = table_of(concatenate_rows([(old, np.arange(5))]), "new")
     assert list(rows_of(new)) == rows
     for text in ("modality=CT", "sequence=flair", "ageYears>=40", "instances=1", "model=unknown"):
-        before, after = (apply_filter(table, parse_filter(text)) for table in (old, new))
+        condition = parse_filter(text)
+        before, after = (
+            apply_filter([column_of(table, condition.field)], condition) for table in (old, new)
+        )
         assert before.passed.tolist() == after.passed.tolist(), text
         assert before.unknown.tolist() == after.unknown.tolist(), text
     assert key_index_of(old).rows.tolist() == key_index_of(new).rows.tolist()
