@@ -40,6 +40,7 @@ class LanceIndex:
         """A table of series of revision 1; None where LanceDB is not installed."""
         try:
             import lancedb
+            from lancedb.index import BTree
         except ModuleNotFoundError:
             return None
 
@@ -52,7 +53,7 @@ class LanceIndex:
 
         table = lancedb.connect(folder).create_table("t", batches(), schema=_SCHEMA)
         for column in ("id", "key"):
-            table.create_scalar_index(column)
+            table.create_index(column, config=BTree())
         return cls(folder, table)
 
     def delta(self, rows: Sequence[IndexRow], vectors: NDArray[np.float32]) -> float:

@@ -19,7 +19,7 @@ from indexer_core.adapters.file_cache import MappedFiles
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.entries import Describer
-from indexer_core.facts import to_json
+from indexer_core.facts import SeriesFacts, to_json
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.manifest import FileRef, Lineage, Manifest, Projection, Segment, Space
 from indexer_core.index.reader import Reader
@@ -53,27 +53,32 @@ def key_of(number: int) -> str:
 
 
 @cache
-def _described() -> list[IndexRow]:
+def _facts() -> list[SeriesFacts]:
+    return list(series(_DESCRIBED))
+
+
+@cache
+def _describer() -> Describer:
     rules = load_rules()
-    describer = Describer(rules=rules, templates=load_templates((), rules), image_encoder_id=_IMAGE)
-    rows = []
-    for number, facts in enumerate(series(_DESCRIBED)):
-        record, texts = describer.describe(key_of(number), 1, facts)
-        rows.append(
-            IndexRow(
-                series_key="",
-                revision=1,
-                recipe=1,
-                write_id="",
-                digest="",
-                alive=True,
-                record=record,
-                facts=to_json(facts),
-                text_count=len(texts),
-                image_count=1,
-            )
-        )
-    return rows
+    return Describer(rules=rules, templates=load_templates((), rules), image_encoder_id=_IMAGE)
+
+
+@cache
+def _described(number: int) -> IndexRow:
+    facts = _facts()[number]
+    record, texts = _describer().describe("", 1, facts)
+    return IndexRow(
+        series_key="",
+        revision=1,
+        recipe=1,
+        write_id="",
+        digest="",
+        alive=True,
+        record=record,
+        facts=to_json(facts),
+        text_count=len(texts),
+        image_count=1,
+    )
 
 
 def row_of(number: int, revision: int, write_id: str, *, alive: bool = True) -> IndexRow:
@@ -85,7 +90,7 @@ def row_of(number: int, revision: int, write_id: str, *, alive: bool = True) -> 
             series_key=key, revision=revision, recipe=1, write_id=write_id, digest=digest,
             alive=False,
         )  # fmt: skip
-    row = _described()[number % _DESCRIBED]
+    row = _described(number % _DESCRIBED)
     study = f"1.2.826.0.1.3680043.8.498.{int(key_of(number // 4), 16) % 10**36}"
     uid = f"1.2.826.0.1.3680043.8.498.{int(key, 16) % 10**36}"
     own = {

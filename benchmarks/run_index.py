@@ -15,13 +15,26 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import index_peers, index_search, machine  # noqa: E402
+from benchmarks import (  # noqa: E402
+    index_deltas,
+    index_opening,
+    index_peers,
+    index_search,
+    index_segments,
+    machine,
+)
 from benchmarks.real_vectors import CACHE  # noqa: E402
 from benchmarks.run import Line  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks-index.md"
 # Each has `measure(work)`, and `lines` or `table` of what that gives.
-PARTS = {"search": index_search, "peers": index_peers}
+PARTS = {
+    "search": index_search,
+    "segments": index_segments,
+    "deltas": index_deltas,
+    "opening": index_opening,
+    "peers": index_peers,
+}
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -68,6 +81,8 @@ Written by `make bench-index` (`benchmarks/run_index.py`); do not edit.
 - Times are medians; what is compared took turns in one process, so that other work on the machine
   meets all sides. Compare the load average with the number of cores before comparing times.
 - The pass that only reads adds up the bytes as 64-bit numbers, by all cores.
+- Deltas are written to a folder in memory, where there is one, by both sides: ours flushes every
+  file to the disk, LanceDB flushes none. Records and facts are real, vectors random.
 - Exact searches are over random vectors (what they are makes no difference), all distinct: real
   template texts repeat, and repeated ones are stored and searched once.
 - Approximate search is over real vectors: template texts of made-up series, encoded by the default

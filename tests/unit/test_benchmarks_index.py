@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import index_search, run_index
+from benchmarks import index_deltas, index_opening, index_search, index_segments, run_index
 from benchmarks.real_vectors import Between, RealVectors
 
 
@@ -90,3 +90,35 @@ def test_peers_are_compared_on_the_same_vectors(tmp_path, monkeypatch):
     table = index_peers.table(compared)
     assert table.count("\n") == 6
     assert "not offered" in table
+
+
+SMALL = index_deltas.Sizes(small=40, large=120, rebuild=60, deltas=12, rounds=3, many=20)
+
+
+def test_deltas_cost_the_same_bytes_in_a_large_index_as_in_a_small_one(tmp_path):
+    # That every row came back as it was written is asserted by the benchmark itself.
+    found = index_deltas.measure(tmp_path, SMALL)
+    assert found["delta"]["bytes_over_small"] == pytest.approx(1, abs=0.02)
+    assert found["bytes"]["amplification"] < 8
+    assert found["bytes"]["most_segments"] <= 12
+    lines = index_deltas.lines(json.loads(json.dumps(found, default=float)))
+    missed = [line.what for line in lines if line.met is False]
+    assert not any(what.startswith("bytes written") for what in missed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_many_segments_give_the_same_answers_as_one(tmp_path):
+    # The benchmark asserts it for every search that it times.
+    found = index_segments.measure(tmp_path, (192,), rounds=3)
+    assert len(index_segments.lines(found)) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_is_opened_by_a_process_of_its_own(tmp_path):
+    found = index_opening.measure(
+        tmp_path, n_series=60, n_segments=3, rounds=1, ways=("mapped", "copied")
+    )
+    assert set(found) == {"mapped", "copied", "index"}
+    assert found["copied"]["open_s"] > 0
+    assert len(index_opening.lines(found)) == 4
+    assert list(tmp_path.iterdir()) == []
