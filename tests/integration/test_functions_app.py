@@ -68,7 +68,9 @@ def house(tmp_path_factory, pytestconfig):
         }
         host = FunctionsHost(ROOT, settings, folder / "log")
         try:
-            yield House(azurite, storage, host, settings, exported_encoder(pytestconfig))
+            house = House(azurite, storage, host, settings, exported_encoder(pytestconfig))
+            yield house
+            house.close()
         finally:
             host.close()
             storage.close()

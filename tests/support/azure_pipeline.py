@@ -10,6 +10,7 @@ from function_app.handlers import Services, ingest, series_checks
 from function_app.wiring import build_services
 from gpu_worker.loop import BatchReport, Worker, WorkerSettings, work_once
 from indexer_core.adapters.azure.clients import AzureStorage
+from indexer_core.adapters.azure.events import parse_azure_events
 from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import azure_stores, create_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -85,6 +86,7 @@ class AzurePipeline:
                 patient_secret=SECRET,
                 quiet_s=0.0,
                 max_wait_s=0.0,
+                parse=parse_azure_events,
             )
         return self._services
 

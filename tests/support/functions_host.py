@@ -113,7 +113,7 @@ class FunctionsHost:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait(timeout=TIMEOUT_S)
+            self.close()
             raise HostError(f"the app did not start: {self.logged()}")
         self.started = json.loads(line)
         self.functions = {

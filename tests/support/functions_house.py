@@ -98,6 +98,10 @@ class House:
             decode=slices_from_bytes,
         )
 
+    def close(self):
+        """End the worker; the functions and the account are others' to end."""
+        self.worker.threads.shutdown()
+
     def put(self, name, data, *, kind="PutBlob"):
         """Write a blob; the event that Event Grid would send."""
         done = self.container.get_blob_client(name).upload_blob(data, overwrite=True)
