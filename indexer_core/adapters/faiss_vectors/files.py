@@ -67,7 +67,7 @@ class FlatFp16Vectors:
     ) -> bytes:
         """One file of the given vectors of each reader, in that order; values bit by bit.
 
-        Takes the memory of the file and about 100 bytes per vector, and with lists 200 MB more;
+        Takes the memory of the file and about 100 bytes per vector, and with lists 250 MB more;
         what is read of the inputs stays where it lies. Lists are made anew, so that they fit what
         is there now.
 
