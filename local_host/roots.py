@@ -1,10 +1,11 @@
 """The folders that the user asked to index: the only places that a URL may lead to."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from indexer_core.adapters.local_files import LocalFiles, path_of, url_of
+from indexer_core.adapters.local_files import LocalFiles, is_below, path_of, place_of, url_of
 from indexer_core.errors import InvalidInputError
 from indexer_core.ports import RowStore
 from indexer_core.purge import Erased, Subject
@@ -20,6 +21,7 @@ class LocalSource:
         self._rows = rows
         self._files: LocalFiles | None = None
         self._paths: tuple[Path, ...] = ()
+        self._roots: tuple[str, ...] = ()
 
     def add(self, paths: Iterable[Path]) -> None:
         """Remember folders or files as indexed."""
@@ -51,19 +53,19 @@ class LocalSource:
 
     def locate(self, url: str) -> Located | None:
         """The file of a URL, when it lies below an indexed folder."""
+        files = self._files or self._load()
         try:
-            path = path_of(url)
+            place = os.path.abspath(place_of(url))  # noqa: PTH100 - see place_of
         except InvalidInputError:
             return None
-        canonical = url_of(path)
-        inside = Path(path_of(canonical))
-        if not any(inside == root or root in inside.parents for root in self.paths):
+        if not any(is_below(place, root) for root in self._roots):
             return None
-        files = self._files or self._load()
+        canonical = url_of(place)
         return Located(scope=SCOPE, url=canonical, name=canonical, store=files)
 
     def _load(self) -> LocalFiles:
         # Only when it is first asked: searching opens no state database.
         self._paths = tuple(path_of(row.values["url"]) for row in self._rows.query(SCOPE))
+        self._roots = tuple(map(str, self._paths))
         self._files = LocalFiles(self._paths)
         return self._files

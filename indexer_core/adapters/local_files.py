@@ -27,7 +27,7 @@ class UnreadableFileError(InvalidInputError):
     """
 
 
-def url_of(path: Path) -> str:
+def url_of(path: Path | str) -> str:
     """The ``file://`` URL of a path, made absolute but with its symbolic links kept.
 
     Every byte outside RFC 3986's unreserved characters and ``/`` is percent-encoded, also those
@@ -44,6 +44,17 @@ def path_of(url: str) -> Path:
     InvalidInputError
         Not the URL of a file of this machine.
     """
+    return Path(place_of(url))
+
+
+def place_of(url: str) -> str:
+    """`path_of` as a string: every look at a file needs it, and making a Path takes its time.
+
+    Raises
+    ------
+    InvalidInputError
+        Not the URL of a file of this machine.
+    """
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     if scheme.lower() != "file" or host.lower() not in ("", "localhost") or not slash:
@@ -53,7 +64,12 @@ def path_of(url: str) -> Path:
     decoded = unquote_to_bytes(slash + path)
     if b"\0" in decoded:
         raise InvalidInputError("a file:// URL holds a NUL character")
-    return Path(os.fsdecode(decoded))
+    return os.fsdecode(decoded)
+
+
+def is_below(place: str, root: str) -> bool:
+    """Whether an absolute path without ``..`` is another one, or lies below it."""
+    return place == root or place.startswith(root if root.endswith("/") else root + "/")
 
 
 def etag_of(status: os.stat_result) -> str:
@@ -86,7 +102,7 @@ class LocalFiles:
     """
 
     def __init__(self, roots: Iterable[Path]) -> None:
-        self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
+        self._roots = tuple(os.path.realpath(root) for root in roots)
 
     def properties(self, name: str) -> BlobProperties | None:
         """Properties of the file at a URL, or None when there is none."""
@@ -144,14 +160,14 @@ class LocalFiles:
     @contextmanager
     def _opened(self, url: str) -> Iterator[tuple[int, os.stat_result] | None]:
         # The real path has no links left to follow; O_NOFOLLOW holds if one appears meanwhile.
-        path = os.path.realpath(path_of(url))
-        if not any(Path(path).is_relative_to(root) for root in self._roots):
+        path = os.path.realpath(place_of(url))
+        if not any(is_below(path, root) for root in self._roots):
             raise UnreadableFileError("outside the indexed folders")
         descriptor = None
         try:
             # Looking first keeps devices from noticing; O_NONBLOCK keeps a FIFO that appears
             # between the two lines from blocking.
-            _check_regular(Path(path).stat())
+            _check_regular(os.stat(path))  # noqa: PTH116 - see place_of
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             status = os.fstat(descriptor)
             _check_regular(status)

@@ -6,8 +6,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from struct import Struct
 
-from pydicom.charset import CODES_TO_ENCODINGS, python_encoding
-
 from indexer_core.headers.elements import Element, items
 
 SPECIFIC_CHARACTER_SET = 0x00080005
@@ -138,6 +136,9 @@ def decode(raw: bytes, encodings: Sequence[str]) -> str:
 
 def _decode_part(part: bytes, first: str) -> str:
     """A part that starts with an escape sequence, or the part before the first one."""
+    # Here and below: pydicom takes longer to load than to walk a thousand unchanged files.
+    from pydicom.charset import CODES_TO_ENCODINGS
+
     if not part.startswith(_ESCAPE):
         return part.decode(first, "replace")
     length = 4 if part.startswith((b"\x1b$(", b"\x1b$)")) else 3
@@ -157,6 +158,8 @@ def _decode_part(part: bytes, first: str) -> str:
 
 def _python_encodings(raw: bytes) -> tuple[str, ...]:
     """Codecs for a value of Specific Character Set; unknown names count as undeclared."""
+    from pydicom.charset import python_encoding
+
     names = [name.strip() for name in raw.decode("ascii", "replace").strip("\x00 ").split("\\")]
     known = [python_encoding.get(_term(name)) for name in names]
     if known[0] is None or names == [""]:

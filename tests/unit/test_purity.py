@@ -55,3 +55,12 @@ def test_the_command_line_loads_nothing_heavy():
     )
     heavy = {"numpy", "pydicom", "pyarrow", "faiss", "onnxruntime", "torch", "rich", "yaml"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_a_run_without_changes_loads_neither_pydicom_nor_models():
+    program = "import sys, local_host.commands, local_host.runner; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    heavy = {"pydicom", "faiss", "onnxruntime", "torch"}
+    assert heavy.isdisjoint(done.stdout.split())
