@@ -43,7 +43,7 @@ from indexer_core.messages import SeriesReady
 from indexer_core.ports import TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
-from indexer_core.templates import load_templates
+from indexer_core.templates import load_templates, template_names
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Program:
             ready = self._queries.refresh()
         if ready is None:
             raise NotFoundError("nothing is indexed yet")
-        names = tuple(template.name for template in load_templates().templates)
+        names = template_names()
         request = SearchRequest(
             text=text, filters=filters, top=top, exact=self.settings.reading.exact
         )

@@ -67,6 +67,14 @@ class Templates:
     expansions: Mapping[str, str] = field(default_factory=dict)
 
 
+def template_names() -> tuple[str, ...]:
+    """Names of the five templates in their order, which no file of a user changes.
+
+    Searching needs them, and nothing else of rules and templates.
+    """
+    return tuple(_shipped()["templates"])
+
+
 def load_templates(extra: Sequence[Path] = (), rules: Rules | None = None) -> Templates:
     """Shipped templates; those of the user's files replace the ones of the same name.
 
@@ -77,9 +85,7 @@ def load_templates(extra: Sequence[Path] = (), rules: Rules | None = None) -> Te
     InvalidInputError
         One line naming the file, the template and what is wrong with it.
     """
-    source = resources.files("indexer_core") / "data" / "templates.yaml"
-    table = _read(source.read_bytes(), "templates.yaml")
-    _check_order(table, "templates.yaml")
+    table = _shipped()
     version = int(table["version"])
     texts = dict(table["templates"])
     for path in extra:
@@ -102,6 +108,13 @@ def load_templates(extra: Sequence[Path] = (), rules: Rules | None = None) -> Te
         modality_names=names,
         expansions=expansions,
     )
+
+
+def _shipped() -> dict[str, Any]:
+    source = resources.files("indexer_core") / "data" / "templates.yaml"
+    table = _read(source.read_bytes(), "templates.yaml")
+    _check_order(table, "templates.yaml")
+    return table
 
 
 def _read(data: bytes, name: str) -> dict[str, Any]:

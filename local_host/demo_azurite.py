@@ -31,6 +31,7 @@ from indexer_core.adapters.azure.settings import SourceSetting
 from indexer_core.announcements import Announcement, AnnouncementType
 from indexer_core.errors import IndexerError
 from indexer_core.search import blobs_of, listing, record_of, select
+from indexer_core.templates import template_names
 from local_host import output
 from local_host.azurite import running_azurite
 from local_host.runner import Runner
@@ -211,7 +212,7 @@ def _print_times(uploads: Uploads, times: Times, system: LocalSystem, elapsed_s:
 
 
 def _search(system: LocalSystem) -> None:
-    names = tuple(template.name for template in system.templates.templates)
+    names = template_names()
     snapshot = system.reader().snapshot
     for text in _SEARCHES:
         print(f'\n$ dicom-indexer --store azure search "{text}" --top 3', flush=True)

@@ -101,8 +101,9 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
     """What the API answers to a search."""
     from function_app.search import search
+    from indexer_core.templates import template_names
 
-    names = tuple(template.name for template in system.templates.templates)
+    names = template_names()
     return search(request, snapshot, system.encoder_of(snapshot), names)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from indexer_core.errors import InvalidInputError
 from indexer_core.facts import SeriesFacts
 from indexer_core.rules import classify, load_rules
-from indexer_core.templates import FIELDS, load_templates, render_templates
+from indexer_core.templates import FIELDS, load_templates, render_templates, template_names
 
 RULES = load_rules()
 TEMPLATES = load_templates()
@@ -127,6 +127,12 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_names_are_known_without_rules_and_whatever_a_user_changes(tmp_path: Path) -> None:
+    path = write(tmp_path, "templates: {cohort: {text: '{modality_code}.'}, protocol: {text: x}}")
+    for templates in (TEMPLATES, load_templates([path])):
+        assert template_names() == tuple(template.name for template in templates.templates)
 
 
 def test_user_template_replaces_the_one_of_its_name(tmp_path: Path) -> None:
