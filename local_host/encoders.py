@@ -60,13 +60,19 @@ class LocalEncoders:
 
     @cached_property
     def default(self) -> TextEncoder:
-        """The encoder that ships with the program, exported from its package at first use."""
-        if not (self.default_folder / MANIFEST_NAME).exists():
+        """The encoder that ships with the program, exported from its package at first use.
+
+        One that is damaged is exported again: its weights are checked, and so is the export.
+        """
+        try:
+            export = read_export(self.default_folder)
+        except (InvalidInputError, CorruptIndexError):
             # torch is loaded here and only here, once per data directory.
             from gpu_worker.encoders.export import export_text_encoder
 
             export_text_encoder(self.default_folder)
-        return OnnxTextEncoder.load(self.default_folder)
+            export = read_export(self.default_folder)
+        return OnnxTextEncoder(export=export)
 
     def needed(self, encoder_id: str) -> TextEncoder:
         """The encoder of this id.
@@ -112,8 +118,8 @@ class LocalEncoders:
 
     def _find(self, encoder_id: str) -> TextEncoder | None:
         folder = self.folder_with(encoder_id)
-        if folder is not None:
-            return OnnxTextEncoder.load(folder)
+        if folder is not None and folder != self.default_folder:
+            return _loaded(folder)
         if encoder_id.startswith(f"{DEFAULT_NAME}/") and self.default.encoder_id == encoder_id:
             return self.default
         read = self._read_from_store(encoder_id)
@@ -132,6 +138,16 @@ class LocalEncoders:
         for name in names:
             if not name.startswith("."):
                 yield self.folder / name
+
+
+def _loaded(folder: Path) -> TextEncoder:
+    try:
+        return OnnxTextEncoder.load(folder)
+    except CorruptIndexError as error:
+        raise InvalidInputError(
+            f"the text encoder in {folder} is damaged: dicom-indexer encoder build EXPORT takes in "
+            "a sound copy of it"
+        ) from error
 
 
 def _id_in(folder: Path) -> str | None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
 from indexer_core.encoders import folder_of
+from indexer_core.errors import InvalidInputError
 from local_host.encoders import DEFAULT_NAME, LocalEncoders
 from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.cli import Cli, uid_of
@@ -214,5 +216,37 @@ def test_an_interrupted_copy_is_made_anew(cli, export, encoder_id):
     half.mkdir()
     (half / "model.onnx").write_bytes(b"half")
     assert LocalEncoders(cli.data / "encoders").find(encoder_id) is None
+    cli.run("encoder", "build", export)
+    assert LocalEncoders(cli.data / "encoders").find(encoder_id).dimension == DIMENSION
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "encoder.json"])
+def test_a_damaged_export_of_the_default_encoder_is_made_again(
+    exported, tmp_path, monkeypatch, name
+):
+    encoders = LocalEncoders(tmp_path)
+    made = []
+
+    def export_again(folder: Path) -> None:
+        made.append(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(exported / DEFAULT_NAME, folder)
+
+    # What it does itself is tested where it is; here it would only take its time.
+    monkeypatch.setattr("gpu_worker.encoders.export.export_text_encoder", export_again)
+    export_again(encoders.default_folder)
+    (encoders.default_folder / name).write_bytes(b"damaged")
+    encoder_id = json.loads((exported / DEFAULT_NAME / "encoder.json").read_text())["encoder_id"]
+    assert encoders.find(encoder_id).encoder_id == encoder_id
+    assert LocalEncoders(tmp_path).default.encoder_id == encoder_id
+    assert len(made) == 2
+
+
+def test_a_damaged_copy_of_another_encoder_says_how_to_replace_it(cli, export, encoder_id):
+    cli.run("encoder", "build", export)
+    model = cli.data / "encoders" / folder_of(encoder_id) / "model.onnx"
+    model.write_bytes(b"damaged")
+    with pytest.raises(InvalidInputError, match="encoder build EXPORT"):
+        LocalEncoders(cli.data / "encoders").find(encoder_id)
     cli.run("encoder", "build", export)
     assert LocalEncoders(cli.data / "encoders").find(encoder_id).dimension == DIMENSION
