@@ -227,7 +227,7 @@ def lists(real: RealVectors, sizes: Sizes) -> dict[str, Any]:
         "build_s": build_s,
         "share_distinct": real.share_distinct,
         "encoded": len(real.texts),
-        "n_lists": len(parse(stored, verified=True).lists.centroids),  # type: ignore[union-attr]
+        "n_lists": len(parse(stored, verified=True).lists or ()),
         "whole": whole,
         "drifted": _drifted(files, real, sizes, questions),
     }

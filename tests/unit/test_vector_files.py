@@ -171,7 +171,7 @@ def with_header(stored: bytes, **changes: int) -> bytes:
     """The file under a header that lies, with right checksums."""
     names = (
         *("magic", "version", "dimension", "n_vectors", "n_stored", "flags", "size", "crc"),
-        *("n_lists", "n_probes", "recall_10", "recall_100"),
+        *("n_lists", "n_axes", "n_probes", "recall_10", "recall_100"),
     )
     fields = dict(zip(names, layout._HEADER.unpack_from(stored), strict=True)) | changes
     payload = stored[layout.HEADER_BYTES :]
@@ -195,6 +195,9 @@ def with_header(stored: bytes, **changes: int) -> bytes:
         {"flags": 2**31 + 1},
         {"size": 2**63},
         {"n_lists": 1},
+        {"n_axes": 1},
+        {"n_lists": 1, "n_axes": 1},
+        {"n_lists": 1, "n_axes": 5},
         {"n_probes": 1},
     ],
 )

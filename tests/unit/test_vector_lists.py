@@ -84,12 +84,12 @@ def test_vectors_lie_in_lists_of_centroids_near_to_them(stored):
     centroids = contents.lists.centroids.view(np.float16).astype(np.float32)
     codes = contents.codes.view(np.float16).astype(np.float32)
     lists = np.searchsorted(contents.lists.starts, np.arange(len(codes)), side="right") - 1
-    scores = codes @ centroids.T
+    scores = codes @ contents.lists.axes @ centroids.T
     own = np.take_along_axis(scores, lists[:, None], axis=1)
     assert np.mean(np.sum(scores > own + 1e-5, axis=1) < 3) > 0.95
     sizes = np.diff(contents.lists.starts)
     assert sizes.min() > 0
-    assert 20 < sizes.mean() < 60
+    assert 16 < sizes.mean() < 32
 
 
 @pytest.mark.parametrize("n", [FEWEST, 50, 700])
@@ -107,6 +107,18 @@ def test_vectors_that_no_centroid_tells_apart_are_divided_all_the_same(monkeypat
     vectors[:, 0] = np.linspace(1, 2, 400)  # one direction
     stored = FlatFp16Vectors(lists_from=1).build(vectors.astype(np.float16).astype(np.float32))
     assert layout.parse(stored, verified=True).lists.starts[-1] == 400
+
+
+def test_centroids_are_kept_along_the_axes_that_tell_them_apart():
+    flat = clustered(3000, seed=6)
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((200, DIMENSION)))[0]
+    wide = (flat @ turn.T).astype(np.float32)  # the same, in a space of 200 dimensions
+    lists_of = [
+        layout.parse(LISTED.build(vectors), verified=True).lists for vectors in (flat, wide)
+    ]
+    assert [each.axes.shape for each in lists_of] == [(DIMENSION, 32), (200, 32)]
+    assert np.allclose(lists_of[1].axes.T @ lists_of[1].axes, np.eye(32), atol=1e-5)
+    assert LISTED.open(LISTED.build(wide)).recall >= 0.99
 
 
 def test_exact_search_is_the_same_with_and_without_lists(vectors, stored):
@@ -155,8 +167,9 @@ def test_a_collection_that_drifted_keeps_its_recall(vectors, stored):
     assert recall(merged, vectors[:200], 10) >= 0.99
     assert recall(merged, others[:200], 10) >= 0.99
     # Lists of the first half would not do: the second would be crowded into few of them.
-    first = layout.parse(stored, verified=True).lists.centroids.view(np.float16).astype(np.float32)
-    crowded = np.bincount((others @ first.T).argmax(axis=1), minlength=len(first))
+    first = layout.parse(stored, verified=True).lists
+    centroids = first.centroids.view(np.float16).astype(np.float32)
+    crowded = np.bincount((others @ first.axes @ centroids.T).argmax(axis=1))
     assert crowded.max() > 3 * np.diff(merged.lists.starts).max()
 
 
@@ -182,7 +195,8 @@ def with_section(stored: bytes, section: int, data: bytes) -> bytes:
         n_vectors=parsed.n_vectors,
         n_stored=len(parsed.codes),
         has_places=True,
-        n_lists=len(parsed.lists.centroids),
+        n_lists=len(parsed.lists),
+        n_axes=parsed.lists.n_axes,
     )
     changed = bytearray(stored)
     start = shape.sections()[section].start

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from indexer_core.adapters.faiss_vectors import layout, version1
 from indexer_core.adapters.faiss_vectors.distinct import digests_of, numbered
 from indexer_core.adapters.faiss_vectors.layout import Draft, Shape
-from indexer_core.adapters.faiss_vectors.lists import FEWEST, Rows, arrange, measured
+from indexer_core.adapters.faiss_vectors.lists import (
+    FEWEST,
+    MOST_DIMENSIONS,
+    Rows,
+    arrange,
+    measured,
+)
 from indexer_core.adapters.faiss_vectors.reader import FlatFp16Reader
 from indexer_core.adapters.faiss_vectors.scan import usable_cores
 from indexer_core.adapters.faiss_vectors.together import search_each
@@ -125,14 +131,16 @@ class FlatFp16Vectors:
 
     def _written(self, dimension: int, rows: Rows, places: NDArray[np.int32]) -> bytes:
         n_stored = len(rows)
-        arrangement = arrange(rows) if n_stored >= self._lists_from else None
+        has_lists = n_stored >= self._lists_from and dimension <= MOST_DIMENSIONS
+        arrangement = arrange(rows) if has_lists else None
         draft = Draft(
             Shape(
                 dimension=dimension,
                 n_vectors=len(places),
                 n_stored=n_stored,
                 has_places=n_stored != len(places) or arrangement is not None,
-                n_lists=len(arrangement.lists.centroids) if arrangement else 0,
+                n_lists=len(arrangement.lists) if arrangement else 0,
+                n_axes=arrangement.lists.n_axes if arrangement else 0,
             )
         )
         order = np.arange(n_stored) if arrangement is None else arrangement.order
@@ -144,7 +152,9 @@ class FlatFp16Vectors:
         place_of = np.empty(n_stored, np.int32)
         place_of[order] = np.arange(n_stored, dtype=np.int32)
         draft.places[:] = place_of[places]
-        draft.starts[:], draft.centroids[:] = arrangement.lists.starts, arrangement.lists.centroids
+        lists = arrangement.lists
+        draft.starts[:], draft.axes[:] = lists.starts, lists.axes
+        draft.centroids[:] = lists.centroids
         return draft.sealed(measured(arrangement, draft.codes, self._threads))
 
 

@@ -8,13 +8,15 @@ section    type    shape                   there
 ========== ======= ======================= ===============================================
 places     int32   (n_vectors,)            if vectors repeat or lie in another order
 starts     int64   (n_lists + 1,)          if there are lists
-centroids  fp16    (n_lists, dimension)    if there are lists
+axes       float32 (dimension, n_axes)     if there are lists
+centroids  fp16    (n_lists, n_axes)       if there are lists
 codes      fp16    (n_stored, dimension)   always
 ========== ======= ======================= ===============================================
 
 ``places[i]`` is the stored vector that vector i equals. List j is the stored vectors
-``starts[j]:starts[j + 1]``, about those that are nearest to its centroid. Numbers are
-little-endian. The header has a CRC-32 of itself and one of all that follows.
+``starts[j]:starts[j + 1]``, about those that are nearest to its centroid; of centroids only the
+components along the axes are kept that tell them apart. Numbers are little-endian. The header has
+a CRC-32 of itself and one of all that follows.
 """
 
 import io
@@ -38,7 +40,7 @@ HEADER_BYTES = 128
 
 _ALIGNMENT = 64
 _VERSION = struct.Struct("<8sI")
-_HEADER = struct.Struct("<8sIIQQIQIIIff")
+_HEADER = struct.Struct("<8sIIQQIQIIIIff")
 _CRC = struct.Struct("<I")
 _HAS_PLACES = 1
 
@@ -59,11 +61,21 @@ class Lists:
     """Stored vectors by nearest centroid.
 
     starts : ndarray of int64, shape (n_lists + 1,)
-    centroids : ndarray of uint8, shape (n_lists, 2 * dimension), the bytes of fp16 values
+    axes : ndarray of float32, shape (dimension, n_axes), orthonormal columns
+    centroids : ndarray of uint8, shape (n_lists, 2 * n_axes), the bytes of fp16 values
     """
 
     starts: NDArray[np.int64]
+    axes: NDArray[np.float32]
     centroids: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes."""
+        return int(self.axes.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +107,7 @@ class Shape:
     n_stored: int
     has_places: bool
     n_lists: int = 0
+    n_axes: int = 0
 
     def is_possible(self) -> bool:
         """Whether the numbers can be those of one file."""
@@ -102,24 +115,26 @@ class Shape:
             1 <= self.dimension <= MAX_DIMENSION
             and self.n_stored <= self.n_vectors <= MAX_VECTORS
             and self.n_lists <= self.n_stored
+            and bool(self.n_lists) == bool(self.n_axes)
+            and self.n_axes <= self.dimension
             and (self.has_places or (self.n_stored == self.n_vectors and not self.n_lists))
         )
 
-    def sections(self) -> tuple[slice, slice, slice, slice]:
-        """Where the bytes of places, starts, centroids and codes lie in the file."""
-        width = self.dimension * FP16_BYTES
+    def sections(self) -> list[slice]:
+        """Where the bytes of places, starts, axes, centroids and codes lie in the file."""
         sizes = (
             4 * self.n_vectors if self.has_places else 0,
             8 * (self.n_lists + 1) if self.n_lists else 0,
-            self.n_lists * width,
+            4 * self.dimension * self.n_axes,
+            self.n_lists * self.n_axes * FP16_BYTES,
+            self.n_stored * self.dimension * FP16_BYTES,
         )
-        ends = [HEADER_BYTES]
+        found: list[slice] = []
+        start = HEADER_BYTES
         for size in sizes:
-            ends.append(-(-(ends[-1] + size) // _ALIGNMENT) * _ALIGNMENT)
-        places, starts, centroids = (
-            slice(start, start + size) for start, size in zip(ends, sizes, strict=False)
-        )
-        return places, starts, centroids, slice(ends[-1], ends[-1] + self.n_stored * width)
+            found.append(slice(start, start + size))
+            start = -(-(start + size) // _ALIGNMENT) * _ALIGNMENT
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -143,7 +158,7 @@ class Draft:
         self._file.seek(shape.size_bytes - 1)
         self._file.write(b"\0")
         self._whole = np.frombuffer(self._file.getbuffer(), np.uint8)
-        self.places, self.starts, self.centroids, self.codes = _views(self._whole, shape)
+        self.places, self.starts, self.axes, self.centroids, self.codes = _views(self._whole, shape)
 
     def sealed(self, search: ListSearch = ListSearch()) -> bytes:
         """The file; the draft cannot be used after this."""
@@ -151,13 +166,13 @@ class Draft:
         header = _HEADER.pack(
             *(MAGIC, FORMAT_VERSION, shape.dimension, shape.n_vectors, shape.n_stored),
             *(_HAS_PLACES if shape.has_places else 0, shape.size_bytes),
-            *(zlib.crc32(whole[HEADER_BYTES:].data), shape.n_lists, search.n_probes),
-            *search.recalls,
+            *(zlib.crc32(whole[HEADER_BYTES:].data), shape.n_lists, shape.n_axes),
+            *(search.n_probes, *search.recalls),
         ).ljust(HEADER_BYTES - _CRC.size, b"\0")
         header += _CRC.pack(zlib.crc32(header))
         whole[:HEADER_BYTES] = np.frombuffer(header, np.uint8)
         # The buffer must be let go before its bytes are handed over.
-        del self._whole, self.places, self.starts, self.centroids, self.codes, whole
+        del self._whole, self.places, self.starts, self.axes, self.centroids, self.codes, whole
         return self._file.getvalue()
 
 
@@ -191,15 +206,15 @@ def parse(data: Buffer, *, verified: bool) -> Contents:
     (header_crc,) = _CRC.unpack_from(data, HEADER_BYTES - _CRC.size)
     if zlib.crc32(whole[: HEADER_BYTES - _CRC.size].data) != header_crc:
         raise CorruptIndexError("the header of a vector file is damaged")
-    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc, n_lists, n_probes, *recalls = (
-        _HEADER.unpack_from(data)
-    )
+    _, _, dimension, n_vectors, n_stored, flags, size_bytes, crc, *rest = _HEADER.unpack_from(data)
+    n_lists, n_axes, n_probes, *recalls = rest
     shape = Shape(
         dimension=dimension,
         n_vectors=n_vectors,
         n_stored=n_stored,
         has_places=bool(flags & _HAS_PLACES),
         n_lists=n_lists,
+        n_axes=n_axes,
     )
     if (
         flags & ~_HAS_PLACES
@@ -210,40 +225,45 @@ def parse(data: Buffer, *, verified: bool) -> Contents:
         raise CorruptIndexError("the sizes of a vector file contradict each other")
     if not verified and zlib.crc32(whole[HEADER_BYTES:].data) != crc:
         raise CorruptIndexError("a vector file is damaged")
-    places, starts, centroids, codes = _checked(whole, shape)
+    places, starts, axes, centroids, codes = _checked(whole, shape)
     return Contents(
         dimension=dimension,
         codes=codes,
         places=places if shape.has_places else None,
-        lists=Lists(starts=starts, centroids=centroids) if n_lists else None,
+        lists=Lists(starts=starts, axes=axes, centroids=centroids) if n_lists else None,
         search=ListSearch(n_probes=n_probes, recalls=(recalls[0], recalls[1])),
     )
 
 
-_Views = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]
+_Views = tuple[
+    NDArray[np.int32], NDArray[np.int64], NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]
+]
 
 
 def _views(whole: NDArray[np.uint8], shape: Shape) -> _Views:
-    width = shape.dimension * FP16_BYTES
-    places, starts, centroids, codes = shape.sections()
+    places, starts, axes, centroids, codes = shape.sections()
     return (
         whole[places].view("<i4"),
         whole[starts].view("<i8"),
-        whole[centroids].reshape(shape.n_lists, width),
-        whole[codes].reshape(shape.n_stored, width),
+        whole[axes].view("<f4").reshape(shape.dimension, shape.n_axes),
+        whole[centroids].reshape(shape.n_lists, shape.n_axes * FP16_BYTES),
+        whole[codes].reshape(shape.n_stored, shape.dimension * FP16_BYTES),
     )
 
 
 def _checked(whole: NDArray[np.uint8], shape: Shape) -> _Views:
     whole.setflags(write=False)
-    views = places, starts, _, _ = _views(whole, shape)
+    views = places, starts, axes, *_ = _views(whole, shape)
     sections = shape.sections()
     if any(whole[one.stop : next_.start].any() for one, next_ in itertools.pairwise(sections)):
         raise CorruptIndexError("the sizes of a vector file contradict each other")
     if shape.has_places and not _is_onto(places, shape.n_stored):
         raise CorruptIndexError("the places of a vector file are not those of its vectors")
     if shape.n_lists and not (
-        starts[0] == 0 and starts[-1] == shape.n_stored and np.all(np.diff(starts) >= 0)
+        starts[0] == 0
+        and starts[-1] == shape.n_stored
+        and np.all(np.diff(starts) >= 0)
+        and np.isfinite(axes).all()
     ):
         raise CorruptIndexError("the lists of a vector file do not hold its vectors")
     return views

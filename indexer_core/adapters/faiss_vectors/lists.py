@@ -21,19 +21,24 @@ from indexer_core.adapters.faiss_vectors.layout import Lists, ListSearch
 from indexer_core.adapters.faiss_vectors.scan import Scan
 
 FEWEST = 8
-_PER_LIST = 40
+_PER_LIST = 24
 # So many vectors are divided into lists at one go, more into groups first. A group is decoded to
 # float32 (16 MB at 512 dimensions).
 _GROUP = 8_192
 _SAMPLE_PER_GROUP = 256
 _SEED = 20_261_123
+# Centroids are compared along the axes that hold this share of what they are, in steps.
+_ENERGY = 0.993
+_AXES_STEP = 32
+# The axes of so many dimensions take a minute to find.
+MOST_DIMENSIONS = 4_096
 
 _QUERIES = 200
 NEIGHBOURS = (10, 100)
 _WANTED_RECALL = (0.993, 0.98)
 # To read less saves little time beside the comparison with all centroids; to read more than the
 # other share is not worth what is missed.
-_SHARE = 1 / 25
+_SHARE = 1 / 40
 _MOST_SHARE = 1 / 5
 
 
@@ -69,12 +74,25 @@ def arrange(rows: Rows) -> Arrangement:
     order = np.concatenate(divider.members)
     starts = np.zeros(len(divider.members) + 1, np.int64)
     np.cumsum([len(members) for members in divider.members], out=starts[1:])
-    centroids = np.concatenate(divider.centroids).astype("<f2").view(np.uint8)
+    axes, centroids = _along_axes(np.concatenate(divider.centroids))
     places = np.empty(len(order), np.int64)
     places[order] = np.arange(len(order))
     return Arrangement(
-        lists=Lists(starts=starts, centroids=centroids), order=order, held_out=places[held_out]
+        lists=Lists(starts=starts, axes=axes, centroids=centroids),
+        order=order,
+        held_out=places[held_out],
     )
+
+
+def _along_axes(
+    centroids: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """The axes that matter to centroids, and what the centroids are along them, as fp16."""
+    energies, axes = np.linalg.eigh((centroids.T @ centroids).astype(np.float64))
+    shares = np.cumsum(energies[::-1]) / max(float(energies.sum()), 1e-12)
+    n_axes = -(-(1 + int(np.searchsorted(shares, _ENERGY))) // _AXES_STEP) * _AXES_STEP
+    kept = np.ascontiguousarray(axes[:, ::-1][:, :n_axes], dtype=np.float32)
+    return kept, np.ascontiguousarray(centroids @ kept, dtype="<f2").view(np.uint8)
 
 
 class _Divider:
@@ -156,7 +174,7 @@ def measured(arrangement: Arrangement, codes: NDArray[np.uint8], threads: int) -
         for ranks in (ranks_a, ranks_b):
             needed = np.quantile(ranks[:, :k], wanted, method="higher")
             n_probes = max(n_probes, 1 + int(needed))
-    n_probes = min(n_probes, len(lists.centroids))
+    n_probes = min(n_probes, len(lists))
     if read[n_probes - 1] > _MOST_SHARE:
         return ListSearch()
     recall_10, recall_100 = (
@@ -179,7 +197,7 @@ def _ranks(
         When the lists of the nearest vectors are read, nearest first, from 0.
     """
     means = lists.centroids.view(np.float16).astype(np.float32)
-    order = np.argsort(-(queries @ means.T), axis=1)
+    order = np.argsort(-(queries @ lists.axes @ means.T), axis=1)
     rank_of = np.empty_like(order)
     np.put_along_axis(rank_of, order, np.arange(len(means))[None, :], axis=1)
     _, places = scan.best(queries, min(NEIGHBOURS[-1] + 1, int(lists.starts[-1])))

@@ -167,14 +167,15 @@ class FlatFp16Reader:
             return 0
         growth = max(1.0, k / NEIGHBOURS[-1]) * self.n_stored / selection.n_stored
         n_probes = int(np.ceil(self._n_probes * growth))
-        return n_probes if n_probes <= _MOST_LISTS * len(self.lists.centroids) else 0
+        return n_probes if n_probes <= _MOST_LISTS * len(self.lists) else 0
 
     def _approximate(
         self, query: NDArray[np.float32], k: int, selection: "Selection", n_probes: int
     ) -> Found:
         """The k best in the nearest lists; of all, where those hold fewer."""
         assert self.lists is not None
-        _, nearest = Scan(self.lists.centroids, self._threads).best(query[None], n_probes)
+        along_axes = np.ascontiguousarray((query @ self.lists.axes)[None])
+        _, nearest = Scan(self.lists.centroids, self._threads).best(along_axes, n_probes)
         near = Near(self.lists, np.sort(nearest[0]), selection)
         (found,) = self._search(query[None], k, selection, near)
         if len(found[0]) < k:
@@ -195,7 +196,7 @@ class Near:
         first = starts[np.append(True, is_cut)].tolist()
         last = stops[np.append(is_cut, True)].tolist()
         self.ranges = list(zip(first, last, strict=True))
-        chosen = np.zeros(len(lists.centroids), np.bool_)
+        chosen = np.zeros(len(lists), np.bool_)
         chosen[numbers] = True
         self._bits = np.packbits(np.repeat(chosen, np.diff(lists.starts)), bitorder="little")
         if selection.bits is not None:
