@@ -158,15 +158,14 @@ class Ours:
         self, query: NDArray[np.float32], k: int, below: int | None = None
     ) -> list[int] | None:
         selections = self._selections if below is None else self._selected(self._deleted, below)
-        parts = [
-            (reader, k, selection)
+        found = [
+            reader.search(query, k, selection, exact=self.exact)
             for (_, reader), selection in zip(self._readers, selections, strict=True)
         ]
-        found = self._files.search_each(query[0], parts, exact=self.exact)
-        scores = np.concatenate([each for each, _ in found])
+        scores = np.concatenate([each[0] for each, _ in found])
         firsts = [first for first, _ in self._readers]
         numbers = np.concatenate(
-            [each + first for (_, each), first in zip(found, firsts, strict=True)]
+            [each[0] + first for (_, each), first in zip(found, firsts, strict=True)]
         )
         best: list[int] = numbers[np.argsort(-scores, kind="stable")[:k]].tolist()
         return best

@@ -194,20 +194,23 @@ def _assert_exact(
 
 
 def segments(n_vectors: int, sizes: Sizes) -> dict[str, Any]:
-    """The same vectors in many small files and in one."""
+    """The same vectors in many small files, which are searched as one, and in one file."""
     merged = FLAT.open(random_file(n_vectors, sizes.dimension), verified=True)
-    parts = []
-    for numbers in np.array_split(np.arange(n_vectors), sizes.segments):
-        file = FLAT.open(FLAT.concatenate([(merged, numbers)]), verified=True)
-        parts.append((file, 10, file.select(np.ones(len(numbers), np.bool_))))
-    every = merged.select(np.ones(n_vectors, np.bool_))
+    parts = [
+        FLAT.open(FLAT.concatenate([(merged, numbers)]), verified=True)
+        for numbers in np.array_split(np.arange(n_vectors), sizes.segments)
+    ]
+    joined = FLAT.join(parts)
+    every, all_joined = (one.select(np.ones(n_vectors, np.bool_)) for one in (merged, joined))
     query = merged.reconstruct(3, 1)
-    together = np.concatenate([scores for scores, _ in FLAT.search_each(query[0], parts)])
-    assert np.array_equal(np.sort(together)[::-1][:10], merged.search(query, 10, every)[0][0])
+    for told, expected in zip(
+        joined.search(query, 10, all_joined), merged.search(query, 10, every), strict=True
+    ):
+        assert np.array_equal(told, expected)
     found = in_turns(
         {
             "merged": lambda: merged.search(query, 10, every),
-            "segments": lambda: FLAT.search_each(query[0], parts),
+            "segments": lambda: joined.search(query, 10, all_joined),
         },
         sizes.rounds,
     )

@@ -8,14 +8,15 @@ best.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from itertools import groupby
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer_core.index.loaded import OpenedRows
-from indexer_core.ports import VectorFileReader, VectorFiles, VectorSelection
+from indexer_core.ports import VectorFileReader, VectorSelection
 
 # Five texts of a series lie close together: ten vectors per wanted row hold enough rows, and on a
 # flat scan more vectors cost nothing. What a small file is asked for costs more than its scan.
@@ -24,13 +25,27 @@ _MARGIN = 16
 _GROWTH = 4
 
 
+class Owned(Protocol):
+    """A vector file whose vectors belong to rows, in row order."""
+
+    vectors: VectorFileReader
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of the first vector of every row, and of vectors in all: int64 (n_rows + 1,)."""
+
+    def key(self, row: int) -> str:
+        """What orders rows of equal scores."""
+
+    def keys(self, rows: NDArray[np.int64]) -> Sequence[str]:
+        """The same of several rows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """One file to search: whose rows its vectors are, and which may be found."""
+    """One file to search, and the vectors that may be found."""
 
-    rows: OpenedRows
-    space: str
-    vectors: VectorFileReader
+    file: Owned
     selection: VectorSelection
 
 
@@ -49,42 +64,30 @@ class _Asked:
     """What a file has told so far: the `k` best of its vectors, best first."""
 
     number: int
-    file: Searched
+    searched: Searched
     k: int
     scores: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     vectors: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
-    @property
-    def starts(self) -> NDArray[np.int64]:
-        return self.file.rows.starts(self.file.space)
-
     def rows(self) -> NDArray[np.int64]:
         """The row of each vector told."""
-        rows: NDArray[np.int64] = np.searchsorted(self.starts, self.vectors, side="right") - 1
+        rows: NDArray[np.int64] = (
+            np.searchsorted(self.searched.file.starts, self.vectors, side="right") - 1
+        )
         return rows
 
-    def may_hold(self, worst: "tuple[float, str] | None") -> bool:
-        """Whether a row not told yet may rank before the worst of the best."""
-        if len(self.vectors) < self.k or self.k >= self.file.selection.n_selected:
+    def may_hold(self, worst: float | None) -> bool:
+        """Whether a row not told yet may rank before the worst of the best.
+
+        It has told all vectors that score as the last of them, so the rest score less.
+        """
+        if self.k >= self.searched.selection.n_selected or len(self.vectors) < self.k:
             return False  # it has told all
-        if worst is None:
-            return True
-        score, key = worst
-        last = float(self.scores[-1])
-        if last != score or not self.file.rows.is_sorted:
-            return last >= score
-        # Of equal scores it tells the first vectors, so the first rows, so the first keys.
-        row = int(np.searchsorted(self.starts, self.vectors[-1], side="right")) - 1
-        return self.file.rows.key(row) < key
+        return worst is None or float(self.scores[-1]) > worst
 
 
 def nearest(
-    vector_files: VectorFiles,
-    query: NDArray[np.float32],
-    files: Sequence[Searched],
-    top: int,
-    *,
-    exact: bool = True,
+    query: NDArray[np.float32], files: Sequence[Searched], top: int, *, exact: bool = True
 ) -> list[Near]:
     """The `top` rows whose best vector is nearest, best first, equal ones in key order.
 
@@ -104,17 +107,16 @@ def nearest(
     pending = asked if top > 0 else []
     best: list[Near] = []
     while pending:
-        parts = [(part.file.vectors, part.k, part.file.selection) for part in pending]
-        told = vector_files.search_each(query, parts, exact=exact)
-        for part, (scores, vectors) in zip(pending, told, strict=True):
-            part.scores, part.vectors = scores, vectors
+        for part in pending:
+            found = part.searched.file.vectors.search(
+                query[None, :], part.k, part.searched.selection, exact=exact, ties=True
+            )
+            part.scores, part.vectors = found[0][0], found[1][0]
         best = _best(asked, files, top)
-        worst = None
-        if len(best) == top:
-            worst = best[-1].score, files[best[-1].file].rows.key(best[-1].row)
+        worst = best[-1].score if len(best) == top else None
         pending = [part for part in asked if part.may_hold(worst)]
         for part in pending:
-            part.k = min(_GROWTH * part.k, part.file.selection.n_selected)
+            part.k = min(_GROWTH * part.k, part.searched.selection.n_selected)
     return best
 
 
@@ -128,7 +130,11 @@ def _best(asked: Sequence[_Asked], files: Sequence[Searched], top: int) -> list[
     _, places = np.unique(numbers << 40 | rows, return_index=True)
     if len(places) > top:
         worst = np.partition(scores[places], -top)[-top]
-        places = places[scores[places] >= worst]
+        above, tied = places[scores[places] > worst], places[scores[places] == worst]
+        # Series with the same texts are many: of them the first by key.
+        keys = _keys(files, numbers[tied], rows[tied])
+        first = nsmallest(top - len(above), range(len(keys)), key=keys.__getitem__)
+        places = np.concatenate((above, tied[first]))
     places = places[np.argsort(-scores[places], kind="stable")]
     found = [
         Near(
@@ -139,7 +145,19 @@ def _best(asked: Sequence[_Asked], files: Sequence[Searched], top: int) -> list[
         )
         for place in places
     ]
-    return _in_key_order(found, files)[:top]
+    return _in_key_order(found, files)
+
+
+def _keys(
+    files: Sequence[Searched], numbers: NDArray[np.int64], rows: NDArray[np.int64]
+) -> list[str]:
+    """Keys of rows of several files."""
+    keys = np.empty(len(rows), dtype=object)
+    for number in np.unique(numbers):
+        ours = numbers == number
+        keys[ours] = files[number].file.keys(rows[ours])
+    listed: list[str] = keys.tolist()
+    return listed
 
 
 def _in_key_order(found: list[Near], files: Sequence[Searched]) -> list[Near]:
@@ -148,6 +166,6 @@ def _in_key_order(found: list[Near], files: Sequence[Searched]) -> list[Near]:
     for _, tied in groupby(found, key=lambda near: near.score):
         together = list(tied)
         if len(together) > 1:
-            together.sort(key=lambda near: files[near.file].rows.key(near.row))
+            together.sort(key=lambda near: files[near.file].file.key(near.row))
         ordered += together
     return ordered

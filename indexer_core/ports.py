@@ -224,13 +224,15 @@ class VectorFileReader(Protocol):
         selection: VectorSelection,
         *,
         exact: bool = True,
+        ties: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Best k selected vectors by inner product.
 
         queries: float32 (n, dimension). Returns scores float32 (n, k') and vector numbers int64
         (n, k'), best first, equal scores by number, k' = min(k, n_selected). A vector's score does
         not depend on k, on the selection or on the other queries. `exact` false permits a search
-        that misses some, where the file was built for one (`recall`).
+        that misses some, where the file was built for one (`recall`). `ties`, for one query alone,
+        wants all that score as the k-th does, so that k' may be larger.
         """
 
     def reconstruct(self, start: int = 0, count: int | None = None) -> NDArray[np.float32]:
@@ -252,17 +254,11 @@ class VectorFiles(Protocol):
         the bytes are not such a file.
         """
 
-    def search_each(
-        self,
-        query: NDArray[np.float32],
-        parts: Sequence[tuple[VectorFileReader, int, VectorSelection]],
-        *,
-        exact: bool = True,
-    ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """Search several files for one query float32 (dimension,), together by all cores.
+    def join(self, readers: Sequence[VectorFileReader]) -> VectorFileReader:
+        """Several files, at least one, to be searched as one: the vectors of each in turn.
 
-        A part is a reader, how many vectors are wanted, and a selection of it. Returns what
-        `search` of each would: scores float32 (k',) and vector numbers int64 (k',).
+        It takes time and memory by their number; what is stored stays where it lies. All search of
+        it is exact. `InvalidInputError` when dimensions differ.
         """
 
     def concatenate(

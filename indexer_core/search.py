@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter
-from indexer_core.index.reader import LiveSegment, Snapshot
+from indexer_core.index.loaded import LiveSegment
+from indexer_core.index.parts import Part
+from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
 from indexer_core.nearest import Near, Searched, nearest
-from indexer_core.ports import VectorSelection
 
 # Series whose texts are read for exact words.
 _CANDIDATES = 200
@@ -33,18 +34,8 @@ class Selection:
     rows: tuple[NDArray[np.bool_], ...]
     n_passed: int
     unknown: Mapping[str, int]
-    _prepared: dict[tuple[int, str], VectorSelection] = field(default_factory=dict, repr=False)
-
-    def vectors(
-        self, number: int, segment: LiveSegment, space: str, encoder_id: str
-    ) -> VectorSelection:
-        """The vectors of the selected rows of segment `number`, prepared once."""
-        if self.rows[number] is segment.live:
-            return segment.vectors(space, encoder_id)
-        if (number, encoder_id) not in self._prepared:
-            selected = segment.loaded.select(space, encoder_id, self.rows[number])
-            self._prepared[number, encoder_id] = selected
-        return self._prepared[number, encoder_id]
+    is_all: bool = False
+    """Whether no row that counts is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +75,7 @@ def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
     """Rows of a snapshot that pass all filters."""
     if not filters:
         rows = tuple(segment.live for segment in snapshot.segments)
-        return Selection(rows=rows, n_passed=snapshot.n_series, unknown={})
+        return Selection(rows=rows, n_passed=snapshot.n_series, unknown={}, is_all=True)
     if not snapshot.segments:
         return Selection(rows=(), n_passed=0, unknown={each.field: 0 for each in filters})
     live = np.concatenate([segment.live for segment in snapshot.segments])
@@ -123,7 +114,7 @@ def precision_of(
     space = snapshot.manifest.space(space_name)
     if space is None or exact:
         return Precision(exact=True, recall=1.0)
-    files = [segment.loaded.vectors(space_name, space.live) for segment in snapshot.segments]
+    files = [part.vectors for part in snapshot.parts(space_name, space.live)]
     n_vectors = sum(file.n_vectors for file in files)
     recalls = [file.recall for file in files if file.recall is not None]
     if not recalls or (exact is None and n_vectors <= APPROXIMATE_ABOVE):
@@ -262,27 +253,30 @@ def _search(
             f"the query has {query.shape[-1]} dimensions, the index {space.dimension}: "
             "it was encoded by another encoder"
         )
-    segments = [
-        (segment, number)
-        for number, segment in enumerate(snapshot.segments)
-        if selection.rows[number].any()
-    ]
+    parts = snapshot.parts(space_name, space.live)
+    rows_of = dict(zip(snapshot.segments, selection.rows, strict=True))
     files = [
         Searched(
-            rows=segment.loaded.rows,
-            space=space_name,
-            vectors=segment.loaded.vectors(space_name, space.live),
-            selection=selection.vectors(number, segment, space_name, space.live),
+            file=part,
+            selection=part.live
+            if selection.is_all
+            else part.select([rows_of[segment] for segment in part.segments]),
         )
-        for segment, number in segments
+        for part in parts
     ]
-    found = nearest(snapshot.vector_files, query, files, top, exact=exact)
-    return [_hit(segments[near.file][0], space_name, near) for near in found]
+    found = nearest(query, files, top, exact=exact)
+    return [_hit(parts[near.file], near) for near in found]
 
 
-def _hit(segment: LiveSegment, space_name: str, near: Near) -> Hit:
-    text = near.vector - segment.loaded.first_vector(space_name, near.row)
-    return Hit(segment=segment, row=near.row, score=near.score, text=text, similarity=near.score)
+def _hit(part: Part, near: Near) -> Hit:
+    number, row = part.place(near.row)
+    return Hit(
+        segment=part.segments[number],
+        row=row,
+        score=near.score,
+        text=near.vector - int(part.starts[near.row]),
+        similarity=near.score,
+    )
 
 
 def _with_words(hit: Hit, words: frozenset[str]) -> Hit:

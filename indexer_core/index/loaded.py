@@ -15,7 +15,7 @@ from indexer_core.index.manifest import FileRef, Segment, VectorFile
 from indexer_core.index.rows import RowTexts, column_of, key_index_of, numbers_of, table_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, load_points
 from indexer_core.index.winners import Order
-from indexer_core.ports import VectorFileReader, VectorFiles, VectorSelection
+from indexer_core.ports import VectorFileReader, VectorFiles
 
 _COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
 
@@ -163,12 +163,6 @@ class LoadedSegment:
             self._vectors[named.file.name] = self._opened(named)
         return self._vectors[named.file.name]
 
-    def select(self, space: str, encoder_id: str, rows: NDArray[np.bool_]) -> VectorSelection:
-        """The vectors of some rows, bool (n_rows,), ready to be searched."""
-        selected = np.repeat(rows, self.counts(space))
-        selected.setflags(write=False)
-        return self.vectors(space, encoder_id).select(selected)
-
     def points(self, projection: str) -> NDArray[np.float32] | None:
         """Coordinates float32 (n_points, 2) of a projection, or None when there are none."""
         named = self.segment.coordinate_file(projection)
@@ -213,3 +207,16 @@ class LoadedSegment:
         if (reader.n_vectors, reader.dimension) != (named.n_vectors, named.dimension):
             raise CorruptIndexError(f"{name}: not the shape that its manifest says")
         return reader
+
+
+class LiveSegment:
+    """A segment with the rows that count: bool (n_rows,), read-only."""
+
+    def __init__(self, *, loaded: LoadedSegment, live: NDArray[np.bool_]) -> None:
+        self.loaded = loaded
+        self.live = live
+
+    @cached_property
+    def n_live(self) -> int:
+        """Number of rows that count."""
+        return int(np.count_nonzero(self.live))

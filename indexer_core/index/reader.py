@@ -6,9 +6,8 @@ next snapshot beside the one in use and swaps; requests in flight keep theirs. W
 snapshot shares with the last one, open segments and what was prepared for searching them, is kept.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -19,13 +18,14 @@ from indexer_core.index.commit import Manifests
 from indexer_core.index.files import ImmutableFiles, StoredFiles
 from indexer_core.index.footprint import check_fits
 from indexer_core.index.keys import hashes_of
-from indexer_core.index.loaded import LoadedSegment
+from indexer_core.index.loaded import LiveSegment, LoadedSegment
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.marks import Marks, Suppressed, next_marks
+from indexer_core.index.parts import Part, parts_of
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.index.winners import Order
-from indexer_core.ports import BlobStore, VectorFiles, VectorSelection
+from indexer_core.ports import BlobStore, VectorFiles
 
 _NOTHING_OPEN: Mapping[str, LoadedSegment] = MappingProxyType({})
 
@@ -40,34 +40,27 @@ class Place:
     alive: bool
 
 
-class LiveSegment:
-    """A segment with the rows that count: bool (n_rows,), read-only."""
-
-    def __init__(self, *, loaded: LoadedSegment, live: NDArray[np.bool_]) -> None:
-        self.loaded = loaded
-        self.live = live
-        self._vectors: dict[tuple[str, str], VectorSelection] = {}
-
-    @cached_property
-    def n_live(self) -> int:
-        """Number of rows that count."""
-        return int(np.count_nonzero(self.live))
-
-    def vectors(self, space: str, encoder_id: str) -> VectorSelection:
-        """The vectors of the rows that count, prepared once."""
-        if (space, encoder_id) not in self._vectors:
-            selection = self.loaded.select(space, encoder_id, self.live)
-            self._vectors[space, encoder_id] = selection
-        return self._vectors[space, encoder_id]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """One manifest, ready to be searched."""
+    """One manifest, ready to be searched; safe for several threads.
 
-    manifest: Manifest
-    segments: tuple[LiveSegment, ...]
-    vector_files: VectorFiles
+    Parameters
+    ----------
+    before
+        The snapshot before: what was prepared for searching it is used again where it fits.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        segments: Sequence[LiveSegment],
+        vector_files: VectorFiles,
+        before: "Snapshot | None" = None,
+    ) -> None:
+        self.manifest = manifest
+        self.segments = tuple(segments)
+        self._vector_files = vector_files
+        self.prepared: dict[tuple[str, str], list[Part]] = {}
+        self._prepared_before = {} if before is None else before.prepared
 
     def rows(self) -> Iterator[tuple[LiveSegment, int]]:
         """Every live row, in segment order."""
@@ -79,6 +72,14 @@ class Snapshot:
     def n_series(self) -> int:
         """Number of searchable series."""
         return sum(segment.n_live for segment in self.segments)
+
+    def parts(self, space: str, encoder_id: str) -> Sequence[Part]:
+        """What a search of a space goes through; together, all segments."""
+        wanted = space, encoder_id
+        if wanted not in self.prepared:
+            before = self._prepared_before.get(wanted, ())
+            self.prepared[wanted] = parts_of(self.segments, *wanted, self._vector_files, before)
+        return self.prepared[wanted]
 
 
 class Reader:
@@ -120,7 +121,7 @@ class Reader:
         self._loaded = opened
         self._marks: dict[str, Marks] = {}
         self._suppressed = Suppressed(frozenset())
-        self._snapshot = Snapshot(manifest=EMPTY, segments=(), vector_files=vector_files)
+        self._snapshot = Snapshot(EMPTY, (), vector_files)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -172,7 +173,7 @@ class Reader:
             other_suppression=suppressed is not self._suppressed,
         )
         segments = self._live(loaded, marks)
-        self._snapshot = replace(before, manifest=manifest, segments=segments)
+        self._snapshot = Snapshot(manifest, segments, self._vector_files, before)
         self._loaded, self._marks, self._suppressed = loaded, marks, suppressed
         if self._follows:
             self._files.retain(manifest.files())

@@ -7,8 +7,9 @@ import numpy as np
 
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.index.files import read_file
+from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.manifest import Manifest, Projection
-from indexer_core.index.reader import LiveSegment, Reader, Snapshot
+from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import IMAGE_SPACE, PREFIX, TEXT_SPACE
 from indexer_core.index.survey import FileKind, damage_of, survey_manifests

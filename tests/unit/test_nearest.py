@@ -1,7 +1,5 @@
 """The nearest rows over many files are those of one file that holds them all."""
 
-from dataclasses import replace
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -10,14 +8,21 @@ from hypothesis.extra import numpy as hnp
 
 from indexer_core import nearest as module
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
-from indexer_core.index.loaded import OpenedRows
-from indexer_core.index.rows import rows_to_bytes, table_of
-from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.nearest import Searched, nearest
-from tests.support.segments import row
 
 FILES = FlatFp16Vectors()
 DIMENSION = 2
+
+
+class Owned:
+    def __init__(self, vectors, starts, keys):
+        self.vectors, self.starts, self._keys = vectors, starts, keys
+
+    def key(self, row):
+        return self._keys[row]
+
+    def keys(self, rows):
+        return [self._keys[row] for row in rows]
 
 
 class Part:
@@ -28,18 +33,10 @@ class Part:
         self.chosen = chosen
         self.starts = np.concatenate(([0], np.cumsum(counts))).astype(int)
 
-    def searched(self):
-        rows = [
-            replace(row(key, 1, "w"), text_count=int(count))
-            for key, count in zip(self.keys, self.counts, strict=True)
-        ]
-        reader = FILES.open(FILES.build(self.vectors))
-        return Searched(
-            rows=OpenedRows(table_of(rows_to_bytes(rows), "rows")),
-            space=TEXT_SPACE,
-            vectors=reader,
-            selection=reader.select(np.repeat(self.chosen, self.counts)),
-        )
+    def searched(self, files=FILES):
+        reader = files.open(files.build(self.vectors))
+        selection = reader.select(np.repeat(self.chosen, self.counts))
+        return Searched(file=Owned(reader, self.starts, self.keys), selection=selection)
 
     def scored(self, query):
         """(score, key, number of the vector) of every row that may be found."""
@@ -85,8 +82,8 @@ def test_the_best_rows_are_found_however_they_are_spread(vectors_per_row, margin
         # A tiny first share: files must be asked again, ties and all.
         patch.setattr(module, "_VECTORS_PER_ROW", vectors_per_row)
         patch.setattr(module, "_MARGIN", margin)
-        found = nearest(FILES, query, searched, top)
-    told = [(near.score, searched[near.file].rows.key(near.row), near.vector) for near in found]
+        found = nearest(query, searched, top)
+    told = [(near.score, searched[near.file].file.key(near.row), near.vector) for near in found]
     assert told == brute_force(parts, query, top)
 
 
@@ -99,16 +96,28 @@ def test_files_that_cannot_hold_more_of_the_best_are_not_asked_again(monkeypatch
     ]  # fmt: skip
     asked = []
 
-    class Counting(FlatFp16Vectors):
-        def search_each(self, query, parts, *, exact=True):
-            asked.append([(reader, k) for reader, k, _ in parts])
-            return super().search_each(query, parts, exact=exact)
+    class Counting:
+        def __init__(self, number, reader):
+            self.number, self.reader = number, reader
+
+        def search(self, queries, k, selection, **options):
+            asked.append((self.number, k))
+            return self.reader.search(queries, k, selection, **options)
 
     monkeypatch.setattr(module, "_VECTORS_PER_ROW", 0)
     monkeypatch.setattr(module, "_MARGIN", 10)
     searched = [part.searched() for part in parts]
-    found = nearest(Counting(), np.ones(DIMENSION, np.float32), searched, 15)
-    assert [searched[n.file].rows.key(n.row) for n in found] == parts[0].keys[:15]
-    first, *more = asked
-    assert [k for _, k in first] == [10, 10]
-    assert [[reader is searched[0].vectors for reader, _ in each] for each in more] == [[True]]
+    for number, each in enumerate(searched):
+        each.file.vectors = Counting(number, each.file.vectors)
+    found = nearest(np.ones(DIMENSION, np.float32), searched, 15)
+    assert [searched[n.file].file.key(n.row) for n in found] == parts[0].keys[:15]
+    # Each tells all that are equally near as the tenth: no second question is needed.
+    assert asked == [(0, 10), (1, 10)]
+    far_apart = np.linspace(2, 1, 50)[:, None] * np.ones(DIMENSION)
+    parts[0].vectors = far_apart.astype(np.float32)
+    searched = [part.searched() for part in parts]
+    for number, each in enumerate(searched):
+        each.file.vectors = Counting(number, each.file.vectors)
+    asked.clear()
+    nearest(np.ones(DIMENSION, np.float32), searched, 15)
+    assert asked == [(0, 10), (1, 10), (0, 40)]

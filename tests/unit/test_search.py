@@ -5,11 +5,12 @@ import pytest
 from function_app.search import SearchRequest, search
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import InvalidInputError
+from indexer_core.filters import parse_filter
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import RowTexts
 from indexer_core.index.segment import TEXT_SPACE, SegmentWriter
-from indexer_core.index.updates import AddSegment, Suppress
+from indexer_core.index.updates import AddSegment, Pin, Suppress
 from indexer_core.search import keys_of, listing, search_text, search_words, select
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.support.segments import (
@@ -103,9 +104,22 @@ class Approximate(FlatFp16Vectors):
         reader.recall = self.recalls.pop(0)
         return reader
 
-    def search_each(self, query, parts, *, exact=True):
-        self.asked_exact.append(exact)
-        return super().search_each(query, parts, exact=exact)
+    def join(self, readers):
+        return Asked(super().join(readers), self.asked_exact)
+
+
+class Asked:
+    """Remembers how it was searched."""
+
+    def __init__(self, reader, asked):
+        self._reader, self._asked = reader, asked
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+    def search(self, *arguments, exact=True, **options):
+        self._asked.append(exact)
+        return self._reader.search(*arguments, exact=exact, **options)
 
 
 class Words:
@@ -167,8 +181,35 @@ def test_what_a_search_prepares_is_used_by_the_next_snapshot(index):
     before = reader.refresh()
     query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
     search_text(before, query, select(before, ()), 3)
-    prepared = [segment.vectors(TEXT_SPACE, TEXT) for segment in before.segments]
+    (prepared,) = before.parts(TEXT_SPACE, TEXT)
     commit(manifests, Suppress(series_keys=frozenset({KEYS[5]})), commit_id="c", lineage=LINEAGE)
-    after = reader.refresh()
-    assert after.segments[0].vectors(TEXT_SPACE, TEXT) is not prepared[0]  # holds KEYS[5]
-    assert after.segments[1].vectors(TEXT_SPACE, TEXT) is prepared[1]
+    (after,) = reader.refresh().parts(TEXT_SPACE, TEXT)
+    assert after is not prepared  # it lacks KEYS[5] ...
+    assert after.vectors is prepared.vectors  # ... of the same files
+    pin = Pin(number=1, name="kept")
+    commit(manifests, pin, commit_id="p", lineage=LINEAGE)
+    assert reader.refresh().parts(TEXT_SPACE, TEXT)[0] is after
+
+
+def test_large_segments_are_searched_by_themselves_and_small_ones_as_one(index, monkeypatch):
+    n_bytes = 5 * len(KEYS) * TEXT_DIMENSION * 2  # of the first segment
+    monkeypatch.setattr("indexer_core.index.parts._LARGE_BYTES", n_bytes)
+    query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
+    blobs, manifests = index
+    third = write_segment(SegmentWriter(blobs, FlatFp16Vectors()), "w3", [row("new", 1, "w3")])
+    commit(manifests, AddSegment(segment=third), commit_id="c3", lineage=LINEAGE)
+    snapshot = snapshot_of(index)
+    assert [len(part.segments) for part in snapshot.parts(TEXT_SPACE, TEXT)] == [1, 2]
+    apart = search_text(snapshot, query, select(snapshot, ()), 20)
+    filters = [parse_filter("modality=CT")]
+    filtered = search_text(snapshot, query, select(snapshot, filters), 20)
+    monkeypatch.setattr("indexer_core.index.parts._LARGE_BYTES", 10**9)
+    snapshot = snapshot_of(index)
+    assert len(snapshot.parts(TEXT_SPACE, TEXT)) == 1
+    together = search_text(snapshot, query, select(snapshot, ()), 20)
+    told = [(hit.key, hit.score, hit.text, hit.row) for hit in together]
+    assert told == [(hit.key, hit.score, hit.text, hit.row) for hit in apart]
+    assert len(told) == 12
+    only = search_text(snapshot, query, select(snapshot, filters), 20)
+    assert [hit.key for hit in only] == [hit.key for hit in filtered]
+    assert 0 < len(only) < 12

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from indexer_core.adapters.faiss_vectors import layout, version1
 from indexer_core.adapters.faiss_vectors.distinct import digests_of, numbered
+from indexer_core.adapters.faiss_vectors.joined import joined
 from indexer_core.adapters.faiss_vectors.layout import Draft, Shape
 from indexer_core.adapters.faiss_vectors.lists import (
     FEWEST,
@@ -16,11 +17,10 @@ from indexer_core.adapters.faiss_vectors.lists import (
     arrange,
     measured,
 )
-from indexer_core.adapters.faiss_vectors.reader import FlatFp16Reader
+from indexer_core.adapters.faiss_vectors.reader import FlatFp16Reader, Reader
 from indexer_core.adapters.faiss_vectors.scan import usable_cores
-from indexer_core.adapters.faiss_vectors.together import search_each
 from indexer_core.errors import CorruptIndexError, InvalidInputError
-from indexer_core.ports import Buffer, VectorFileReader, VectorSelection
+from indexer_core.ports import Buffer, VectorFileReader
 
 # An exact search of so many vectors of 512 dimensions reads 256 MB: about 20 ms with two cores.
 LISTS_FROM = 250_000
@@ -119,15 +119,15 @@ class FlatFp16Vectors:
             )
         return FlatFp16Reader(layout.parse(data, verified=verified), self._threads)
 
-    def search_each(
-        self,
-        query: NDArray[np.float32],
-        parts: Sequence[tuple[VectorFileReader, int, VectorSelection]],
-        *,
-        exact: bool = True,
-    ) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-        """Search several files for one query, together by all cores; see `together`."""
-        return search_each(query, parts, exact=exact, threads=self._threads)
+    def join(self, readers: Sequence[VectorFileReader]) -> Reader:
+        """Several files to be searched as one: the vectors of each in turn.
+
+        Raises
+        ------
+        InvalidInputError
+            No file, a reader of another adapter, or dimensions that differ.
+        """
+        return joined([_own(reader) for reader in readers], self._threads)
 
     def _written(self, dimension: int, rows: Rows, places: NDArray[np.int32]) -> bytes:
         n_stored = len(rows)
@@ -182,11 +182,10 @@ class _Source:
 
     @classmethod
     def of(cls, reader: VectorFileReader, numbers: NDArray[np.int64]) -> "_Source":
-        if not isinstance(reader, FlatFp16Reader):
-            raise InvalidInputError("only vector files of this kind can be joined")
-        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < reader.n_vectors:
+        own = _own(reader)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < own.n_vectors:
             raise InvalidInputError("a vector to be joined is not in its file")
-        return cls(reader, reader.places(numbers))
+        return cls(own, own.places(numbers))
 
     def digests(self) -> NDArray[np.uint64]:
         """Digests of the wanted vectors, each place read once."""
@@ -219,6 +218,12 @@ class _Joined:
                 codes[ours] = source.reader.codes_at(source.places[wanted[ours] - offset])
             offset += len(source.places)
         return codes
+
+
+def _own(reader: VectorFileReader) -> FlatFp16Reader:
+    if not isinstance(reader, FlatFp16Reader):
+        raise InvalidInputError("only vector files of this kind can be joined")
+    return reader
 
 
 def _chunks(

@@ -165,7 +165,7 @@ def measured(arrangement: Arrangement, codes: NDArray[np.uint8], threads: int) -
     lists, held_out = arrangement.lists, arrangement.held_out
     stored = codes[held_out].view(np.float16).astype(np.float32)
     random = np.random.default_rng(_SEED).standard_normal(stored.shape).astype(np.float32)
-    scan = Scan(codes, threads)
+    scan = Scan([codes], threads)
     read_a, ranks_a = _ranks(scan, lists, stored, held_out)
     read_b, ranks_b = _ranks(scan, lists, random, None)
     read = np.maximum(read_a, read_b) / len(codes)

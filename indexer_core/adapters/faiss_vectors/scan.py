@@ -7,8 +7,10 @@ from one list. A piece of a batch of queries stays in the cache for all of them.
 
 import functools
 import os
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,12 +39,14 @@ def usable_cores() -> int:
 class Scan:
     """Finds the best of some stored vectors; safe for concurrent use.
 
-    codes : ndarray of uint8, shape (n_stored, 2 * dimension), C-contiguous
+    blocks : ndarrays of uint8, shape (n, 2 * dimension), C-contiguous
+        The stored vectors, one block after the other; there is at least one.
     """
 
-    def __init__(self, codes: NDArray[np.uint8], threads: int) -> None:
-        self._codes = codes
-        self._width = codes.shape[1]
+    def __init__(self, blocks: Sequence[NDArray[np.uint8]], threads: int) -> None:
+        self._blocks = blocks
+        self._firsts = np.cumsum([0, *map(len, blocks)]).tolist()
+        self._width = blocks[0].shape[1]
         self._threads = threads
 
     def best(
@@ -69,7 +73,7 @@ class Scan:
             Where there are fewer than k, the rest is -inf at place -1. Which of several with the
             lowest score returned are there is left to chance.
         """
-        ranges = [(0, len(self._codes))] if ranges is None else ranges
+        ranges = list(pairwise(self._firsts)) if ranges is None else ranges
         if len(queries) <= _QUERIES_AT_ONCE:
             return self._best(queries, k, selector, ranges)
         groups = range(0, len(queries), _QUERIES_AT_ONCE)
@@ -104,7 +108,7 @@ class Scan:
     ) -> Found:
         """Scan pieces until there are no more; heaps of the k best per query, unordered."""
         swig_ptr = load_faiss().swig_ptr
-        codes, numbers = self._codes, _numbers(len(self._codes))
+        numbers = _numbers(self._firsts[-1])
         scores = np.full((len(queries), k), -np.inf, np.float32)
         places = np.full((len(queries), k), -1, np.int64)
         heaps = [
@@ -113,7 +117,7 @@ class Scan:
         ]
         try:
             for start, stop in pieces:
-                at, ids = swig_ptr(codes[start:stop].reshape(-1)), swig_ptr(numbers[start:stop])
+                at, ids = swig_ptr(self._codes(start, stop)), swig_ptr(numbers[start:stop])
                 for scanner, best_scores, best_places in heaps:
                     scanner.scan_codes(stop - start, at, ids, best_scores, best_places, k)
         finally:
@@ -121,6 +125,12 @@ class Scan:
                 # By hand: SWIG miscounts the references of what it is told to own later on.
                 scanner.__swig_destroy__(scanner)
         return scores, places
+
+    def _codes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The bytes of vectors of one block."""
+        block = bisect_right(self._firsts, start) - 1
+        first = self._firsts[block]
+        return self._blocks[block][start - first : stop - first].reshape(-1)
 
 
 def _ordered(scores: NDArray[np.float32], places: NDArray[np.int64]) -> Found:

@@ -63,39 +63,61 @@ class VectorFilesContract(ABC):
 
     @_inherited
     @given(st.data())
-    def test_files_searched_together_tell_what_each_tells_alone(self, data: st.DataObject) -> None:
+    def test_joined_files_are_searched_as_one_file_of_all_their_vectors(
+        self, data: st.DataObject
+    ) -> None:
         files = self.files()
         dimension = data.draw(st.integers(1, 4))
-        parts = []
-        for _ in range(data.draw(st.integers(0, 5))):
-            vectors = data.draw(coarse_vectors(max_vectors=12, dimension=dimension))
-            reader = files.open(files.build(vectors))
-            rows = data.draw(hnp.arrays(np.bool_, len(vectors)))
-            parts.append((reader, data.draw(st.integers(0, 15)), reader.select(rows)))
-        query = np.arange(dimension, dtype=np.float32) - 1
-        together = files.search_each(query, parts)
-        assert len(together) == len(parts)
-        for (scores, found), (reader, k, selection) in zip(together, parts, strict=True):
-            alone_scores, alone = reader.search(query[None, :], k, selection)
-            assert np.array_equal(scores, alone_scores[0])
-            assert np.array_equal(found, alone[0])
+        parts = data.draw(
+            st.lists(coarse_vectors(max_vectors=12, dimension=dimension), min_size=1, max_size=5)
+        )
+        joined = files.join([files.open(files.build(vectors)) for vectors in parts])
+        everything_ = np.concatenate(parts)
+        assert (joined.n_vectors, joined.dimension) == everything_.shape
+        assert np.array_equal(joined.reconstruct(), everything_)
+        one = files.open(files.build(everything_))
+        rows = data.draw(hnp.arrays(np.bool_, len(everything_)))
+        queries = (np.arange(2 * dimension, dtype=np.float32) - 1).reshape(2, dimension)
+        k = data.draw(st.integers(0, 15))
+        scores, found = joined.search(queries, k, joined.select(rows))
+        expected_scores, expected = one.search(queries, k, one.select(rows))
+        assert np.array_equal(found, expected)
+        assert np.array_equal(scores, expected_scores)
 
-    def test_files_of_all_sizes_are_searched_together(self) -> None:
+    def test_joined_files_of_all_sizes_find_what_each_holds(self) -> None:
         files = self.files()
         random = np.random.default_rng(5)
-        parts = []
-        for n_vectors in (1, 6_000, 0, 40_000, 300, 6_000):
-            vectors = random.standard_normal((n_vectors, 256)).astype(np.float32)
-            reader = files.open(files.build(vectors))
-            parts.append((reader, 3, everything(reader)))
-        query = random.standard_normal(256).astype(np.float32)
-        for (scores, found), (reader, k, _) in zip(
-            files.search_each(query, parts), parts, strict=True
-        ):
-            exact = reader.reconstruct() @ query
-            best = np.argsort(-exact)[:k]
-            assert found.tolist() == best.tolist()
-            assert np.allclose(scores, exact[best], atol=1e-3)
+        sizes = (1, 6_000, 0, 20_000, 300, 6_000)
+        parts = [random.standard_normal((n, 256)).astype(np.float32) for n in sizes]
+        joined = files.join([files.open(files.build(vectors)) for vectors in parts])
+        everything_ = joined.reconstruct()
+        query = random.standard_normal((1, 256)).astype(np.float32)
+        for share in (1, 0.3, 0.001):
+            rows = random.random(len(everything_)) < share
+            scores, found = joined.search(query, 5, joined.select(rows))
+            exact = np.where(rows, everything_ @ query[0], -np.inf)
+            assert found[0].tolist() == np.argsort(-exact)[:5].tolist()
+            assert np.allclose(scores[0], exact[found[0]], atol=1e-3)
+
+    @_inherited
+    @given(st.data())
+    def test_ties_with_the_last_place_are_told_where_they_are_wanted(
+        self, data: st.DataObject
+    ) -> None:
+        vectors = data.draw(coarse_vectors())
+        rows = data.draw(hnp.arrays(np.bool_, len(vectors)))
+        k = data.draw(st.integers(0, len(vectors) + 2))
+        files = self.files()
+        reader = files.open(files.build(vectors))
+        query = np.ones((1, vectors.shape[1]), np.float32)
+        selection = reader.select(rows)
+        scores, found = reader.search(query, k, selection, ties=True)
+        every_score, every = brute_force(vectors, query, len(vectors), rows)
+        n_told = min(k, selection.n_selected)
+        if n_told:
+            n_told = int(np.count_nonzero(every_score[0] >= every_score[0][n_told - 1]))
+        assert found[0].tolist() == every[0][:n_told].tolist()
+        assert scores[0].tolist() == every_score[0][:n_told].tolist()
 
     @_inherited
     @given(vectors=coarse_vectors())
@@ -235,7 +257,10 @@ class VectorFilesContract(ABC):
         with pytest.raises(InvalidInputError):
             files.concatenate([(reader, np.arange(2)) for reader in readers])
         with pytest.raises(InvalidInputError):
-            files.concatenate([])
+            files.join(readers)
+        for put_together in (files.concatenate, files.join):
+            with pytest.raises(InvalidInputError):
+                put_together([])
 
     def test_any_buffer_is_opened(self) -> None:
         vectors = np.random.default_rng(5).random((9, 4)).astype(np.float16).astype(np.float32)
