@@ -8,7 +8,7 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test tools lint format bench bench-index clean
+.PHONY: help demo demo-azurite test torture tools lint format bench bench-index clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -21,6 +21,9 @@ demo-azurite: .venv/dev.stamp $(AZURITE) ## the same through an emulated Azure a
 
 test: .venv/dev.stamp tools ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+torture: .venv/dev.stamp ## ten minutes of processes that are killed at every point of their work
+	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 # What is absent leaves its tests skipped, and pytest lists them at the end.
 tools:

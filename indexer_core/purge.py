@@ -61,10 +61,20 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """What a store has erased, by kind, and what it cannot reach yet."""
+    """What a store has erased, by kind, and what it cannot reach yet.
+
+    incidental: kinds that others leave behind all the time. Having found some of these does not
+    mean that anything of the series was left.
+    """
 
     counts: Mapping[str, int]
     remaining: tuple[Remaining, ...] = ()
+    incidental: frozenset[str] = frozenset()
+
+    @property
+    def found_some(self) -> bool:
+        """Whether there was something of the series; then another pass must find nothing."""
+        return any(count for kind, count in self.counts.items() if kind not in self.incidental)
 
 
 class PurgeableStore(Protocol):
@@ -234,8 +244,8 @@ class Purger:
                     kind: purge.erased.get(kind, 0) + count for kind, count in erased.counts.items()
                 }
                 purge = replace(purge, erased={**purge.erased, **total})
+                found |= erased.found_some
                 if any(erased.counts.values()):
-                    found = True
                     self._purges.put(purge)
             if not found:
                 return replace(purge, remaining=tuple(remaining))

@@ -149,6 +149,8 @@ class Collector:
         if dry_run or not (plan.expired or plan.garbage):
             return _report(newest, plan.expired, plan.garbage)
         fenced = self._fenced(plan, fence, newest)
+        if plan.expired:
+            self._manifests.renew_hint(fenced)
         done = self._clear(fenced, plan, limit)
         self._forget(fenced.retained_from)
         return done

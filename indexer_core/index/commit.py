@@ -38,6 +38,7 @@ from indexer_core.ports import BlobEntry, BlobStore, PreconditionFailed, Written
 PREFIX = "manifests/"
 HINT = "latest-manifest"
 _MAX_DIGITS = 18
+_HINT_EVERY = 16  # rarely enough to cost nothing, often enough to keep the walk short
 
 
 def manifest_name(number: int) -> str:
@@ -220,8 +221,31 @@ class Manifests:
         # A client that retried by itself sees its own first write as a conflict.
         if isinstance(result, PreconditionFailed):
             return self._is_ours(manifest)
-        self._leave_hint(manifest.number)
+        if manifest.number % _HINT_EVERY == 0:
+            self._leave_hint(manifest.number)
         return True
+
+    def renew_hint(self, newest: Manifest, *, keeps_past: bool = True) -> None:
+        """See that the hint leads to what `newest` retains, or else to `newest` itself.
+
+        For whoever is about to expire manifests: a hint that leads to a stub costs everybody who
+        opens the index a listing of all stubs there ever were.
+        """
+        with suppress(UnavailableError, UnknownOutcomeError):
+            found = self._blobs.get(HINT)
+            number = None if found is None else hinted_number(found.data)
+            if number is not None and not (keeps_past and newest.is_retained(number)):
+                self._leave_hint(newest.number)
+
+    def _leave_hint(self, number: int) -> None:
+        # Whatever becomes of the hint, what it is for must not fail.
+        with suppress(UnavailableError, UnknownOutcomeError):
+            found = self._blobs.get(HINT)
+            data = str(number).encode()
+            if found is None:
+                self._blobs.put_if_absent(HINT, data)
+            elif found.data != data:
+                self._blobs.put_if_match(HINT, data, found.etag)
 
     def _is_ours(self, manifest: Manifest) -> bool:
         found = self.read(manifest.number)
@@ -244,18 +268,6 @@ class Manifests:
         if names:
             raise CorruptIndexError("every manifest has expired; the newest one must never")
         return EMPTY
-
-    def _leave_hint(self, number: int) -> None:
-        if number % 16:  # rarely enough to cost nothing, often enough to keep the walk short
-            return
-        # The manifest is there: what becomes of the hint must not make its commit fail.
-        with suppress(UnavailableError, UnknownOutcomeError):
-            found = self._blobs.get(HINT)
-            data = str(number).encode()
-            if found is None:
-                self._blobs.put_if_absent(HINT, data)
-            else:
-                self._blobs.put_if_match(HINT, data, found.etag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,11 @@ class Segments:
             SEGMENT_FILES: n_files,
             PARTS: self._delete_parts(),
         }
-        return Erased(counts=counts, remaining=self._in_flight(n_left))
+        return Erased(
+            counts=counts,
+            remaining=self._in_flight(n_left),
+            incidental=frozenset({SEGMENT_FILES}),
+        )
 
     def _erase_live(self, series: frozenset[str]) -> int:
         n_rows = 0
@@ -130,6 +134,7 @@ class Segments:
     def _erase_history(self, series: frozenset[str]) -> tuple[int, int]:
         """Expire earlier manifests that name segments of the series, or rewrite pinned ones."""
         newest = self._manifests.newest()
+        self._manifests.renew_hint(newest, keeps_past=False)
         expired: list[int] = []
         n_rewritten = 0
         for number in self._manifests.listed():

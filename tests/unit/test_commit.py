@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from indexer_core.errors import ConflictError, CorruptIndexError, UnavailableError
+from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import (
     HINT,
     Abandoned,
@@ -16,7 +17,7 @@ from indexer_core.index.commit import (
 from indexer_core.index.manifest import Manifest, Segment, Stub, dump_stub
 from indexer_core.index.updates import MergeSegments, Pin, Restore, Suppress
 from indexer_core.testing.faults import FaultPlan, WrappedBlobs, WriteFault
-from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.segments import LINEAGE, OPEN, PROJECTION
 
 _EMPTY = Segment(id="", rows=PROJECTION.file, n_rows=0, n_alive=0, n_points=0)
@@ -184,3 +185,23 @@ def test_a_manifest_that_was_made_after_another_one_is_not_followed(blobs):
     blobs.overwrite(manifest_name(5), lost.data)
     with pytest.raises(CorruptIndexError, match=manifest_name(5)):
         Manifests(blobs).newest(before)
+
+
+def test_a_hint_is_renewed_before_what_it_names_expires():
+    """Else every program that opens the index would list all stubs that there ever were."""
+    clock = ManualClock()
+    blobs = MemoryBlobs(clock)
+    for number in range(1, 40):
+        suppress(blobs, str(number))
+    assert blobs.get(HINT).data == b"32"
+    clock.advance(30 * 86_400)
+    Collector(blobs, clock, SequentialIds(clock)).collect(RetentionPolicy(keep_newest=2))
+    assert Manifests(blobs).read(32) == Stub(number=32)
+
+    class Unlisted(MemoryBlobs):
+        get = staticmethod(blobs.get)
+
+        def list(self, prefix=""):
+            raise AssertionError("it was listed")
+
+    assert Manifests(Unlisted()).newest() == Manifests(blobs).newest()

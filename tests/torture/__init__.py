@@ -1,0 +1,1 @@
+"""Real processes over one index, killed at every point: `python -m tests.torture`."""
