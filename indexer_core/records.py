@@ -100,12 +100,20 @@ def build_record(
         descriptions=clean_descriptions(view),
         texts=tuple(texts),
         flags=_flags(view, classification, flags),
-        evidence=dict(classification.evidence),
+        evidence={**classification.evidence, **_gaps(facts)},
         x=x,
         y=y,
         projection_version=projection_version,
         blobs=tuple(blobs),
     )
+
+
+def _gaps(facts: SeriesFacts) -> dict[str, Evidence]:
+    """How many slices the flag `sliceGap` is about, and by what they are missed."""
+    if facts.n_slice_gaps <= 0:
+        return {}
+    source = "geometry" if facts.planes else "InstanceNumber"
+    return {"sliceGap": Evidence(value=facts.n_slice_gaps, source=source, confidence=1.0)}
 
 
 def iso_date(text: str) -> str:

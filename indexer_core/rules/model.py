@@ -53,7 +53,7 @@ class Vote:
 class Evidence:
     """The value of a field, its strongest source, its confidence, and all votes, best first."""
 
-    value: str | tuple[str, ...]
+    value: str | int | tuple[str, ...]
     source: str
     confidence: float
     votes: tuple[Vote, ...] = ()

@@ -121,6 +121,16 @@ def test_study_date_is_iso(written: str, date: str) -> None:
     assert iso_date(written) == date
 
 
+@pytest.mark.parametrize(("planes", "source"), [({"axial": 3}, "geometry"), ({}, "InstanceNumber")])
+def test_slice_gaps_are_counted_beside_their_flag(planes: dict[str, int], source: str) -> None:
+    made = record(planes, gaps=4, Modality="CT")
+    assert "sliceGap" in made.flags
+    gaps = to_public_json(made)["evidence"]["sliceGap"]
+    assert gaps == {"value": 4, "source": source, "confidence": 1.0, "votes": []}
+    assert record_from_dict(json.loads(json.dumps(record_to_dict(made)))) == made
+    assert "sliceGap" not in record(planes, Modality="CT").evidence
+
+
 def test_flags_of_facts_rules_and_caller_come_together() -> None:
     made = record(
         {"axial": 2, "sagittal": 1},
