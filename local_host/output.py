@@ -338,6 +338,8 @@ The index lies in {data}. Now try it yourself:
   dicom-indexer search "brain" --filter modality=MR       words and a filter
   dicom-indexer index /path/to/your/dicom                 your own files, where they lie
   dicom-indexer export --format csv                       everything that was understood
+
+The samples stay in this index: --data DIR, or deleting {data}, keeps your own files apart.
 """
     )
 
