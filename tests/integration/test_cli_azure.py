@@ -6,6 +6,7 @@ import logging
 import shutil
 import threading
 import time
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.azurite import Azurite, missing, running_azurite
 from tests.support.bag_of_words import write_bag_of_words
 from tests.support.command_line import exported_encoder
 from tests.support.dicom import dicom_object
+from tests.support.dicom import uid as uid_of
 
 pytestmark = pytest.mark.azurite
 
@@ -293,6 +295,44 @@ def test_encoder_of_an_account_is_changed_and_found_by_every_machine(
     (text, _) = json.loads(program("encoder", "status", "--format", "json"))["spaces"]
     assert (text["hasLive"], text["building"]) == (True, None)
     assert text["live"].startswith(DEFAULT_NAME)
+
+
+def test_history_of_an_account_is_pinned_compared_and_collected(account, program, indexed):
+    program("pin", "before")
+    before = records(program("export"))
+    account.put("history/1.dcm", dicom_object(series="history"))
+    program("index", "inbox/history")
+    assert len(program("diff", "before", "--format", "csv").splitlines()) == 2  # names, one series
+    merged = json.loads(program("compact", "--full", "--format", "json"))
+    assert merged["n_merges"] >= 1
+    dry = json.loads(program("gc", "--keep-days", "0", "--dry-run", "--format", "json"))
+    done = json.loads(program("gc", "--keep-days", "0", "--format", "json"))
+    assert done["n_expired"] >= dry["n_expired"] > 0
+    assert records(program("export", "--at", "before")) == before
+    program("verify")
+    program("unpin", "before")
+    account.remove("history/1.dcm")
+    program("index", "inbox/history")
+    assert records(program("export")) == before
+
+
+def test_series_of_an_account_is_purged(account, program, indexed):
+    account.put("purged/1.dcm", dicom_object(series="to be purged"))
+    program("index", "inbox/purged")
+    uid = uid_of("study", "to be purged")
+    assert uid in program("export")
+    account.remove("purged/1.dcm")
+    assert "hidden" in program("purge", uid)
+    assert uid not in program("export")
+    assert "series" in program("purge", "--receipts")
+    assert "nothing to repair" in program("verify", "--repair")
+
+
+def test_every_command_is_tried_on_an_account():
+    (commands_of,) = (a for a in cli._parser()._actions if isinstance(a, _SubParsersAction))
+    written = Path(__file__).read_text()
+    tried = {name for name in commands_of.choices if f'program("{name}"' in written}
+    assert commands_of.choices.keys() - tried == {"demo"}  # which needs a data directory
 
 
 def test_missing_settings_are_all_named_in_one_line(program, monkeypatch):
