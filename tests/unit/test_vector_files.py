@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from indexer_core.adapters.faiss_vectors import FlatFp16Vectors, layout, version1
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors, layout, scan, version1
 from indexer_core.adapters.faiss_vectors.distinct import digests_of, numbered
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from tests.conftest import ROOT
@@ -138,6 +138,16 @@ def test_searches_run_at_the_same_time(large):
     alone = [search(turn) for turn in range(36)]
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(search, range(36))) == alone
+
+
+def test_numbers_of_places_are_made_once_for_files_of_all_sizes():
+    # A search of a large file beside small ones, or of lists beside their centroids, goes back
+    # and forth between sizes; making them anew took as long as the search.
+    sizes = (5, 3_000, 100_000)
+    first = [scan._numbers(size) for size in sizes]
+    for size, numbers in zip(sizes, first, strict=True):
+        assert np.array_equal(numbers, np.arange(size))
+        assert np.shares_memory(numbers, scan._numbers(size))
 
 
 def test_a_mask_changed_after_it_was_selected_changes_nothing():

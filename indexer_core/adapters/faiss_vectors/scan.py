@@ -185,7 +185,7 @@ def _numbers(count: int) -> NDArray[np.int64]:
     return _first_numbers(power)[:count]
 
 
-@functools.lru_cache(maxsize=1)
+@functools.cache  # one array per power of two: together twice the longest
 def _first_numbers(count: int) -> NDArray[np.int64]:
     numbers = np.arange(count, dtype=np.int64)
     numbers.setflags(write=False)
