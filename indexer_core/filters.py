@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
+from indexer_core.index.columns import FilterColumn
 from indexer_core.index.rows import (
     BOOL_FIELDS,
     COUNT_FIELDS,
@@ -91,7 +92,7 @@ def parse_filter(text: str) -> Filter:
     return Filter(field=name, operator=operator, values=values)
 
 
-def apply_filter(columns: Sequence[pa.Array], condition: Filter) -> FilterResult:
+def apply_filter(columns: Sequence[FilterColumn], condition: Filter) -> FilterResult:
     """Evaluate one filter over the column of its field, of one or of several rows tables.
 
     The result is that of all rows, one table after the other. Many small tables cost little more
@@ -141,43 +142,38 @@ def _number(name: str, value: str) -> float:
     return number
 
 
-def _values(columns: Sequence[pa.Array], condition: Filter) -> tuple[_Mask, _Mask]:
-    """Which values match, and which are unknown."""
-    if not any(pa.types.is_dictionary(column.type) for column in columns):
-        column = pa.chunked_array(columns)
-        matches = _compare if condition.operator in _COMPARE else _any_of
-        return matches(column, condition), _unknown(column)
-    distinct, codes = [], []
-    n_distinct = 0
-    for column in columns:
-        shared = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        # What no value at all means stands behind the values.
-        distinct += [shared.dictionary, pa.nulls(1, shared.dictionary.type)]
-        indices = shared.indices
-        if indices.null_count:
-            indices = pc.fill_null(indices, len(shared.dictionary))
-        codes.append(indices.to_numpy() + n_distinct)
-        n_distinct += len(shared.dictionary) + 1
-    matched, unknown = _values(distinct, condition)
-    places = np.concatenate(codes)
+def _values(columns: Sequence[FilterColumn], condition: Filter) -> tuple[_Mask, _Mask]:
+    """Which rows, or items of lists, match, and which are unknown."""
+    values = pa.chunked_array([column.values for column in columns])
+    matches = _compare if condition.operator in _COMPARE else _any_of
+    matched, unknown = matches(values, condition), _unknown(values)
+    if all(column.codes is None for column in columns):
+        return matched, unknown
+    firsts = np.cumsum([0, *(len(column.values) for column in columns)])
+    places = np.concatenate(
+        [
+            np.arange(first, first + column.n_items)
+            if column.codes is None
+            else column.codes + first
+            for column, first in zip(columns, firsts, strict=False)
+        ]
+    )
     return matched[places], unknown[places]
 
 
-def _lists(columns: Sequence[pa.Array], condition: Filter) -> tuple[_Mask, _Mask]:
-    """Which lists hold a value that matches, and which are unknown."""
-    matched, _ = _values([column.values for column in columns], condition)
+def _lists(columns: Sequence[FilterColumn], condition: Filter) -> tuple[_Mask, _Mask]:
+    """Which lists hold an item that matches, and which are unknown."""
+    matched, _ = _values(columns, condition)
     n_before = np.concatenate(([0], np.cumsum(matched)))
-    starts, ends = [], []
-    n_values = 0
-    for column in columns:
-        offsets = column.offsets.to_numpy()
-        starts.append(offsets[:-1] + n_values)
-        ends.append(offsets[1:] + n_values)
-        n_values += len(column.values)
-    first, behind = np.concatenate(starts), np.concatenate(ends)
+    offsets = [column.offsets for column in columns if column.offsets is not None]
+    firsts = np.cumsum([0, *(column.n_items for column in columns)])
+    starts, ends = (
+        np.concatenate([each[part] + first for each, first in zip(offsets, firsts, strict=False)])
+        for part in (slice(None, -1), slice(1, None))
+    )
     # Of the other lists, to be empty is to know that there is nothing.
-    unknown = (first == behind) & (condition.field == "sequence")
-    return n_before[behind] > n_before[first], unknown
+    unknown = (starts == ends) & (condition.field == "sequence")
+    return n_before[ends] > n_before[starts], unknown
 
 
 def _unknown(column: pa.ChunkedArray) -> _Mask:

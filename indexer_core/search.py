@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter
+from indexer_core.index.columns import FilterColumn
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
@@ -96,9 +97,9 @@ def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
     )
 
 
-def _column(snapshot: Snapshot, name: str) -> list[pa.Array]:
+def _column(snapshot: Snapshot, name: str) -> list[FilterColumn]:
     """A column of every segment."""
-    return [segment.loaded.rows.column(name) for segment in snapshot.segments]
+    return [segment.loaded.rows.filter_column(name) for segment in snapshot.segments]
 
 
 def precision_of(

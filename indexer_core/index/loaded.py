@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import CorruptIndexError
+from indexer_core.index.columns import FilterColumn, filter_column
 from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.keys import KeyIndex
 from indexer_core.index.manifest import FileRef, Segment, VectorFile
@@ -27,6 +28,7 @@ class OpenedRows:
         self.table = table
         self._starts: dict[str, NDArray[np.int64]] = {}
         self._columns: dict[str, pa.Array] = {}
+        self._filter_columns: dict[str, FilterColumn] = {}
 
     @cached_property
     def key_index(self) -> KeyIndex:
@@ -54,6 +56,12 @@ class OpenedRows:
         if name not in self._columns:
             self._columns[name] = column_of(self.table, name)
         return self._columns[name]
+
+    def filter_column(self, name: str) -> FilterColumn:
+        """A column as filters read it."""
+        if name not in self._filter_columns:
+            self._filter_columns[name] = filter_column(self.column(name))
+        return self._filter_columns[name]
 
     def keys_at(self, rows: NDArray[np.int64]) -> list[str]:
         """Series keys of some rows."""

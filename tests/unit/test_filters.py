@@ -6,6 +6,7 @@ import pytest
 
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import FIELDS, apply_filter, parse_filter
+from indexer_core.index.columns import filter_column
 
 TABLE = pa.table(
     {
@@ -30,7 +31,7 @@ def stored(name: str) -> pa.Array:
 
 def result(text: str):
     condition = parse_filter(text)
-    return apply_filter([TABLE.column(condition.field).chunk(0)], condition)
+    return apply_filter([filter_column(TABLE.column(condition.field).chunk(0))], condition)
 
 
 def passed(text: str) -> list[int]:
@@ -73,7 +74,7 @@ def test_filter_passes_exactly_these_rows(text, rows):
         [old[:2], whole[2:]],
         [whole[:0], whole[:3], old[3:], whole[4:]],
     ):
-        spread = apply_filter(parts, condition)
+        spread = apply_filter([filter_column(part) for part in parts], condition)
         assert np.flatnonzero(spread.passed).tolist() == rows
         assert spread.unknown.tolist() == result(text).unknown.tolist()
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from indexer_core.errors import CorruptIndexError
 from indexer_core.filters import apply_filter, parse_filter
+from indexer_core.index.columns import filter_column
 from indexer_core.index.keys import hashes_of, key_index
 from indexer_core.index.packing import (
     Packer,
@@ -135,7 +136,8 @@ def test_a_file_of_format_1_is_read_filtered_and_joined():
     for text in ("modality=CT", "sequence=flair", "ageYears>=40", "instances=1", "model=unknown"):
         condition = parse_filter(text)
         before, after = (
-            apply_filter([column_of(table, condition.field)], condition) for table in (old, new)
+            apply_filter([filter_column(column_of(table, condition.field))], condition)
+            for table in (old, new)
         )
         assert before.passed.tolist() == after.passed.tolist(), text
         assert before.unknown.tolist() == after.unknown.tolist(), text
