@@ -144,6 +144,7 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
         if way in found
     ]
     private = found["mapped"]["private_mib"]
+    needed = private + index["vector_bytes"] / _MIB
     in_all = private + found["mapped"]["mapped_mib"]
     return [
         *rows,
@@ -155,9 +156,10 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
         ),
         Line(
             what="what is checked against the limit before anything is opened",
-            measured=f"{told:.0f} MiB: {told / in_all:.2f}x what it then took",
-            bar="0.9 to 1.3x",
-            met=0.9 <= told / in_all <= 1.3,
+            measured=f"{told:.0f} MiB: {told / needed:.2f}x the vectors and what is private; pages of "
+            "rows can be given back",
+            bar="0.95 to 1.2x",
+            met=0.95 <= told / needed <= 1.2,
         ),
     ]
 

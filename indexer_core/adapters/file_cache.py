@@ -38,8 +38,9 @@ _Identity = tuple[int, ...]
 _CHECKERS = 4
 _WORTH_THREADS_BYTES = 8 << 20
 _DOWNLOADS = 8
-_RANGE_BYTES = 8 << 20
-_RANGES_IN_FLIGHT = 4
+# Eight files at once hold a hundred megabytes so.
+_RANGE_BYTES = 4 << 20
+_RANGES_IN_FLIGHT = 2
 _PARTIAL = ".part"
 # Whatever else lies there is none of ours; what is being copied has more behind a point.
 _COPY = re.compile(r"[0-9a-f]{64}(?:\.|\Z)")
@@ -70,12 +71,11 @@ class MappedFiles:
     def open(self, ref: FileRef) -> Buffer:
         """The content, mapped."""
         try:
-            data, identity = _mapped(self._locate(ref.name))
+            data, _ = self._checked.mapped(ref, self._locate(ref.name))
         except _ABSENT:
             raise missing(ref) from None
         except OSError as error:
             raise UnavailableError(f"{ref.name} cannot be read ({_code(error)})") from error
-        self._checked.check(ref, data, identity)
         return data
 
     def retain(self, refs: Collection[FileRef]) -> None:
@@ -166,8 +166,7 @@ class CachedFiles:
         path = self._path(ref)
         for _ in range(_ATTEMPTS):
             try:
-                data, identity = _mapped(path)
-                self._checked.check(ref, data, identity)
+                data, identity = self._checked.mapped(ref, path)
                 os.utime(path, ns=(time.time_ns(), identity[-1]))  # read now, written then
             except _ABSENT:  # also when another process made room just now
                 if not self._fetch(ref):
@@ -283,12 +282,20 @@ class _Checked:
     def __init__(self) -> None:
         self._identities: dict[str, _Identity] = {}
 
-    def check(self, ref: FileRef, data: Buffer, identity: _Identity) -> None:
-        if self._identities.get(ref.name) == identity:
-            return
-        if len(data) != ref.size_bytes or hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise damaged(ref)
-        self.add(ref, identity)
+    def mapped(self, ref: FileRef, path: Path) -> tuple[Buffer, _Identity]:
+        """The file, and as what it was found."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            identity = _identity(status)
+            if self._identities.get(ref.name) != identity:
+                # Read, not mapped: what was only checked counts as no memory of this process.
+                if hashlib.file_digest(file, "sha256").hexdigest() != ref.sha256:
+                    raise damaged(ref)
+                self.add(ref, identity)
+            # Nothing cannot be mapped.
+            data = mmap(descriptor, 0, access=ACCESS_READ) if status.st_size else b""
+        return data, identity
 
     def add(self, ref: FileRef, identity: _Identity) -> None:
         self._identities[ref.name] = identity
@@ -296,17 +303,6 @@ class _Checked:
 
 def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _mapped(path: Path) -> tuple[Buffer, _Identity]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = os.fstat(descriptor)
-        # Nothing cannot be mapped.
-        data = mmap(descriptor, 0, access=ACCESS_READ) if status.st_size else b""
-    finally:
-        os.close(descriptor)
-    return data, _identity(status)
 
 
 def _ranges(blobs: BlobReader, ref: FileRef) -> Iterator[bytes]:

@@ -43,7 +43,7 @@ class TestMappedFiles(ImmutableFilesContract):
     def test_a_file_is_checked_once_per_process(self, blobs, files, monkeypatch):
         refs = [put(blobs, os.urandom(6 << 20)) for _ in range(2)]
         files.prefetch(refs)
-        monkeypatch.setattr(file_cache.hashlib, "sha256", None)
+        monkeypatch.setattr(file_cache.hashlib, "file_digest", None)
         for ref in refs:
             files.open(ref)
 
@@ -181,7 +181,8 @@ def test_a_process_killed_at_any_step_leaves_nothing_that_misleads(
         patch.setattr(f"indexer_core.adapters.file_cache.{step}", die)
         patch.setattr("indexer_core.adapters.file_cache.Path.unlink", lambda *_, **__: None)
         if step == "os.open":  # reading where there is nothing yet comes before writing
-            patch.setattr(file_cache, "_mapped", lambda _: (_ for _ in ()).throw(FileNotFoundError))
+            nothing = lambda *_: (_ for _ in ()).throw(FileNotFoundError)  # noqa: E731
+            patch.setattr(file_cache._Checked, "mapped", nothing)
         with pytest.raises(Killed):
             CachedFiles(blobs, folder, 100).open(ref)
     assert copies(folder) <= {ref.sha256} | {name for name in copies(folder) if ".part" in name}
