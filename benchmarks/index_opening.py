@@ -156,8 +156,8 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
         ),
         Line(
             what="what is checked against the limit before anything is opened",
-            measured=f"{told:.0f} MiB: {told / needed:.2f}x the vectors and what is private; pages of "
-            "rows can be given back",
+            measured=f"{told:.0f} MiB: {told / needed:.2f}x the vectors and what is private (pages "
+            "of rows can be given back)",
             bar="0.95 to 1.2x",
             met=0.95 <= told / needed <= 1.2,
         ),
