@@ -29,6 +29,7 @@ torture: .venv/dev.stamp ## ten minutes of processes that are killed at every po
 tools:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE); fi
 	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
+	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"
 
 $(AZURITE):
 	@echo "Installing Azurite (once) ..."
