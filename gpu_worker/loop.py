@@ -20,14 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gpu_worker.background import Keeper
+from gpu_worker.seeing import NOTHING_SEEN, PixelClassifier, Sight, Subject, see
 from gpu_worker.visibility import HeldMessages, Shift
 from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
 from indexer_core.assembly import Assembly
-from indexer_core.entries import Entry, Vector
+from indexer_core.entries import Entry
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -45,7 +43,7 @@ from indexer_core.messages import SeriesReady, parse_ready
 from indexer_core.pixels.decode import DEFAULT_LIMITS
 from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
 from indexer_core.pixels.recipe import PixelLimits
-from indexer_core.pixels.stack import Decode, PixelSource, slices_from_bytes, stack_of
+from indexer_core.pixels.stack import Decode, PixelSource, Stack, slices_from_bytes, stack_of
 from indexer_core.ports import (
     BlobRange,
     ImageEncoder,
@@ -91,10 +89,20 @@ class Worker:
     image_encoders: tuple[ImageEncoder, ...]
     announcer: Announcer
     threads: Executor
+    classifier: PixelClassifier | None = None
     decode: Decode = slices_from_bytes
     upkeep: Keeper | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     shift: Shift = field(default_factory=Shift)
+
+    @property
+    def sight(self) -> Sight:
+        """What looks at pixels, as of the last look at the index."""
+        return Sight(
+            encoders=self.image_encoders,
+            wanted=self.indexer.image_encoder_ids,
+            classifier=self.classifier,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,7 +332,7 @@ def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | _NotStarted | Excep
 
 def _prepare(job: _Job, worker: Worker) -> _Prepared:
     instances = [i for i in job.assembled.used if i.facts.has_pixels]
-    images: dict[str, Vector] = {}
+    seen = NOTHING_SEEN
     flags = []
     if instances:
         sources = [
@@ -335,26 +343,15 @@ def _prepare(job: _Job, worker: Worker) -> _Prepared:
         if isinstance(stack, PixelsUnavailable):
             flags.append("pixelsUnavailable")
         else:
-            images = _encoded(stack.slices, worker)
-    return _Prepared(job=job, entry=worker.indexer.entry(job.ready, job.assembled, images, flags))
+            [seen] = see([_subject(job, stack, worker)], worker.sight)
+    entry = worker.indexer.entry(job.ready, job.assembled, seen.images, flags, seen.findings)
+    return _Prepared(job=job, entry=entry)
 
 
-def _encoded(slices: NDArray[np.float32], worker: Worker) -> dict[str, Vector]:
-    """The image vector by encoder: of the live one, and of one that is being built, if we can."""
-    live, *building = worker.indexer.image_encoder_ids
-    images: dict[str, Vector] = {}
-    for encoder in worker.image_encoders:
-        if encoder.encoder_id == live:
-            images[live] = encoder.encode([slices])[0]
-        elif encoder.encoder_id in building:
-            try:
-                images[encoder.encoder_id] = encoder.encode([slices])[0]
-            except Exception as error:  # noqa: BLE001 - whoever builds the encoder makes up for it
-                log.warning("vector left to the build error=%s", type(error).__name__)
-    if live not in images:
-        # Switched since the batch began. Not the fault of the series: it must not go without.
-        raise UnavailableError("this worker lacks the image encoder that the index uses now")
-    return images
+def _subject(job: _Job, stack: Stack, worker: Worker) -> Subject:
+    # Labels are those of the modality; where nothing is labelled, nobody needs to know it.
+    modality = worker.indexer.modality_of(job.assembled) if worker.classifier else ""
+    return Subject(slices=stack.slices, modality=modality)
 
 
 def _fetch(worker: Worker, instance: AssembledInstance) -> Callable[[], bytes]:

@@ -13,6 +13,8 @@ from indexer_core.index.rows import IndexRow
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.records import build_record, to_public_json
 from indexer_core.rules import Rules, classify
+from indexer_core.rules.conditions import FactsView
+from indexer_core.rules.modality import classify_modality
 from indexer_core.series import aggregate
 from indexer_core.templates import Templates, render_templates
 
@@ -35,6 +37,10 @@ class Describer:
         """Changes with anything that would change a row: rules, templates, image encoder."""
         parts = (self.rules.digest, self.templates.digest, self.image_encoder_id)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def modality(self, facts: SeriesFacts) -> str:
+        """What the objects are (`Classification.modality`), without the rest."""
+        return classify_modality(FactsView(facts), self.rules)[0]
 
     def describe(
         self, series: str, revision: int, facts: SeriesFacts

@@ -1,5 +1,7 @@
 """What is kept of headers: instance facts, and the series facts aggregated from them.
 
+Series facts also hold what pixel models found, since a pixel is not read again to describe anew.
+
 Only what an allow-list admits gets in here, free text already scrubbed of the names and ids that
 occur in the same header (`indexer_core.privacy`). Series facts are stored in the index row, so
 that new rules and templates can be applied without reading a blob again (`reprocess`).
@@ -11,7 +13,10 @@ from typing import Any
 
 from indexer_core.errors import CorruptIndexError
 
-FACTS_FORMAT = 1
+FACTS_FORMAT = 2
+"""2 is written only where there are findings, so that older programs read all the others."""
+
+_WITHOUT_FINDINGS = 1
 
 Scalar = str | int | float | bool
 Value = Scalar | tuple[Scalar, ...]
@@ -59,6 +64,38 @@ class InstanceFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a pixel model says of one field of a series.
+
+    Parameters
+    ----------
+    field
+        ``bodyRegion`` or ``plane``.
+    value
+        In the vocabulary of the field, ``unknown`` where the model abstained.
+    confidence
+        Of the best value, in [0, 1], also of one that was too weak to be given.
+    source
+        ``model:<name>``.
+    scores
+        The best values with their share in [0, 1], best first, over all slices.
+    n_slices, n_agreeing
+        Slices that were looked at, and those whose own best value is the first of `scores`.
+    labels
+        Digest of the label set that was asked.
+    """
+
+    field: str
+    value: str
+    confidence: float
+    source: str
+    scores: tuple[tuple[str, float], ...]
+    n_slices: int
+    n_agreeing: int
+    labels: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesFacts:
     """A series as its headers describe it: value sets, nothing averaged away.
 
@@ -80,6 +117,8 @@ class SeriesFacts:
         in the instance numbers when there are no positions.
     flags
         Flags of the series, sorted.
+    findings
+        What pixel models say of it; no part of the headers.
     """
 
     scope: str
@@ -93,6 +132,7 @@ class SeriesFacts:
     patient_keys: tuple[str, ...] = ()
     n_slice_gaps: int = 0
     flags: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def to_json(facts: InstanceFacts | SeriesFacts) -> dict[str, Any]:
@@ -100,7 +140,11 @@ def to_json(facts: InstanceFacts | SeriesFacts) -> dict[str, Any]:
 
     The inverses are `instance_from_json` and `series_from_json`.
     """
-    return {"format_version": FACTS_FORMAT, **asdict(facts)}
+    values = asdict(facts)
+    if not values.get("findings"):
+        values.pop("findings", None)
+        return {"format_version": _WITHOUT_FINDINGS, **values}
+    return {"format_version": FACTS_FORMAT, **values}
 
 
 def instance_from_json(document: Mapping[str, Any]) -> InstanceFacts:
@@ -132,7 +176,13 @@ def series_from_json(document: Mapping[str, Any]) -> SeriesFacts:
     }
     values["patient_keys"] = tuple(values["patient_keys"])
     values["flags"] = tuple(values["flags"])
+    values["findings"] = tuple(_finding(stored) for stored in values["findings"])
     return SeriesFacts(**values)
+
+
+def _finding(stored: Mapping[str, Any]) -> Finding:
+    scores = tuple((str(value), float(share)) for value, share in stored["scores"])
+    return Finding(**{**stored, "scores": scores})
 
 
 def _fields(document: Mapping[str, Any], kind: type) -> dict[str, Any]:
@@ -140,6 +190,8 @@ def _fields(document: Mapping[str, Any], kind: type) -> dict[str, Any]:
     if document.get("format_version") not in range(1, FACTS_FORMAT + 1):
         raise CorruptIndexError("header facts of an unknown format version")
     values = {name: value for name, value in document.items() if name != "format_version"}
+    if kind is SeriesFacts and document["format_version"] == _WITHOUT_FINDINGS:
+        values.setdefault("findings", ())
     if values.keys() != {entry.name for entry in fields(kind)}:
         raise CorruptIndexError(f"not a stored {kind.__name__}")
     return values

@@ -12,7 +12,7 @@ from indexer_core.embedding import SegmentMaker
 from indexer_core.encoders import FindEncoder, first_of, known, loaded_once, nowhere
 from indexer_core.entries import Describer, Due, Entry, Vector, facts_of
 from indexer_core.errors import ConflictError, InvalidInputError
-from indexer_core.facts import SeriesFacts, series_from_json, to_json
+from indexer_core.facts import Finding, SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.lineage import made_now
@@ -206,8 +206,13 @@ class Indexer:
         assembled: AssembledSeries,
         images: Mapping[str, Vector],
         flags: Sequence[str] = (),
+        findings: Sequence[Finding] = (),
     ) -> Entry:
-        """The entry of a series with its image vectors by encoder; a tombstone if it is empty."""
+        """The entry of a series; a tombstone if it is empty.
+
+        `images`: its image vectors by encoder. `flags` are added to those of its headers.
+        `findings`: what a pixel model says of it.
+        """
         if not assembled.instances:
             return Entry(
                 series=ready.series,
@@ -218,7 +223,9 @@ class Indexer:
                 prepared=self._ids.new_id(),
             )
         facts = facts_of(assembled)
-        facts = replace(facts, flags=tuple(sorted({*facts.flags, *flags})))
+        facts = replace(
+            facts, flags=tuple(sorted({*facts.flags, *flags})), findings=tuple(findings)
+        )
         return self._described(
             Entry(
                 series=ready.series,
@@ -232,6 +239,10 @@ class Indexer:
             ),
             facts,
         )
+
+    def modality_of(self, assembled: AssembledSeries) -> str:
+        """What the objects of a series are, by the rules in force; not of an empty one."""
+        return self._describer.modality(facts_of(assembled))
 
     def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
         """Commit entries as one segment; durable when it returns.

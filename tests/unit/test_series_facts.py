@@ -1,6 +1,7 @@
 """Instance facts to series facts, their JSON, and the identifiers they stand under."""
 
 import json
+from dataclasses import replace
 import re
 
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import strategies as st
 
 from indexer_core import geometry
 from indexer_core.errors import CorruptIndexError
-from indexer_core.facts import InstanceFacts, instance_from_json, series_from_json, to_json
+from indexer_core.facts import (
+    Finding,
+    InstanceFacts,
+    instance_from_json,
+    series_from_json,
+    to_json,
+)
 from indexer_core.header import BytesSource, read_header
 from indexer_core.series import aggregate
 from indexer_core.uids import (
@@ -187,6 +194,27 @@ def test_facts_come_back_from_json_as_they_were():
     series = aggregate("ward", entries)
     assert instance_from_json(json.loads(json.dumps(to_json(facts)))) == facts
     assert series_from_json(json.loads(json.dumps(to_json(series)))) == series
+
+
+def test_findings_come_back_and_only_they_need_the_newer_format():
+    series = aggregate("ward", stack([0.0, 3.0]))
+    found = Finding(
+        field="plane",
+        value="axial",
+        confidence=0.75,
+        source="model:m",
+        scores=(("axial", 0.75), ("coronal", 0.2)),
+        n_slices=3,
+        n_agreeing=2,
+        labels="abc",
+    )
+    seen = replace(series, findings=(found,))
+    stored = json.loads(json.dumps(to_json(seen)))
+    assert series_from_json(stored) == seen
+    assert (to_json(series)["format_version"], stored["format_version"]) == (1, 2)
+    assert "findings" not in to_json(series)
+    with pytest.raises(CorruptIndexError):
+        series_from_json({**stored, "format_version": 1, "surprise": 1})
 
 
 @pytest.mark.parametrize("change", [{"format_version": 99}, {"surprise": 1}])
