@@ -1,8 +1,8 @@
 """Instance facts to series facts, their JSON, and the identifiers they stand under."""
 
 import json
-from dataclasses import replace
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
