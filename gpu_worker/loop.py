@@ -339,7 +339,12 @@ def _prepare(job: _Job, worker: Worker) -> _Prepared:
             PixelSource(facts=instance.facts, fetch=_fetch(worker, instance))
             for instance in instances
         ]
-        stack = stack_of(sources, limits=worker.settings.limits, decode=worker.decode)
+        stack = stack_of(
+            sources,
+            limits=worker.settings.limits,
+            decode=worker.decode,
+            anatomy=worker.indexer.anatomy_of(job.assembled),
+        )
         if isinstance(stack, PixelsUnavailable):
             flags.append("pixelsUnavailable")
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer_core.anatomy import UNKNOWN_ANATOMY, Anatomy
 from indexer_core.facts import SeriesFacts
 from indexer_core.index.rows import IndexRow
 from indexer_core.instance_lists import AssembledSeries
@@ -41,6 +42,14 @@ class Describer:
     def modality(self, facts: SeriesFacts) -> str:
         """What the objects are (`Classification.modality`), without the rest."""
         return classify_modality(FactsView(facts), self.rules)[0]
+
+    def anatomy(self, facts: SeriesFacts) -> Anatomy:
+        """Region and part as the header rules have them, of computed tomography; else unknown."""
+        if self.modality(facts) != "CT":
+            return UNKNOWN_ANATOMY
+        found = classify(facts, self.rules)
+        part = found.body_part
+        return Anatomy(region=found.body_region, part=part.term if part is not None else "")
 
     def describe(
         self, series: str, revision: int, facts: SeriesFacts

@@ -15,8 +15,9 @@ Vector = tuple[float, float, float]
 # "obliquityThresholdCosineValue"), taken over by GDCM (gdcm::Orientation) and by most viewers.
 OBLIQUITY_THRESHOLD = 0.8
 _PLANES = ("sagittal", "coronal", "axial")
-# Scanners write positions with some noise; no slices are closer together than this.
-_SAME_POSITION_MM = 0.01
+# Scanners write positions and directions with some noise; no slices are closer than this.
+SAME_POSITION_MM = 0.01
+SAME_ORIENTATION_DEGREES = 1.0
 GAP_FACTOR = 1.5
 
 
@@ -56,7 +57,7 @@ def n_gaps(positions: Iterable[float]) -> int:
     """Places where sorted distinct positions are more than 1.5 median steps apart."""
     ordered = sorted(positions)
     steps = [after - before for before, after in itertools.pairwise(ordered)]
-    steps = [step for step in steps if step > _SAME_POSITION_MM]
+    steps = [step for step in steps if step > SAME_POSITION_MM]
     if len(steps) < 2:
         return 0
     median = sorted(steps)[(len(steps) - 1) // 2]

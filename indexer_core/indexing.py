@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
+from indexer_core.anatomy import Anatomy
 from indexer_core.embedding import SegmentMaker
 from indexer_core.encoders import FindEncoder, first_of, known, loaded_once, nowhere
 from indexer_core.entries import Describer, Due, Entry, Vector, facts_of
@@ -243,6 +244,10 @@ class Indexer:
     def modality_of(self, assembled: AssembledSeries) -> str:
         """What the objects of a series are, by the rules in force; not of an empty one."""
         return self._describer.modality(facts_of(assembled))
+
+    def anatomy_of(self, assembled: AssembledSeries) -> Anatomy:
+        """What the headers say the series shows; see `Describer.anatomy`. For many threads."""
+        return self._describer.anatomy(facts_of(assembled))
 
     def write(self, entries: Sequence[Entry], reason: str) -> Manifest:
         """Commit entries as one segment; durable when it returns.

@@ -12,8 +12,6 @@ MAX_DISTINCT = 16
 # Different in every instance by nature, hence no fact about a series.
 _PER_INSTANCE = frozenset(("InstanceNumber", "FramesPerOrientation", "FrameGaps"))
 _LENGTH_OF_ORIENTATION = 6
-# Scanners write direction cosines with some noise.
-_SAME_ORIENTATION_DEGREES = 1.0
 
 _Entry = tuple[str, InstanceFacts]
 
@@ -138,7 +136,7 @@ def _stack_of(
 ) -> set[float]:
     """Positions of the stack with this normal, begun if there is none."""
     for other, positions in stacks:
-        if geometry.angle_degrees(normal, other) <= _SAME_ORIENTATION_DEGREES:
+        if geometry.angle_degrees(normal, other) <= geometry.SAME_ORIENTATION_DEGREES:
             return positions
     stacks.append((normal, set()))
     return stacks[-1][1]
@@ -166,7 +164,7 @@ def _conflicts(series: SeriesFacts, facts: Sequence[InstanceFacts]) -> set[str]:
 def _differ(facts: Iterable[InstanceFacts]) -> bool:
     normals = [normal for one in facts for normal in _normals(one)]
     return any(
-        geometry.angle_degrees(normals[0], other) > _SAME_ORIENTATION_DEGREES
+        geometry.angle_degrees(normals[0], other) > geometry.SAME_ORIENTATION_DEGREES
         for other in normals[1:]
     )
 

@@ -7,21 +7,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from indexer_core.pixels.decode import Frame
+from indexer_core.pixels.functional_groups import group_items
+from indexer_core.pixels.lookup import LookupTable, lookup_table
 from indexer_core.pixels.recipe import PixelRecipe
 
 DEFAULT_RECIPE = PixelRecipe()
 # Modalities whose stored VOI is the maker's presentation of one image, hence worth following.
 # The windows of cross-sectional series are set by hand at the console and differ between slices.
 _RADIOGRAPHY = frozenset({"CR", "DX", "MG", "IO", "PX", "RG", "RF", "XA"})
+# Values are activity, of which there is none at 0: what is dark must not depend on the image.
+_NUCLEAR = frozenset({"PT", "NM"})
 _HOUNSFIELD_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"}
 )
 # ITU-R BT.601 luma, as in PS3.3 C.7.6.3.1.2 for YBR_FULL.
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _MAX_SAMPLED = 1 << 20
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,19 +37,34 @@ class FrameHeader:
     ----------
     rescale_slope, rescale_intercept
         Stored value to output unit (PS3.3 C.11.1).
+    modality_table
+        Takes the place of slope and intercept.
     window
         Centre and width (PS3.3 C.11.2.1.2), or None.
+    voi_function
+        What lies between black and white of the window: LINEAR, LINEAR_EXACT or SIGMOID.
+    voi_table
+        Takes the place of the window.
     hounsfield
         The rescaled values are Hounsfield units.
+    nuclear
+        The rescaled values are activity: black is none, not the least that occurs.
     inverted
         Low values are bright (MONOCHROME1).
+    padding
+        Lowest and highest stored value of pixels that are no part of the image (PS3.3 C.7.5.1.1.2).
     """
 
     rescale_slope: float = 1.0
     rescale_intercept: float = 0.0
+    modality_table: LookupTable | None = None
     window: tuple[float, float] | None = None
+    voi_function: str = "LINEAR"
+    voi_table: LookupTable | None = None
     hounsfield: bool = False
+    nuclear: bool = False
     inverted: bool = False
+    padding: tuple[float, float] | None = None
 
 
 def frame_header(dataset: Dataset, frame: int) -> FrameHeader:
@@ -54,41 +74,37 @@ def frame_header(dataset: Dataset, frame: int) -> FrameHeader:
     """
     slope = _number(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _number(dataset, frame, "PixelValueTransformationSequence", "RescaleIntercept")
-    centre = _number(dataset, frame, "FrameVOILUTSequence", "WindowCenter")
-    width = _number(dataset, frame, "FrameVOILUTSequence", "WindowWidth")
-    follows_window = _text(dataset, "Modality") in _RADIOGRAPHY
-    has_window = centre is not None and width is not None and width >= 1
+    modality = _text(dataset, "Modality")
+    follows = modality in _RADIOGRAPHY
     return FrameHeader(
         rescale_slope=slope or 1.0,
         rescale_intercept=intercept or 0.0,
-        window=(centre or 0.0, width or 1.0) if has_window and follows_window else None,
-        hounsfield=intercept is not None and _text(dataset, "SOPClassUID") in _HOUNSFIELD_CLASSES,
+        modality_table=lookup_table(dataset, "ModalityLUTSequence"),
+        window=_window(dataset, frame) if follows else None,
+        voi_function=_voi_function(dataset, frame),
+        voi_table=lookup_table(dataset, "VOILUTSequence") if follows else None,
+        hounsfield=intercept is not None and _is_in_hounsfield(dataset),
+        nuclear=modality in _NUCLEAR,
         inverted=_text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
+        padding=_padding(dataset),
     )
 
 
 def show(
     frame: Frame, dataset: Dataset, number: int, recipe: PixelRecipe = DEFAULT_RECIPE
-) -> NDArray[np.float32]:
-    """The displayed grey image of frame `number` of a data set; see `to_display`.
-
-    The lookup tables of the data set, which are rare, are applied here.
-    """
-    header = frame_header(dataset, number)
-    values = frame.values
-    if not frame.colour_maximum:
-        values = _apply_lookup_tables(values, dataset)
-    return to_display(Frame(values=values, colour_maximum=frame.colour_maximum), header, recipe)
+) -> Floats:
+    """The displayed grey image of frame `number` of a data set; see `to_display`."""
+    return to_display(frame, frame_header(dataset, number), recipe)
 
 
-def to_display(
-    frame: Frame, header: FrameHeader, recipe: PixelRecipe = DEFAULT_RECIPE
-) -> NDArray[np.float32]:
+def to_display(frame: Frame, header: FrameHeader, recipe: PixelRecipe = DEFAULT_RECIPE) -> Floats:
     """Map stored values to grey.
 
-    Computed tomography in Hounsfield units gets the recipe's soft tissue window, radiography the
-    window of its header, everything else its own percentiles. A window that leaves nothing visible
-    is replaced by the percentiles. Colour becomes luminance over its full range.
+    Computed tomography in Hounsfield units gets the window of the recipe, radiography the table or
+    window of its header, nuclear medicine and positron emission the range from no activity to the
+    upper percentile, everything else its own percentiles. A window that leaves nothing visible is
+    replaced by the percentiles. Colour becomes luminance over its full range. Padding is black and
+    counts for nothing.
 
     Returns
     -------
@@ -98,61 +114,131 @@ def to_display(
     if frame.colour_maximum:
         grey = frame.values.astype(np.float32) @ _LUMA
         return _clip_unit(grey / np.float32(frame.colour_maximum))
-    values = frame.values.astype(np.float32)
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    values *= np.float32(header.rescale_slope)
-    values += np.float32(header.rescale_intercept)
-    low, high = _limits(values, header, recipe)
+    padded = _padded(frame.values, header.padding)
+    values = _rescaled(frame.values, header)
+    if header.voi_table is not None:
+        values = header.voi_table.of(values)
+    low, high = _limits(values, padded, header, recipe)
     if not high > low:
         return np.zeros(values.shape, dtype=np.float32)
-    values -= np.float32(low)
-    values /= np.float32(high - low)
-    shown = _clip_unit(values)
-    return 1 - shown if header.inverted else shown
+    shown = _shown(values, low, high, header)
+    if header.inverted:
+        shown = 1 - shown
+    if padded is not None:
+        shown[padded] = 0
+    return shown
+
+
+def _padded(values: NDArray[Any], padding: tuple[float, float] | None) -> NDArray[np.bool_] | None:
+    if padding is None:
+        return None
+    found = (values >= padding[0]) & (values <= padding[1])
+    # All of it: then the header is wrong.
+    return None if found.all() or not found.any() else np.asarray(found)
+
+
+def _rescaled(stored: NDArray[Any], header: FrameHeader) -> Floats:
+    values = stored.astype(np.float32)
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    if header.modality_table is not None:
+        return header.modality_table.of(values)
+    values *= np.float32(header.rescale_slope)
+    values += np.float32(header.rescale_intercept)
+    return values
 
 
 def _limits(
-    values: NDArray[np.float32], header: FrameHeader, recipe: PixelRecipe
+    values: Floats, padded: NDArray[np.bool_] | None, header: FrameHeader, recipe: PixelRecipe
 ) -> tuple[float, float]:
-    window = (recipe.ct_center_hu, recipe.ct_width_hu) if header.hounsfield else header.window
-    sample = _sample(values)
-    if window is not None:
-        low, high = window[0] - window[1] / 2, window[0] + window[1] / 2
-        if bool(np.any((sample > low) & (sample < high))):
-            return low, high
+    """What is shown black and white."""
+    sample = _sample(values if padded is None else values[~padded])
+    window = _window_limits(header, recipe)
+    if window is not None and bool(np.any((sample > window[0]) & (sample < window[1]))):
+        return window
     low, high = np.percentile(sample, (recipe.low_percentile, recipe.high_percentile))
+    if header.nuclear:
+        low = min(0.0, low)
     if high > low:
         return float(low), float(high)
     # Nearly everything is background: then the extremes.
-    return float(values.min()), float(values.max())
+    return float(sample.min()), float(values.max() if padded is None else values[~padded].max())
 
 
-def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _window_limits(header: FrameHeader, recipe: PixelRecipe) -> tuple[float, float] | None:
+    if header.hounsfield:
+        return (
+            recipe.ct_center_hu - recipe.ct_width_hu / 2,
+            recipe.ct_center_hu + recipe.ct_width_hu / 2,
+        )
+    if header.voi_table is not None:
+        return header.voi_table.limits
+    if header.window is None:
+        return None
+    centre, width = header.window
+    # Linear windows are defined on whole numbers: the first and the last of `width` of them.
+    last = 1 if header.voi_function == "LINEAR" else 0
+    return centre - width / 2, centre + width / 2 - last
+
+
+def _shown(values: Floats, low: float, high: float, header: FrameHeader) -> Floats:
+    if header.voi_function == "SIGMOID" and header.window is not None:
+        centre, width = (low + high) / 2, high - low
+        exponent = (values - np.float32(centre)) * np.float32(-4 / width)
+        return np.asarray(1 / (1 + np.exp(np.clip(exponent, -80, 80))), dtype=np.float32)
+    values -= np.float32(low)
+    values /= np.float32(high - low)
+    return _clip_unit(values)
+
+
+def _sample(values: Floats) -> Floats:
     """At most about a million evenly spaced values: percentiles of more cost time only."""
     return values.ravel()[:: max(1, values.size // _MAX_SAMPLED)]
 
 
-def _clip_unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _clip_unit(values: Floats) -> Floats:
     return np.clip(values, np.float32(0), np.float32(1), out=values)
 
 
-def _apply_lookup_tables(values: NDArray[Any], dataset: Dataset) -> NDArray[Any]:
-    """Modality LUT, then for radiography the VOI LUT (PS3.3 C.11.1, C.11.2); damaged ones not."""
-    try:
-        if "ModalityLUTSequence" in dataset:
-            values = apply_modality_lut(values, dataset)
-        if "VOILUTSequence" in dataset and _text(dataset, "Modality") in _RADIOGRAPHY:
-            values = apply_voi(values, dataset)
-    except Exception:  # noqa: BLE001 - a lookup table only improves the looks
-        return values
-    return values
+def _is_in_hounsfield(dataset: Dataset) -> bool:
+    if _text(dataset, "SOPClassUID") not in _HOUNSFIELD_CLASSES:
+        return False
+    # A localizer is a projection: its values are no attenuation of any place.
+    return "LOCALIZER" not in _text(dataset, "ImageType")
+
+
+def _window(dataset: Dataset, frame: int) -> tuple[float, float] | None:
+    centre = _number(dataset, frame, "FrameVOILUTSequence", "WindowCenter")
+    width = _number(dataset, frame, "FrameVOILUTSequence", "WindowWidth")
+    has_window = centre is not None and width is not None and width >= 1
+    return (centre or 0.0, width or 1.0) if has_window else None
+
+
+def _voi_function(dataset: Dataset, frame: int) -> str:
+    sources = (*group_items(dataset, frame, "FrameVOILUTSequence"), dataset)
+    functions = (_text(source, "VOILUTFunction") for source in sources)
+    return next(filter(None, functions), "LINEAR")
+
+
+def _padding(dataset: Dataset) -> tuple[float, float] | None:
+    ends = [
+        _as_stored(number, dataset)
+        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+        if (number := _first_number(dataset, keyword)) is not None
+    ]
+    return (min(ends), max(ends)) if ends else None
+
+
+def _as_stored(number: float, dataset: Dataset) -> float:
+    """Padding is as signed as the pixels, whatever its VR says."""
+    bits = _first_number(dataset, "BitsAllocated") or 16
+    is_signed = _first_number(dataset, "PixelRepresentation") == 1
+    return number - 2**bits if is_signed and number >= 2 ** (bits - 1) else number
 
 
 def _number(dataset: Dataset, frame: int, group: str, keyword: str) -> float | None:
     """First finite value of an element in a functional group of the frame, else at top level."""
     numbers = (
-        _first_number(source, keyword)
-        for source in (*_functional_items(dataset, frame, group), dataset)
+        _first_number(source, keyword) for source in (*group_items(dataset, frame, group), dataset)
     )
     return next((number for number in numbers if number is not None), None)
 
@@ -164,21 +250,6 @@ def _first_number(source: Dataset, keyword: str) -> float | None:
     except Exception:  # noqa: BLE001 - a damaged value fails in many ways and counts as absent
         return None
     return number if np.isfinite(number) else None
-
-
-def _functional_items(dataset: Dataset, frame: int, group: str) -> list[Dataset]:
-    """The items of a functional group that apply to a frame, its own before the shared one."""
-    per_frame = _group_item(dataset, "PerFrameFunctionalGroupsSequence", frame, group)
-    shared = _group_item(dataset, "SharedFunctionalGroupsSequence", 0, group)
-    return [item for item in (per_frame, shared) if item is not None]
-
-
-def _group_item(dataset: Dataset, keyword: str, index: int, group: str) -> Dataset | None:
-    try:
-        item: Dataset = dataset[keyword].value[index][group].value[0]
-    except Exception:  # noqa: BLE001 - absent or damaged alike
-        return None
-    return item
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

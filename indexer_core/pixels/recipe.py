@@ -1,15 +1,55 @@
 """The versioned recipe by which pixels become the input of an image encoder."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from typing import Self
+
+from indexer_core.anatomy import Anatomy
 
 MEBIBYTE = 1024 * 1024
+
+# Windows of computed tomography by what the header rules call the region and, before that, the
+# part. Everything else, and the unknown, gets the soft tissue window.
+_WINDOW_OF_REGION = {
+    "head": "brain",
+    "chest": "lung",
+    "spine": "bone",
+    "upper extremity": "bone",
+    "lower extremity": "bone",
+}
+_WINDOW_OF_PART = {
+    "temporal bone": "bone",
+    "internal auditory canal": "bone",
+    "paranasal sinuses": "bone",
+    "face": "bone",
+    "jaw": "bone",
+    "temporomandibular joint": "bone",
+    "skull": "bone",
+    "ribs": "bone",
+    "sternum": "bone",
+    "sacroiliac joint": "bone",
+    "extremity": "bone",
+    # Soft tissue, although their region is not: vessels, glands, and what reaches beyond it.
+    "intracranial arteries": "soft tissue",
+    "orbit": "soft tissue",
+    "eye": "soft tissue",
+    "parotid gland": "soft tissue",
+    "head and neck": "soft tissue",
+    "mediastinum": "soft tissue",
+    "esophagus": "soft tissue",
+    "thoracic aorta": "soft tissue",
+    "chest and abdomen": "soft tissue",
+    "chest, abdomen and pelvis": "soft tissue",
+    "neck, chest and abdomen": "soft tissue",
+    "neck, chest, abdomen and pelvis": "soft tissue",
+    "pelvis and lower extremities": "soft tissue",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelRecipe:
-    """Everything that decides the values of a prepared stack.
+    """Everything that decides the values of a prepared stack, beside which region it shows.
 
     Parameters
     ----------
@@ -23,18 +63,27 @@ class PixelRecipe:
         Size of a prepared slice; the aspect ratio is not kept, as in the published clients of
         MedImageInsight.
     ct_center_hu, ct_width_hu
-        Soft tissue window of CT images that carry Hounsfield units.
+        Soft tissue window of CT images that carry Hounsfield units. Of a recipe that was made
+        `for_anatomy`: the window of that anatomy.
+    lung_center_hu, lung_width_hu, bone_center_hu, bone_width_hu, brain_center_hu, brain_width_hu
+        Windows that take its place, chosen by region and part.
     low_percentile, high_percentile
         Mapped to 0 and 1 where no window applies.
     """
 
-    version: int = 1
+    version: int = 2
     n_slices: int = 3
     central_share: float = 0.4
     rows: int = 256
     columns: int = 256
     ct_center_hu: float = 40.0
     ct_width_hu: float = 400.0
+    lung_center_hu: float = -600.0
+    lung_width_hu: float = 1500.0
+    bone_center_hu: float = 400.0
+    bone_width_hu: float = 1800.0
+    brain_center_hu: float = 40.0
+    brain_width_hu: float = 80.0
     low_percentile: float = 1.0
     high_percentile: float = 99.0
 
@@ -43,6 +92,23 @@ class PixelRecipe:
         """Short name that differs whenever any parameter does; part of the encoder id."""
         text = json.dumps(asdict(self), sort_keys=True)
         return f"px{self.version}-{sha256(text.encode()).hexdigest()[:12]}"
+
+    def for_anatomy(self, anatomy: Anatomy) -> Self:
+        """The recipe with the window of this anatomy as its CT window.
+
+        It prepares the slices of one series; the encoder id is that of the recipe it came from.
+        """
+        centre, width = self._ct_window(anatomy)
+        return replace(self, ct_center_hu=centre, ct_width_hu=width)
+
+    def _ct_window(self, anatomy: Anatomy) -> tuple[float, float]:
+        windows = {
+            "lung": (self.lung_center_hu, self.lung_width_hu),
+            "bone": (self.bone_center_hu, self.bone_width_hu),
+            "brain": (self.brain_center_hu, self.brain_width_hu),
+        }
+        name = _WINDOW_OF_PART.get(anatomy.part) or _WINDOW_OF_REGION.get(anatomy.region, "")
+        return windows.get(name, (self.ct_center_hu, self.ct_width_hu))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer_core.anatomy import UNKNOWN_ANATOMY, Anatomy
 from indexer_core.facts import InstanceFacts
 from indexer_core.pixels.decode import DEFAULT_LIMITS, PixelObject, decode_frame, open_pixels
 from indexer_core.pixels.display import DEFAULT_RECIPE, show
 from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
+from indexer_core.pixels.placing import frames_along_normal
 from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
 from indexer_core.pixels.resizing import resize
 from indexer_core.pixels.selection import SliceRef, central_frames, choose_slices
@@ -62,7 +64,8 @@ def slices_from_bytes(
     data
         The whole DICOM object.
     frames
-        Frame numbers from 0; None for the central ones.
+        Places along the object, from 0; None for the central ones. The frames of an object whose
+        frames all have a position in one orientation are counted along the normal, else as stored.
 
     Returns
     -------
@@ -77,7 +80,8 @@ def slices_from_bytes(
         return (PixelsUnavailable(error.problem),) * (1 if frames is None else len(frames))
     if frames is None:
         frames = central_frames(source.frames, recipe.n_slices, recipe.central_share)
-    return tuple(_prepare(source, frame, recipe) for frame in frames)
+    order = frames_along_normal(source.dataset, source.frames)
+    return tuple(_prepare(source, _frame_at(place, order), recipe) for place in frames)
 
 
 def stack_of(
@@ -85,6 +89,7 @@ def stack_of(
     recipe: PixelRecipe = DEFAULT_RECIPE,
     limits: PixelLimits = DEFAULT_LIMITS,
     decode: Decode = slices_from_bytes,
+    anatomy: Anatomy = UNKNOWN_ANATOMY,
 ) -> StackResult:
     """Choose, fetch, decode and prepare the slices that represent a series.
 
@@ -94,12 +99,15 @@ def stack_of(
         The instances of one series, in an order that does not change between calls.
     decode
         How bytes become slices; a caller may pass one that runs `slices_from_bytes` elsewhere.
+    anatomy
+        What the header rules say the series shows: it decides the window of computed tomography.
 
     Returns
     -------
     Stack or PixelsUnavailable
         A stack of those slices that could be had; unavailable, with the first reason, when none.
     """
+    recipe = recipe.for_anatomy(anatomy)
     facts = [source.facts for source in sources]
     chosen = choose_slices(facts, recipe.n_slices, recipe.central_share)
     found: list[Slice] = []
@@ -109,10 +117,13 @@ def stack_of(
 
 
 def stack_of_object(
-    data: bytes, recipe: PixelRecipe = DEFAULT_RECIPE, limits: PixelLimits = DEFAULT_LIMITS
+    data: bytes,
+    recipe: PixelRecipe = DEFAULT_RECIPE,
+    limits: PixelLimits = DEFAULT_LIMITS,
+    anatomy: Anatomy = UNKNOWN_ANATOMY,
 ) -> StackResult:
-    """The stack of a single DICOM object, such as an uploaded one."""
-    return _joined(slices_from_bytes(data, None, recipe, limits))
+    """The stack of a single DICOM object, such as an uploaded one; see `stack_of`."""
+    return _joined(slices_from_bytes(data, None, recipe.for_anatomy(anatomy), limits))
 
 
 def _slices(
@@ -145,6 +156,11 @@ def _frames_by_instance(chosen: Sequence[SliceRef]) -> list[tuple[int, list[int]
     for slice_ref in chosen:
         grouped.setdefault(slice_ref.instance, []).append(slice_ref.frame)
     return list(grouped.items())
+
+
+def _frame_at(place: int, order: Sequence[int] | None) -> int:
+    # A place that does not exist is no frame either.
+    return order[place] if order is not None and 0 <= place < len(order) else place
 
 
 def _prepare(source: PixelObject, frame: int, recipe: PixelRecipe) -> Slice:
