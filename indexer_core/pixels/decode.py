@@ -1,8 +1,8 @@
 """One decoded frame of a DICOM object, within limits, with what is needed to show it.
 
 The header's promises are checked before anything is allocated by them. Decoders are those that
-pydicom finds: its own, pylibjpeg, python-gdcm. They may crash on hostile data, so programs that
-read foreign files call this in a child process.
+pydicom finds (its own, pylibjpeg, python-gdcm) and those of `packed`. They may crash on hostile
+data, so programs that read foreign files call this in a child process.
 """
 
 import zlib
@@ -30,6 +30,11 @@ from pydicom.uid import (
 
 from indexer_core.pixels.codestream import announced_values
 from indexer_core.pixels.errors import PixelError, PixelProblem
+from indexer_core.pixels.packed import (
+    DeflatedImageFrameCompression,
+    inflated_frame,
+    unpacked_bits,
+)
 from indexer_core.pixels.recipe import PixelLimits
 
 DEFAULT_LIMITS = PixelLimits()
@@ -122,9 +127,12 @@ def decode_frame(source: PixelObject, frame: int) -> Frame:
         raise PixelError(PixelProblem.NO_SUCH_FRAME)
     if source.transfer_syntax_uid in _NATIVE:
         _refuse_truncated(source, frame)
+        values, properties = _decode(source, frame)
+    elif (unpack := _unpacker(source)) is not None:
+        values, properties = _decode_native(source, unpack(_stream(source, frame), _size(source)))
     else:
         _refuse_codestream_bomb(source, frame)
-    values, properties = _decode(source, frame)
+        values, properties = _decode(source, frame)
     return _as_grey_or_rgb(values, properties, source.dataset)
 
 
@@ -227,14 +235,44 @@ def _pixel_bytes(dataset: Dataset) -> bytes:
 def _refuse_codestream_bomb(source: PixelObject, frame: int) -> None:
     if source.transfer_syntax_uid == RLELossless:
         return  # its decoder takes the size from the header, which is checked
-    try:
-        stream = get_frame(_pixel_bytes(source.dataset), frame, number_of_frames=source.frames)
-    except Exception as error:
-        raise PixelError(PixelProblem.TRUNCATED) from error
-    values = announced_values(stream)
+    values = announced_values(_stream(source, frame))
     bytes_per_value = max(1, _count(source.dataset, "BitsAllocated") // 8)
     if values is not None and values * bytes_per_value > source.limits.max_frame_bytes:
         raise PixelError(PixelProblem.TOO_LARGE)
+
+
+def _stream(source: PixelObject, frame: int) -> bytes:
+    """The compressed frame."""
+    try:
+        return get_frame(_pixel_bytes(source.dataset), frame, number_of_frames=source.frames)
+    except Exception as error:
+        raise PixelError(PixelProblem.TRUNCATED) from error
+
+
+def _unpacker(source: PixelObject) -> Callable[[bytes, int], bytes] | None:
+    if source.transfer_syntax_uid == DeflatedImageFrameCompression:
+        return inflated_frame
+    if source.transfer_syntax_uid == RLELossless and source.dataset.get("BitsAllocated") == 1:
+        return unpacked_bits
+    return None
+
+
+def _size(source: PixelObject) -> int:
+    """Bytes of one frame by itself; the last one of a frame of one-bit pixels may be part used."""
+    return (source.frame_bits + 7) // 8
+
+
+def _decode_native(source: PixelObject, frame: bytes) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Decode bytes that became native by themselves."""
+    single = Dataset()
+    single.update({e.tag: e for e in source.dataset.group_dataset(0x0028)})
+    single.NumberOfFrames = 1
+    single.add_new("PixelData", "OW", frame + b"\0" * (len(frame) % 2))
+    try:
+        values, properties = get_decoder(ExplicitVRLittleEndian).as_array(single, index=0)
+    except Exception as error:
+        raise PixelError(PixelProblem.UNDECODABLE) from error
+    return values, dict(properties)
 
 
 def _decode(source: PixelObject, frame: int) -> tuple[NDArray[Any], dict[str, Any]]:

@@ -38,7 +38,10 @@ def lookup_table(dataset: Dataset, keyword: str) -> LookupTable | None:
     try:
         item: Dataset = dataset[keyword].value[0]
         n_entries, first, _ = (int(value) for value in item["LUTDescriptor"].value)
-        outputs = _outputs(item, n_entries or 1 << 16, is_little_endian=dataset.is_little_endian)
+        _, is_little_endian = dataset.original_encoding
+        outputs = _outputs(
+            item, n_entries or 1 << 16, ">u2" if is_little_endian is False else "<u2"
+        )
     except Exception:  # noqa: BLE001 - absent or damaged: a table only improves the looks
         return None
     if outputs.size == 0:
@@ -49,13 +52,10 @@ def lookup_table(dataset: Dataset, keyword: str) -> LookupTable | None:
     return LookupTable(first, outputs)
 
 
-def _outputs(
-    item: Dataset, n_entries: int, *, is_little_endian: bool | None
-) -> NDArray[np.float32]:
+def _outputs(item: Dataset, n_entries: int, words: str) -> NDArray[np.float32]:
     data = item["LUTData"].value
     if isinstance(data, bytes):
-        wide = "<u2" if is_little_endian in {True, None} else ">u2"
-        found = np.frombuffer(data, "u1" if len(data) < 2 * n_entries else wide)
+        found = np.frombuffer(data, "u1" if len(data) < 2 * n_entries else words)
     else:
         found = np.asarray(data)
     return np.ascontiguousarray(found[:n_entries], dtype=np.float32)
