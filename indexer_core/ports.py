@@ -200,6 +200,31 @@ class ImageEncoder(Protocol):
         """
 
 
+class PictureTextEncoder(Protocol):
+    """Pictures and texts to vectors of one space, so that texts can name what is on pictures.
+
+    Safe for several threads.
+    """
+
+    encoder_id: str
+    dimension: int
+    wording: str
+    """How the texts that it was trained on are worded; label sets have wordings of that name."""
+
+    def encode_slices(self, slices: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Pictures of shape (rows, columns), values in [0, 1].
+
+        Returns float32 of shape (len(slices), dimension), rows L2-normalised.
+        """
+
+    def encode_labels(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 of shape (len(texts), dimension), rows L2-normalised."""
+
+    @property
+    def scale(self) -> float:
+        """What multiplies a cosine before the softmax, no logarithm any more."""
+
+
 class VectorSelection(Protocol):
     """Vectors of one file that a search may find, prepared once and used for many searches."""
 
