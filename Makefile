@@ -8,10 +8,10 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test torture tools lint format bench bench-index clean
+.PHONY: help demo demo-azurite test torture tools lint format bench bench-index bench-encoding bench-seed clean
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: .venv/run.stamp ## index the public sample files of pydicom and search them
 	@$(BIN)/dicom-indexer demo
@@ -59,6 +59,12 @@ bench: .venv/dev.stamp ## measure, and write the figures to docs/benchmarks.md
 
 bench-index: .venv/bench.stamp ## measure the index beside its peers (half an hour), into docs/benchmarks-index.md
 	@$(BIN)/python benchmarks/run_index.py
+
+bench-encoding: .venv/dev.stamp ## measure text encoding of BiomedCLIP's architecture, into docs/benchmarks-encoding.md
+	@$(BIN)/python benchmarks/text_encoding.py
+
+bench-seed: .venv/dev.stamp ## index 4,500 generated series with it, from files to index, into docs/benchmarks-seed.md
+	@$(BIN)/python benchmarks/seed.py $(SEED_ARGS)
 
 clean: ## remove what was installed and made
 	rm -rf .venv .tools .bench .dicom-indexer build dist *.egg-info
