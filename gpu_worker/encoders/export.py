@@ -11,8 +11,9 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ import torch
 from numpy.typing import NDArray
 
 from gpu_worker.encoders.minilm import TextTower, load_minilm
+from gpu_worker.encoders.quantising import ID_SUFFIX, compare, quantised
 from indexer_core.adapters.onnx_text import (
     EXPORT_FORMAT,
     MANIFEST_NAME,
     MODEL_NAME,
     TOKENIZER_NAME,
+    Export,
     open_session,
     read_export,
 )
@@ -42,11 +45,19 @@ def export_text_encoder(dest_dir: Path) -> dict[str, Any]:
     return export_tower(load_minilm(), dest_dir)
 
 
-def export_tower(tower: TextTower, dest_dir: Path) -> dict[str, Any]:
+def export_tower(
+    tower: TextTower, dest_dir: Path, *, int8_on: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Write the ONNX form of a text encoder, checked against torch.
 
     An intact export of the same encoder in `dest_dir` is kept as it is; anything else there is
     replaced.
+
+    Parameters
+    ----------
+    int8_on
+        Texts of the index: have the export in 8 bits, if it finds among them what single precision
+        finds. It is an encoder of another id then. What was measured is in the manifest.
 
     Returns
     -------
@@ -59,12 +70,12 @@ def export_tower(tower: TextTower, dest_dir: Path) -> dict[str, Any]:
         When the exported model differs from torch by more than 1e-5 in any component.
     """
     existing = _intact_manifest(dest_dir)
-    if existing is not None and existing["encoder_id"] == tower.encoder_id:
+    if existing is not None and _is_wanted(existing, tower, int8=int8_on is not None):
         return existing
     dest_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{dest_dir.name}.", dir=dest_dir.parent))
     try:
-        manifest = _write_export(tower, partial)
+        manifest = _write_export(tower, partial, int8_on)
         if dest_dir.exists():
             shutil.rmtree(dest_dir)
         partial.replace(dest_dir)
@@ -80,7 +91,13 @@ def _intact_manifest(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _write_export(tower: TextTower, folder: Path) -> dict[str, Any]:
+def _is_wanted(manifest: dict[str, Any], tower: TextTower, *, int8: bool) -> bool:
+    measured = "precision" in manifest
+    ids = (tower.encoder_id, tower.encoder_id + ID_SUFFIX * measured)
+    return manifest["encoder_id"] in ids and measured == int8
+
+
+def _write_export(tower: TextTower, folder: Path, int8_on: Sequence[str] | None) -> dict[str, Any]:
     model_path = folder / MODEL_NAME
     _export_module(tower, model_path)
     model = model_path.read_bytes()
@@ -91,6 +108,19 @@ def _write_export(tower: TextTower, folder: Path) -> dict[str, Any]:
             f"the exported text encoder differs from torch by {difference:.2e} "
             f"(allowed {TOLERANCE:.0e}); try another torch version"
         )
+    export = _export_of(tower, model)
+    if int8_on is not None:
+        export = _rounded_if_good(export, int8_on)
+    model_path.write_bytes(export.model)
+    (folder / TOKENIZER_NAME).write_bytes(tower.tokenizer_json)
+    text = json.dumps(export.manifest, indent=2) + "\n"
+    (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    for path in (model_path, folder / TOKENIZER_NAME, folder / MANIFEST_NAME):
+        _flush_to_disk(path)
+    return export.manifest
+
+
+def _export_of(tower: TextTower, model: bytes) -> Export:
     manifest = {
         "format_version": EXPORT_FORMAT,
         "encoder_id": tower.encoder_id,
@@ -102,11 +132,18 @@ def _write_export(tower: TextTower, folder: Path) -> dict[str, Any]:
         },
         "source_sha256": tower.source_sha256,
     }
-    (folder / TOKENIZER_NAME).write_bytes(tower.tokenizer_json)
-    (folder / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    for path in (model_path, folder / TOKENIZER_NAME, folder / MANIFEST_NAME):
-        _flush_to_disk(path)
-    return manifest
+    return Export(manifest=manifest, model=model, tokenizer_json=tower.tokenizer_json.decode())
+
+
+def _rounded_if_good(exact: Export, texts: Sequence[str]) -> Export:
+    """The export in 8 bits, or as it is; with what was measured."""
+    model = quantised(exact.model)
+    digests = {**exact.manifest["sha256"], MODEL_NAME: sha256(model).hexdigest()}
+    names = {"encoder_id": exact.manifest["encoder_id"] + ID_SUFFIX, "sha256": digests}
+    rounded = replace(exact, model=model, manifest={**exact.manifest, **names})
+    measured = compare(exact, rounded, texts)
+    chosen = rounded if measured.is_good_enough else exact
+    return replace(chosen, manifest={**chosen.manifest, "precision": measured.to_json()})
 
 
 def _flush_to_disk(path: Path) -> None:
