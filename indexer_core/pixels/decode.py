@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_partial
 from pydicom.pixels.decoders.base import get_decoder
@@ -48,6 +48,8 @@ _NATIVE = frozenset(
         DeflatedExplicitVRLittleEndian,
     }
 )
+_PALETTES = tuple(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
+_BUILT_IN = "pydicom"
 _INFLATE_STEP = 1 << 20
 
 
@@ -110,13 +112,16 @@ def open_pixels(data: bytes, limits: PixelLimits = DEFAULT_LIMITS) -> PixelObjec
     )
 
 
-def decode_frame(source: PixelObject, frame: int) -> Frame:
+def decode_frame(source: PixelObject, frame: int, codec: str = "") -> Frame:
     """Decode one frame, and no other.
 
     Parameters
     ----------
     frame
         Frame number from 0.
+    codec
+        The only decoder to try, by pydicom's name for it (``gdcm``, ``pylibjpeg``, ...); those of
+        `packed` count as ``pydicom``. By default all that are installed, until one succeeds.
 
     Raises
     ------
@@ -128,11 +133,11 @@ def decode_frame(source: PixelObject, frame: int) -> Frame:
     if source.transfer_syntax_uid in _NATIVE:
         _refuse_truncated(source, frame)
         values, properties = _decode(source, frame)
-    elif (unpack := _unpacker(source)) is not None:
+    elif codec in {"", _BUILT_IN} and (unpack := _unpacker(source)) is not None:
         values, properties = _decode_native(source, unpack(_stream(source, frame), _size(source)))
     else:
         _refuse_codestream_bomb(source, frame)
-        values, properties = _decode(source, frame)
+        values, properties = _decode(source, frame, codec)
     return _as_grey_or_rgb(values, properties, source.dataset)
 
 
@@ -275,7 +280,9 @@ def _decode_native(source: PixelObject, frame: bytes) -> tuple[NDArray[Any], dic
     return values, dict(properties)
 
 
-def _decode(source: PixelObject, frame: int) -> tuple[NDArray[Any], dict[str, Any]]:
+def _decode(
+    source: PixelObject, frame: int, codec: str = ""
+) -> tuple[NDArray[Any], dict[str, Any]]:
     try:
         decoder = get_decoder(source.transfer_syntax_uid)
     except NotImplementedError as error:
@@ -289,6 +296,7 @@ def _decode(source: PixelObject, frame: int) -> tuple[NDArray[Any], dict[str, An
         values, properties = decoder.as_array(
             source.dataset,
             index=frame,
+            decoding_plugin=codec,
             number_of_frames=frames,  # type: ignore[arg-type] # pydicom 3.0 lacks the Unpack
         )
     except Exception as error:
@@ -310,7 +318,20 @@ def _as_grey_or_rgb(values: NDArray[Any], properties: dict[str, Any], dataset: D
 
 def _palette_frame(values: NDArray[Any], dataset: Dataset) -> Frame:
     try:
-        coloured = apply_color_lut(values, dataset)
+        coloured = apply_color_lut(values, _in_little_endian(dataset))
     except Exception as error:
         raise PixelError(PixelProblem.UNDECODABLE) from error
     return Frame(values=coloured[..., :3], colour_maximum=int(np.iinfo(coloured.dtype).max))
+
+
+def _in_little_endian(dataset: Dataset) -> Dataset:
+    """Palettes as pydicom 3.0 reads them: unless segmented, it takes them for little endian."""
+    _, is_little_endian = dataset.original_encoding
+    if is_little_endian is not False or _PALETTES[0] not in dataset:
+        return dataset
+    palettes = Dataset()
+    palettes.update({element.tag: element for element in dataset.group_dataset(0x0028)})
+    for keyword in _PALETTES:
+        swapped = np.frombuffer(dataset[keyword].value, "<u2").byteswap().tobytes()
+        palettes[keyword] = DataElement(Tag(keyword), "OW", swapped)
+    return palettes
