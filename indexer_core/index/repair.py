@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from indexer_core.encoders import FindEncoder
 from indexer_core.errors import ConflictError
 from indexer_core.index.aside import Aside, put_back
-from indexer_core.index.commit import Abandoned, Manifests, commit, manifest_name
+from indexer_core.index.commit import Committed, Manifests, commit, manifest_name
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import (
     Manifest,
@@ -24,6 +24,7 @@ from indexer_core.index.manifest import (
 from indexer_core.index.mending import NO_CONTENT, Made, Mender, no_vectors
 from indexer_core.index.outcomes import with_segments
 from indexer_core.index.reader import Reader
+from indexer_core.index.remerging import inputs_of, merged_again
 from indexer_core.index.repair_manifests import mend_manifests
 from indexer_core.index.repair_report import RepairReport
 from indexer_core.index.rows import IndexRow
@@ -73,9 +74,9 @@ class IndexRepair:
             Others kept committing.
         """
         mend_manifests(self.blobs, self.clock, self.ids, self.announced, self.aside, self.report)
-        newest = Manifests(self.blobs).newest()
-        self._mend_projector(newest)
-        self._mend_segments(newest)
+        self._mend_projector(Manifests(self.blobs).newest())
+        self._merge_again(Manifests(self.blobs).newest())
+        self._mend_segments(Manifests(self.blobs).newest())
         self._mend_past(Manifests(self.blobs).newest())
 
     def _damaged(self) -> frozenset[str]:
@@ -106,6 +107,24 @@ class IndexRepair:
             "put the file back from a backup or publish another map; until then no series with "
             "pixels can be indexed; searches are not concerned",
         )
+
+    def _merge_again(self, newest: Manifest) -> None:
+        """Segments of which something is lost that their inputs still have."""
+        damaged = self._damaged()
+        retained = survey_manifests(self.blobs).retained
+        for segment in newest.segments:
+            image = segment.vector_file(IMAGE_SPACE, _live(newest, IMAGE_SPACE))
+            names = {segment.rows.name, image.file.name if image else ""}
+            if names.isdisjoint(damaged):
+                continue
+            inputs = inputs_of(segment, retained)
+            update = merged_again(
+                self.blobs, self.vector_files, self.ids, newest, segment, inputs, damaged
+            )
+            if update is not None and self._is_committed(update):
+                self.report.restored.append(
+                    f"segment {segment.id}: merged again from {len(inputs)} earlier ones"
+                )
 
     def _mend_segments(self, newest: Manifest) -> None:
         damaged = self._damaged()
@@ -238,14 +257,17 @@ class IndexRepair:
             self.blobs.put_if_match(name, dump_manifest(manifest), found.etag)
 
     def _commit(self, update: Update) -> None:
+        if not self._is_committed(update):
+            raise ConflictError("others changed what was being mended: repair again")
+
+    def _is_committed(self, update: Update) -> bool:
         outcome = commit(
             Manifests(self.blobs),
             update,
             commit_id=self.ids.new_id(),
             lineage=made_now("repair", self.clock.now_s()),
         )
-        if isinstance(outcome, Abandoned):
-            raise ConflictError(f"{outcome.reason}; repair again")
+        return isinstance(outcome, Committed)
 
 
 def _live(manifest: Manifest, name: str) -> str:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from indexer_core.rules.ballot import combined, evidence, tally, winner
 from indexer_core.rules.conditions import FactsView, holds
 from indexer_core.rules.model import UNKNOWN, BodyPart, Evidence, Vote
-from indexer_core.rules.reconciliation import counted
 from indexer_core.rules.ruleset import IGNORED, PHANTOM, Rules
 from indexer_core.rules.sources import SourceText, texts_for
 from indexer_core.rules.text import Text
@@ -42,20 +41,17 @@ def classify_anatomy(
     votes = _weighed(_text_votes(view, rules, modality), rules)
     votes += _hints(view, rules, modality, labels)
     region_of = rules.region_of
-    told = [
+    region_votes = [
         replace(vote, field="bodyRegion", value=region_of[vote.value], rule=vote.value)
         for vote in votes
-    ]
-    seen = [vote for vote in model_votes if vote.field == "bodyRegion"]
-    region_votes = told + seen
+    ] + [vote for vote in model_votes if vote.field == "bodyRegion"]
     sources = _phantom_sources(view, rules, modality)
     if sources:
         return _phantom(rules, votes, region_votes, sources)
-    ballot = told + counted(told, seen, "bodyRegion", rules)
-    region, confidence = winner(tally(ballot))
+    region, confidence = winner(tally(region_votes))
     if confidence < rules.threshold("body"):
         region = UNKNOWN
-    supporting = [vote for vote in ballot if vote.value == region]
+    supporting = [vote for vote in region_votes if vote.value == region]
     contradicts = any(
         vote.source == "BodyPartExamined" and vote.value != region for vote in region_votes
     )

@@ -16,6 +16,7 @@ from indexer_core.index.reader import open_at
 from indexer_core.index.repair_report import RepairReport
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.updates import Pin, Suppress
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.repair import repair
 from indexer_core.sealed import seal, unseal
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WrappedBlobs, WriteFault
@@ -133,6 +134,22 @@ def test_lost_rows_bring_no_outdated_or_deleted_series_back(house, place):
     nothing_is_wrong(house)
     house.settle(house.process())
     assert house.contents() == PRISTINE.contents()
+
+
+@pytest.mark.parametrize("part", ["rows", "image", "text", "points"])
+def test_merged_segment_is_merged_again_while_its_inputs_are_retained(house, part):
+    before = house.contents()
+    Upkeep(house.index, FILES, clock=house.clock, ids=house.ids).compact(full=True)
+    (segment,) = Manifests(house.index).newest().segments
+    (file,) = (file for file in segment.files() if f".{part}." in file.name)
+    damage(house, file.name, "flipped")
+    report = mended(house)
+    assert report.n_rearmed == 0
+    assert house.problems() == []
+    assert house.contents() == before
+    assert losses(report) == (
+        ["1 earlier manifests, up to 32"] if part in ("rows", "image") else []
+    )
 
 
 def test_several_damaged_files_are_mended_together(house):

@@ -66,6 +66,8 @@ UPKEEP = UpkeepSettings(
     retention=RetentionPolicy(keep_s=2.0, keep_newest=4, grace_s=0.7),
     tombstone_s=12.0,
 )
+# So that on any machine the collector, alone and killed like all others, keeps up with the writers.
+WRITER_PAUSE_S, MERGER_PAUSE_S, COLLECTOR_PAUSE_S, READER_PAUSE_S = 0.25, 0.3, 0.1, 0.3
 PURGING = PurgePolicy(grace_s=0.3, clock_margin_s=0.1)
 # Harmless: the same work is done again, by this process or by the next one.
 EXPECTED = (ConflictError, UnavailableError, UnknownOutcomeError)
@@ -210,7 +212,7 @@ def writes(actor: Actor) -> Iterator[None]:
             batch = chance.choice(past) if again else _new_batch(actor, number)
             if _commit(actor, indexer, ids, recipe, batch):
                 past = [*past[-8:], batch]
-        time.sleep(chance.uniform(0, 0.02))
+        time.sleep(chance.uniform(0, WRITER_PAUSE_S))
         yield
 
 
@@ -309,7 +311,7 @@ def merges(actor: Actor) -> Iterator[None]:
     while True:
         with actor.doing("merge"):
             upkeep.compact(full=actor.chance.random() < 0.05)
-        time.sleep(actor.chance.uniform(0, 0.1))
+        time.sleep(actor.chance.uniform(0, MERGER_PAUSE_S))
         yield
 
 
@@ -319,7 +321,7 @@ def collects(actor: Actor) -> Iterator[None]:
     while True:
         with actor.doing("collect"):
             upkeep.collect(limit=actor.chance.choice((None, None, 60)))
-        time.sleep(actor.chance.uniform(0, 0.3))
+        time.sleep(actor.chance.uniform(0, COLLECTOR_PAUSE_S))
         yield
 
 
@@ -393,7 +395,7 @@ def reads(actor: Actor) -> Iterator[None]:
         except NotFoundError:
             actor.journal.note("overtaken", manifest=snapshot.manifest.number)
         keepsakes.step(reader)
-        time.sleep(actor.chance.uniform(0, 0.1))
+        time.sleep(actor.chance.uniform(0, READER_PAUSE_S))
         yield
 
 

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from queue import Queue
 from tempfile import TemporaryDirectory
@@ -243,8 +243,12 @@ class Director:
         return self._chance.choice(mine) if self._chance.random() < 0.3 else None
 
     def _sleep_for(self, role: str) -> str | None:
-        is_sleeping = any(process.spec.sleep_at for process in self._running.values())
-        return _SLEEPS.get(role) if not is_sleeping and self._chance.random() < 0.2 else None
+        """One of a role sleeps at a time; it is not killed before it has."""
+        is_sleeping = any(
+            process.spec.role == role and process.spec.sleep_at
+            for process in self._running.values()
+        )
+        return _SLEEPS.get(role) if not is_sleeping and self._chance.random() < 0.3 else None
 
     def _hear(self) -> list[Spec]:
         """Take in what the zygote said; the processes that have ended."""
@@ -308,6 +312,12 @@ class Director:
                     self._signal(process, signal.SIGKILL)
             time.sleep(_POLL_S)
 
+    def _wake(self, name: str) -> None:
+        """It has slept: from now on it is like any other."""
+        for process in self._running.values():
+            if process.spec.name == name:
+                process.spec = replace(process.spec, sleep_at=None)
+
     # What they write down
 
     def _learn(self) -> None:
@@ -335,6 +345,7 @@ class Director:
             case {"e": "slept", "write_id": write_id}:
                 counts["slept past the fence"] += 1
                 self._slept[process] = write_id
+                self._wake(process)
             case {"e": "ack", "write_id": write_id}:
                 counts["commits"] += 1
                 if self._slept.pop(process, write_id) != write_id:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.errors import UnknownOutcomeError
-from indexer_core.index.commit import HINT, Manifests
+from indexer_core.index.commit import HINT, Manifests, manifest_name, number_of
 from indexer_core.index.manifest import EMPTY, dump_stub
 from indexer_core.index.write_ids import is_behind, write_id_of
 from indexer_core.ports import (
@@ -143,9 +143,15 @@ class TortureBlobs:
             time.sleep(self._chance.uniform(0, _MAX_DELAY_S))
 
     def _is_visible(self, name: str, found: BlobProperties) -> bool:
-        # What was replaced cannot be shown as it was before.
-        is_stub = name.startswith(MANIFESTS) and found.size_bytes <= _MAX_STUB_BYTES
-        return found.modified_s <= self._seen_s or is_stub or name == HINT
+        if found.modified_s <= self._seen_s or name == HINT:
+            return True
+        if not name.startswith(MANIFESTS):
+            return False
+        # What was replaced cannot be shown as it was before; but it was there before the next one.
+        following = manifest_name(number_of(name) + 1)
+        after = self._inner.properties(following)
+        is_stub = found.size_bytes <= _MAX_STUB_BYTES
+        return is_stub or (after is not None and self._is_visible(following, after))
 
     # What is written
 
@@ -178,7 +184,8 @@ class TortureBlobs:
         self._pass(f"{point}.before")
         self._inner.between = lambda: self._pass(f"{point}.during")
         is_commit = name.startswith(MANIFESTS) and method == "put_if_absent"
-        lost = self._chance.random() < (_LOST_COMMITS if is_commit else _LOST_WRITES)
+        share = 0.1 * _LOST_WRITES if method == "delete" else _LOST_WRITES
+        lost = self._chance.random() < (_LOST_COMMITS if is_commit else share)
         how = self._chance.choice(("took place", "did not", "was repeated")) if lost else ""
         if how == "did not":
             self._journal.note("lost", commit=is_commit)
@@ -205,7 +212,7 @@ class TortureBlobs:
         if point == self._fate.die_at:
             self._journal.note("die", point=point)
             os.kill(os.getpid(), signal.SIGKILL)
-        if point == self._fate.sleep_at and not self._has_slept:
+        if point == self._fate.sleep_at and self._written_last and not self._has_slept:
             self._sleep(point)
         if self._chance.random() < _SLOW:
             time.sleep(self._chance.uniform(0, _MAX_DELAY_S))

@@ -15,7 +15,6 @@ AT_MOST_S = 1500.0
 
 
 @pytest.mark.slow
-@pytest.mark.torture
 @pytest.mark.timeout(AT_MOST_S + 600)
 def test_index_survives_a_minute_of_torture():
     said = [f"seed {(seed := random.randrange(1 << 30))}"]
