@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.classifying import SeriesEncoder, slice_vectors
 from indexer_core.entries import Vector
 from indexer_core.errors import UnavailableError
 from indexer_core.facts import Finding
-from indexer_core.ports import ImageEncoder
+from indexer_core.ports import ImageEncoder, PictureTextEncoder
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +49,15 @@ NOTHING_SEEN = Seen()
 
 
 class PixelClassifier(Protocol):
-    """Says what is on pictures."""
+    """Says what is on pictures, from what a model sees in them."""
 
-    def classify(self, subjects: Sequence[Subject]) -> Sequence[tuple[Finding, ...]]:
-        """The findings of each subject, in order."""
+    eye: PictureTextEncoder
+
+    def has_labels(self, modality: str) -> bool:
+        """Whether there is something to ask about series of this modality."""
+
+    def classify(self, modality: str, slices: NDArray[np.float32]) -> tuple[Finding, ...]:
+        """What is found of a series whose slices `eye` has seen: float32 (n_slices, dimension)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,26 +91,64 @@ def see(subjects: Sequence[Subject], sight: Sight) -> list[Seen]:
     if not subjects:
         return []
     live, *building = sight.wanted
-    stacks = [subject.slices for subject in subjects]
+    slices = _Slices([subject.slices for subject in subjects])
     images: dict[str, NDArray[np.float32]] = {}
     for encoder in sight.encoders:
         if encoder.encoder_id == live:
-            images[live] = encoder.encode(stacks)
+            images[live] = slices.encoded(encoder)
         elif encoder.encoder_id in building:
             try:
-                images[encoder.encoder_id] = encoder.encode(stacks)
+                images[encoder.encoder_id] = slices.encoded(encoder)
             except Exception as error:  # noqa: BLE001 - whoever builds the encoder makes up for it
                 log.warning("vectors left to the build error=%s", type(error).__name__)
     if live not in images:
         # Switched since the batch began. Not the fault of the series: they must not go without.
         raise UnavailableError("this worker lacks the image encoder that the index uses now")
-    findings: Sequence[tuple[Finding, ...]] = [()] * len(subjects)
-    if sight.classifier is not None:
-        findings = sight.classifier.classify(subjects)
+    found = _found(subjects, slices, sight.classifier)
     return [
         Seen(
             images={encoder_id: vectors[number] for encoder_id, vectors in images.items()},
-            findings=found,
+            findings=found[number],
         )
-        for number, found in enumerate(findings)
+        for number in range(len(subjects))
     ]
+
+
+class _Slices:
+    """The slices of all subjects; a model that reads texts as well looks at each but once."""
+
+    def __init__(self, stacks: Sequence[NDArray[np.float32]]) -> None:
+        self.stacks = stacks
+        self._seen: dict[str, list[NDArray[np.float32]]] = {}
+
+    def encoded(self, encoder: ImageEncoder) -> NDArray[np.float32]:
+        """float32 of shape (n_subjects, dimension)."""
+        if isinstance(encoder, SeriesEncoder):
+            return encoder.joined(self.seen_by(encoder.eye))
+        return encoder.encode(self.stacks)
+
+    def seen_by(self, eye: PictureTextEncoder) -> list[NDArray[np.float32]]:
+        """Of each subject float32 of shape (n_slices, dimension)."""
+        if eye.encoder_id not in self._seen:
+            self._seen[eye.encoder_id] = slice_vectors(eye, self.stacks)
+        return self._seen[eye.encoder_id]
+
+    def have_been_seen_by(self, eye: PictureTextEncoder) -> bool:
+        return eye.encoder_id in self._seen
+
+
+def _found(
+    subjects: Sequence[Subject], slices: _Slices, classifier: PixelClassifier | None
+) -> list[tuple[Finding, ...]]:
+    """The findings of each subject; slices that no label is for are not looked at for them."""
+    found: list[tuple[Finding, ...]] = [()] * len(subjects)
+    if classifier is None:
+        return found
+    asked = [n for n, subject in enumerate(subjects) if classifier.has_labels(subject.modality)]
+    if slices.have_been_seen_by(classifier.eye):
+        vectors = [slices.seen_by(classifier.eye)[number] for number in asked]
+    else:
+        vectors = slice_vectors(classifier.eye, [slices.stacks[number] for number in asked])
+    for number, seen in zip(asked, vectors, strict=True):
+        found[number] = classifier.classify(subjects[number].modality, seen)
+    return found

@@ -100,7 +100,7 @@ def build_record(
         descriptions=clean_descriptions(view),
         texts=tuple(texts),
         flags=_flags(view, classification, flags),
-        evidence={**classification.evidence, **_gaps(facts)},
+        evidence={**classification.evidence, **_gaps(facts), **_findings(facts)},
         x=x,
         y=y,
         projection_version=projection_version,
@@ -114,6 +114,22 @@ def _gaps(facts: SeriesFacts) -> dict[str, Evidence]:
         return {}
     source = "geometry" if facts.planes else "InstanceNumber"
     return {"sliceGap": Evidence(value=facts.n_slice_gaps, source=source, confidence=1.0)}
+
+
+def _findings(facts: SeriesFacts) -> dict[str, Evidence]:
+    """What pixel models found by themselves, where they abstained as well."""
+    return {
+        f"pixel{found.field[:1].upper()}{found.field[1:]}": Evidence(
+            value=found.value,
+            source=found.source,
+            confidence=found.confidence,
+            votes=tuple(
+                Vote(found.field, value, found.source, share, f"labels {found.labels}")
+                for value, share in found.scores
+            ),
+        )
+        for found in facts.findings
+    }
 
 
 def iso_date(text: str) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from indexer_core.rules.ballot import combined, evidence, tally, winner
 from indexer_core.rules.conditions import FactsView, holds
 from indexer_core.rules.model import UNKNOWN, BodyPart, Evidence, Vote
+from indexer_core.rules.reconciliation import counted
 from indexer_core.rules.ruleset import IGNORED, PHANTOM, Rules
 from indexer_core.rules.sources import SourceText, texts_for
 from indexer_core.rules.text import Text
@@ -41,17 +42,20 @@ def classify_anatomy(
     votes = _weighed(_text_votes(view, rules, modality), rules)
     votes += _hints(view, rules, modality, labels)
     region_of = rules.region_of
-    region_votes = [
+    told = [
         replace(vote, field="bodyRegion", value=region_of[vote.value], rule=vote.value)
         for vote in votes
-    ] + [vote for vote in model_votes if vote.field == "bodyRegion"]
+    ]
+    seen = [vote for vote in model_votes if vote.field == "bodyRegion"]
+    region_votes = told + seen
     sources = _phantom_sources(view, rules, modality)
     if sources:
         return _phantom(rules, votes, region_votes, sources)
-    region, confidence = winner(tally(region_votes))
+    ballot = told + counted(told, seen, "bodyRegion", rules)
+    region, confidence = winner(tally(ballot))
     if confidence < rules.threshold("body"):
         region = UNKNOWN
-    supporting = [vote for vote in region_votes if vote.value == region]
+    supporting = [vote for vote in ballot if vote.value == region]
     contradicts = any(
         vote.source == "BodyPartExamined" and vote.value != region for vote in region_votes
     )

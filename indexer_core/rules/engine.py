@@ -9,13 +9,11 @@ from indexer_core.rules.conditions import FactsView
 from indexer_core.rules.contrast import classify_contrast
 from indexer_core.rules.devices import classify_manufacturer
 from indexer_core.rules.modality import classify_modality, header_modality
-from indexer_core.rules.model import UNKNOWN, Classification, Evidence, Vote
+from indexer_core.rules.model import UNKNOWN, Classification, Vote
 from indexer_core.rules.plane import classify_plane
+from indexer_core.rules.reconciliation import disagreements, votes_of
 from indexer_core.rules.ruleset import Rules
 from indexer_core.rules.sequence import classify_sequence
-
-# Both sides must be this sure before a difference between header and pixels is called one.
-_SURE = 0.5
 
 
 def classify(facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ()) -> Classification:
@@ -24,16 +22,19 @@ def classify(facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ())
     Parameters
     ----------
     facts
-        The series as its headers describe it.
+        The series as its headers describe it, and what pixel models found (`facts.findings`).
     rules
         From `load_rules`.
     model_votes
-        Opinions of pixel models, in the vocabulary of each field; for ``bodyPart`` the ids of
-        body_parts.yaml. They count like any other source, capped by ``limits.model_cap``.
+        Further opinions of pixel models, in the vocabulary of each field; for ``bodyPart`` the ids
+        of body_parts.yaml. How they count: `indexer_core.rules.reconciliation`.
     """
     view = FactsView(facts)
     cap = float(rules.tables["sources"]["limits"]["model_cap"])
-    votes = [replace(vote, confidence=min(vote.confidence, cap)) for vote in model_votes]
+    votes = [
+        replace(vote, confidence=min(vote.confidence, cap))
+        for vote in (*model_votes, *votes_of(facts.findings))
+    ]
     modality, modality_evidence = classify_modality(view, rules, votes)
     sequence, sequence_evidence = classify_sequence(view, rules, modality, votes)
     anatomy = classify_anatomy(view, rules, modality, sequence, votes)
@@ -50,7 +51,7 @@ def classify(facts: SeriesFacts, rules: Rules, model_votes: Sequence[Vote] = ())
         "contrast": contrast_evidence,
         "manufacturer": manufacturer_evidence,
     }
-    flags = _flags(anatomy, written, modality, rules) | _disagreements(evidence)
+    flags = _flags(anatomy, written, modality, rules) | disagreements(evidence, rules)
     return Classification(
         modality=modality,
         header_modality=written,
@@ -75,14 +76,3 @@ def _flags(anatomy: Anatomy, written: str, modality: str, rules: Rules) -> set[s
         "headerModalityMismatch": bool(written) and modality not in (current, UNKNOWN),
     }
     return {flag for flag, is_set in found.items() if is_set}
-
-
-def _disagreements(evidence: dict[str, Evidence]) -> set[str]:
-    """Whether a sure pixel model and a sure header source differ in any field."""
-    for field in evidence.values():
-        sure = [vote for vote in field.votes if vote.confidence >= _SURE]
-        pixels = {vote.value for vote in sure if vote.source.startswith("model:")}
-        header = {vote.value for vote in sure if not vote.source.startswith("model:")}
-        if pixels and header and not pixels & header:
-            return {"headerPixelDisagreement"}
-    return set()

@@ -14,7 +14,16 @@ from indexer_core.rules.conditions import validate, validate_pattern
 from indexer_core.rules.model import CONTRASTS, PLANES, REGIONS
 from indexer_core.rules.ruleset import Rules
 
-SECTIONS = ("sources", "modality", "body_parts", "sequences", "contrast", "plane", "devices")
+SECTIONS = (
+    "sources",
+    "modality",
+    "body_parts",
+    "sequences",
+    "contrast",
+    "plane",
+    "devices",
+    "pixels",
+)
 _TABLES = (*SECTIONS, "codes")
 # The C parser is about eight times faster, where PyYAML was built with it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -102,6 +111,7 @@ def _validate(tables: Mapping[str, Any], file: str) -> None:
     _validate_contrast(tables["contrast"], file)
     _validate_plane(tables["plane"], file)
     _validate_sources(tables, file)
+    _validate_pixels(tables["pixels"], file)
     for name, pattern in tables["devices"]["manufacturers"].items():
         validate_pattern(pattern, f"{file}: manufacturer {name}")
 
@@ -215,6 +225,24 @@ def _validate_plane(table: Mapping[str, Any], file: str) -> None:
     for name in table["words"]:
         _check(name in PLANES, f"{file}: plane {name} must be one of {list(PLANES)}")
         _phrases(table["words"], (name,), f"{file}: plane words")
+
+
+def _validate_pixels(table: Mapping[str, Any], file: str) -> None:
+    sure = table.get("sure")
+    _check(
+        isinstance(sure, int | float) and 0 <= sure <= 1,
+        f"{file}: pixels: sure must be a number from 0 to 1",
+    )
+    known = {"bodyRegion": (*REGIONS, "*"), "plane": (*PLANES, "*")}
+    for field, pairs in table.get("alike", {}).items():
+        where = f"{file}: pixels alike {field}"
+        _check(
+            field in known and isinstance(pairs, list),
+            f"{where}: lists pairs of bodyRegion or plane",
+        )
+        for pair in pairs:
+            valid = isinstance(pair, list) and len(pair) == 2 and set(pair) <= set(known[field])
+            _check(valid, f"{where}: {pair} must be two of {list(known[field])}")
 
 
 def _validate_sources(tables: Mapping[str, Any], file: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from indexer_core.rules.ballot import evidence, tally, winner
 from indexer_core.rules.conditions import FactsView
 from indexer_core.rules.model import UNKNOWN, Evidence, Vote
+from indexer_core.rules.reconciliation import counted
 from indexer_core.rules.ruleset import Rules
 from indexer_core.rules.sources import texts_for
 from indexer_core.rules.vocabulary import find
@@ -32,7 +33,8 @@ def classify_plane(
     for decisive in (kind, geometry):
         if decisive:
             return _decide(decisive, everything, rules)
-    return _decide([*words, *typed, *model], everything, rules)
+    told = [*words, *typed]
+    return _decide([*told, *counted(told, model, _FIELD, rules)], everything, rules)
 
 
 def _decide(

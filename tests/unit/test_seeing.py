@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from gpu_worker.classifying import SeriesEncoder, ZeroShotClassifier
 from gpu_worker.seeing import Seen, Sight, Subject, see
 from indexer_core.errors import UnavailableError
-from indexer_core.facts import Finding
+from indexer_core.zero_shot import Label, LabelSet
 from tests.support.segments import unit_vectors
 
 
@@ -33,30 +34,50 @@ class Blind(Eye):
         raise ValueError("cannot see")
 
 
-class Namer:
-    """Finds the modality it was told."""
+class Reader:
+    """Sees and reads: a picture is named by its brightest value, a text by itself."""
 
-    def classify(self, subjects):
-        return [(finding(subject.modality),) for subject in subjects]
+    encoder_id = "reader"
+    dimension = 16
+    wording = "medimageinsight"
+    scale = 90.0
+    names = ("abdomen axial", "brain coronal", "knee sagittal")
+
+    def __init__(self) -> None:
+        self.n_slices = 0
+
+    def encode_slices(self, slices):
+        self.n_slices += len(slices)
+        number = [round(float(image.max()) * 10) for image in slices]
+        return np.concatenate([self.encode_labels([self.names[n]]) for n in number])
+
+    def encode_labels(self, texts):
+        return np.concatenate([unit_vectors(text, 1, self.dimension) for text in texts])
 
 
-def finding(value: str) -> Finding:
-    return Finding(
-        field="bodyRegion",
-        value=value,
-        confidence=0.9,
-        source="model:namer",
-        scores=((value, 0.9),),
-        n_slices=1,
-        n_agreeing=1,
-        labels="l",
-    )
+LABELS = LabelSet(
+    labels=tuple(
+        Label(texts=(name,), region=region, plane=name.split()[1])
+        for name, region in zip(Reader.names, ("abdomen", "head", "lower extremity"), strict=True)
+    ),
+    thresholds={"bodyRegion": 0.5, "plane": 0.5},
+)
+
+
+def classifier(eye: Reader) -> ZeroShotClassifier:
+    return ZeroShotClassifier(eye, {"CT": LABELS}, encode_labels=eye.encode_labels, name="reader")
+
+
+def showing(*numbers: int, modality: str = "CT") -> Subject:
+    """Slices that show what the reader's names say."""
+    slices = np.stack([np.full((4, 4), number / 10, dtype=np.float32) for number in numbers])
+    return Subject(slices=slices, modality=modality)
 
 
 def subjects(n: int) -> list[Subject]:
     random = np.random.default_rng(5)
     return [
-        Subject(slices=random.random((1 + i % 3, 8, 8), dtype=np.float32), modality=f"M{i}")
+        Subject(slices=random.random((1 + i % 3, 8, 8), dtype=np.float32) / 5, modality="CT")
         for i in range(n)
     ]
 
@@ -70,13 +91,58 @@ def same(some: Seen, other: Seen) -> bool:
 
 
 def test_a_batch_sees_of_each_what_it_sees_of_it_alone():
-    sight = Sight(encoders=(Eye("a"), Eye("b")), wanted=("a", "b"), classifier=Namer())
-    batch = subjects(5)
+    eye = Reader()
+    sight = Sight(encoders=(Eye("a"), Eye("b")), wanted=("a", "b"), classifier=classifier(eye))
+    batch = [*subjects(5), showing(1, modality="US"), showing(2, 2)]
     together = see(batch, sight)
     assert all(
         same(found, see([one], sight)[0]) for one, found in zip(batch, together, strict=True)
     )
-    assert [found.findings for found in together] == [(finding(f"M{i}"),) for i in range(5)]
+    assert [len(found.findings) for found in together] == [2] * 5 + [0, 2]
+
+
+def test_findings_follow_the_slices_of_each_subject():
+    sight = Sight(encoders=(Eye("a"),), wanted=("a",), classifier=classifier(Reader()))
+    found = see([showing(0), showing(1, 1, 2), showing(2)], sight)
+    values = [[finding.value for finding in one.findings] for one in found]
+    assert values == [["abdomen", "axial"], ["head", "coronal"], ["lower extremity", "sagittal"]]
+    assert [finding.n_agreeing for finding in found[1].findings] == [2, 2]
+    assert found[0].findings[0].source == "model:reader"
+
+
+def test_a_model_that_makes_vectors_and_findings_looks_at_each_slice_once():
+    eye = Reader()
+    series = SeriesEncoder(eye)
+    sight = Sight(encoders=(series,), wanted=("reader",), classifier=classifier(eye))
+    batch = [showing(0, 1), showing(2, modality="US")]
+    found = see(batch, sight)
+    assert eye.n_slices == 3
+    assert [len(one.findings) for one in found] == [2, 0]
+    expected = series.encode([subject.slices for subject in batch])
+    np.testing.assert_array_equal([one.images["reader"] for one in found], expected)
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
+
+
+def test_slices_that_nothing_is_asked_about_are_not_looked_at():
+    eye = Reader()
+    sight = Sight(encoders=(Eye("a"),), wanted=("a",), classifier=classifier(eye))
+    see([showing(0), showing(1, 1, modality="US")], sight)
+    assert eye.n_slices == 1
+
+
+def test_labels_are_asked_for_once():
+    asked = []
+
+    def encode_labels(texts):
+        asked.append(tuple(texts))
+        return Reader().encode_labels(texts)
+
+    one = ZeroShotClassifier(Reader(), {"CT": LABELS}, encode_labels=encode_labels, name="r")
+    sight = Sight(encoders=(Eye("a"),), wanted=("a",), classifier=one)
+    assert asked == []
+    for _ in range(3):
+        see([showing(0)], sight)
+    assert asked == [LABELS.texts]
 
 
 def test_encoders_that_the_index_does_not_ask_for_are_not_run():
