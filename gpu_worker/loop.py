@@ -1,141 +1,55 @@
 """The worker's loop: receive a batch, see, describe, embed, commit once, acknowledge.
 
-Publish, then acknowledge: a crash in between means that the messages come back and find their
-revision in the index. An ordinary failure drops only its series from the batch; a message that was
-seen before is worked on alone, so that one poison cannot sink the batch that it travels in. A store
-that cannot answer, or a damaged index, is no series' fault: it ends the batch, nothing is set aside
-for it, and the messages come back.
+While one batch is embedded and committed, the next one is fetched, decoded and seen; both are in
+hand, and stay hidden from others. There are never more: what is ahead waits.
 
-While a batch is worked on, its messages stay hidden from others. Where one slips away all the same,
-two workers write the same revision, of which readers see one. When the shift ends, what was started
-is finished and the rest is handed back.
+An ordinary failure drops only its series from the batch; a message that was seen before is worked
+on alone, with nothing else under way, so that one poison cannot sink the batch that it travels in.
+A store that cannot answer, or a damaged index, is no series' fault: it ends the batch, nothing is
+set aside for it, and the messages come back.
 
-Between batches the worker keeps the index in shape (`indexer_core.index.upkeep`), when no message
-is in hand.
+Where a message slips away all the same, two workers write the same revision, of which readers see
+one. When the shift ends, what was started is finished and the rest is handed back.
+
+Between batches the worker keeps the index in shape (`indexer_core.index.upkeep`).
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from gpu_worker.background import Keeper
-from gpu_worker.seeing import NOTHING_SEEN, PixelClassifier, Sight, Subject, see
-from gpu_worker.visibility import HeldMessages, Shift
-from indexer_core.announcements import Announcement, Announcer, series_indexed, series_rejected
-from indexer_core.assembly import Assembly
-from indexer_core.entries import Entry
-from indexer_core.errors import (
-    ConflictError,
-    CorruptIndexError,
-    IndexerError,
-    InvalidInputError,
-    NotFoundError,
-    UnavailableError,
-    UnknownOutcomeError,
+from gpu_worker.loading import Job
+from gpu_worker.preparing import NotStarted, Preparation, Prepared, Result
+from gpu_worker.settling import (
+    Outcomes,
+    commit,
+    decline,
+    judge_again,
+    newest_of_each,
+    still_due,
+    take,
 )
-from indexer_core.events import look_message
-from indexer_core.indexing import Indexer
-from indexer_core.instance_lists import AssembledInstance, AssembledSeries
-from indexer_core.look import content_of
-from indexer_core.messages import SeriesReady, parse_ready
-from indexer_core.pixels.decode import DEFAULT_LIMITS
-from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
-from indexer_core.pixels.recipe import PixelLimits
-from indexer_core.pixels.stack import Decode, PixelSource, Stack, slices_from_bytes, stack_of
-from indexer_core.ports import (
-    BlobRange,
-    ImageEncoder,
-    PreconditionFailed,
-    QueueMessage,
-    WorkQueue,
-)
-from indexer_core.rejects import Rejects
-from indexer_core.sources import Sources
+from gpu_worker.timing import STAGES, Timings, stage
+from gpu_worker.visibility import HeldMessages
+from gpu_worker.worker import BatchReport, Worker, WorkerSettings
+from indexer_core.errors import ConflictError, IndexerError, UnavailableError, UnknownOutcomeError
+from indexer_core.ports import QueueMessage
+
+__all__ = ["BatchReport", "Worker", "WorkerSettings", "batches", "run", "work_once"]
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 10.0
+# Storage is not there, or others are in the way: nothing in the batch is to blame.
+_NOBODYS_FAULT = (ConflictError, UnavailableError, UnknownOutcomeError)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
-    """batch: series per commit. visibility_s: how long a message is hidden while it is worked on.
-
-    retry_s: a message that failed comes back after this. max_tries: one that failed this often is
-    set aside with its reason. limits: what the pixels of an object may cost.
-    """
-
-    batch: int = 32
-    visibility_s: float = 600.0
-    retry_s: float = 30.0
-    max_tries: int = 5
-    limits: PixelLimits = DEFAULT_LIMITS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
-    """Everything that the loop needs."""
-
-    ready: WorkQueue
-    poison: WorkQueue
-    looks: WorkQueue
-    rejects: Rejects
-    assembly: Assembly
-    indexer: Indexer
-    sources: Sources
-    image_encoders: tuple[ImageEncoder, ...]
-    announcer: Announcer
-    threads: Executor
-    classifier: PixelClassifier | None = None
-    decode: Decode = slices_from_bytes
-    upkeep: Keeper | None = None
-    settings: WorkerSettings = field(default_factory=WorkerSettings)
-    shift: Shift = field(default_factory=Shift)
-
-    @property
-    def sight(self) -> Sight:
-        """What looks at pixels, as of the last look at the index."""
-        return Sight(
-            encoders=self.image_encoders,
-            wanted=self.indexer.image_encoder_ids,
-            classifier=self.classifier,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchReport:
-    """Outcomes of one batch: message id -> ``indexed``, ``done``, ``overtaken``, ``failed``, ..."""
-
-    outcomes: dict[str, str]
-    manifest: int
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    message: QueueMessage
-    ready: SeriesReady
-    assembled: AssembledSeries
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    job: _Job
-    entry: Entry
-
-
-@dataclass(frozen=True, slots=True)
-class _NotStarted:
-    """The shift ended before it was this job's turn."""
-
-
-class _Overtaken(Exception):  # noqa: N818 - not an error: the blob changed, and is looked at again
-    def __init__(self, url: str) -> None:
-        super().__init__("a blob is no longer the version that was assembled")
-        self.url = url
+Prepare = Callable[[Preparation], Callable[[], list[tuple[Job, Result]]]]
+"""Starts a preparation; what it returns waits for the results."""
 
 
 def work_once(worker: Worker) -> BatchReport | None:
@@ -147,19 +61,35 @@ def work_once(worker: Worker) -> BatchReport | None:
         This worker cannot write this index (other encoders, a newer format): it takes nothing, so
         that its own unfitness does not use up the tries of the messages.
     """
-    worker.indexer.check_fitness()
-    with worker.shift.hold(worker.ready, worker.settings.visibility_s) as held:
-        messages = held.receive(worker.settings.batch, worker.settings.visibility_s)
-        if not messages:
+    with _hands(worker, _in_this_thread) as hands:
+        if not hands.take_up():
             return None
-        try:
-            report = _report(messages, held, worker)
-        except (ConflictError, UnavailableError, UnknownOutcomeError):
-            held.hand_back_fresh(worker.settings.retry_s)
-            raise
-    if worker.upkeep is not None and not worker.shift.is_ending:
-        worker.upkeep.after_batch()
+        report = hands.finish()
+    _after_batch(worker)
     return report
+
+
+def batches(worker: Worker) -> Iterator[BatchReport]:
+    """Work on batch after batch, until the queue has nothing visible or the shift ends.
+
+    Who stops asking for more gives back what was taken ahead.
+
+    Raises
+    ------
+    IndexerError
+        As `work_once`.
+    """
+    if worker.settings.ahead == 0:
+        while not worker.shift.is_ending and (report := work_once(worker)) is not None:
+            yield report
+        return
+    with ThreadPoolExecutor(1, "seeing") as seeing, _hands(worker, _on(seeing)) as hands:
+        while hands.is_busy or not worker.shift.is_ending:
+            if not hands.take_up(1 + worker.settings.ahead):
+                return
+            report = hands.finish()
+            _after_batch(worker)
+            yield report
 
 
 def run(worker: Worker, *, until_idle: bool = False) -> None:
@@ -173,271 +103,225 @@ def run(worker: Worker, *, until_idle: bool = False) -> None:
     pause_s = _SHORTEST_PAUSE_S
     while not worker.shift.is_ending:
         try:
-            if work_once(worker) is not None:
+            for _ in batches(worker):
                 pause_s = _SHORTEST_PAUSE_S
-                continue
             _keep_up(worker)
             if until_idle and not worker.ready.length():
                 return
-        except (ConflictError, UnavailableError, UnknownOutcomeError) as error:
+        except _NOBODYS_FAULT as error:
             # Its messages come back.
             log.warning("batch ended early kind=%s", error.kind)
         worker.shift.rest(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
+def _after_batch(worker: Worker) -> None:
+    if worker.upkeep is not None and not worker.shift.is_ending:
+        worker.upkeep.after_batch()
+
+
 def _keep_up(worker: Worker) -> None:
     """Upkeep while there is nothing else to do."""
-    if worker.upkeep is not None:
+    if worker.upkeep is not None and not worker.shift.is_ending:
         worker.upkeep.when_idle(lambda: worker.shift.is_ending or worker.ready.length() > 0)
 
 
-def _report(messages: Sequence[QueueMessage], held: HeldMessages, worker: Worker) -> BatchReport:
-    worker = replace(worker, ready=held)
-    fresh = [message for message in messages if message.dequeue_count == 1]
-    outcomes: dict[str, str] = {}
-    started_s = time.monotonic()
-    manifest = 0
-    for batch in (fresh, *([message] for message in messages if message.dequeue_count > 1)):
-        if worker.shift.is_ending:
-            for message in batch:
-                _hand_back(message, held, outcomes)
-        elif batch:
-            manifest = max(manifest, _work_on(batch, held, worker, outcomes))
-    elapsed_s = time.monotonic() - started_s
-    log.info(
-        "batch series=%d indexed=%d failed=%d manifest=%d elapsed_s=%.3f",
-        len(outcomes),
-        sum(outcome == "indexed" for outcome in outcomes.values()),
-        sum(outcome == "failed" for outcome in outcomes.values()),
-        manifest,
-        elapsed_s,
+def _on(seeing: ThreadPoolExecutor) -> Prepare:
+    def prepare(preparation: Preparation) -> Callable[[], list[tuple[Job, Result]]]:
+        future: Future[list[tuple[Job, Result]]] = seeing.submit(preparation.results)
+        return future.result
+
+    return prepare
+
+
+@contextmanager
+def _hands(worker: Worker, prepare: Prepare) -> Iterator["_Hands"]:
+    """What is in hand, and given back where it cannot be finished."""
+    with worker.shift.hold(worker.ready, worker.settings.visibility_s) as held:
+        hands = _Hands(replace(worker, ready=held), held, prepare)
+        try:
+            yield hands
+        except _NOBODYS_FAULT:
+            hands.drop()
+            held.hand_back_fresh(worker.settings.retry_s)
+            raise
+        except GeneratorExit:
+            # Nobody wants the batches that were taken up and not finished.
+            hands.drop()
+            held.hand_back_fresh(0.0)
+            held.let_go()
+            raise
+        except BaseException:
+            hands.drop()
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """Series that one commit writes; `others` are messages of the same series."""
+
+    others: Sequence[Job]
+    preparation: Preparation
+    results: Callable[[], list[tuple[Job, Result]]]
+    n_finished_before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Messages that were received together; those that were seen before wait for their turn."""
+
+    work: _Work
+    alone: Sequence[QueueMessage]
+    is_full: bool
+    outcomes: Outcomes
+    timings: Timings
+    started_s: float
+
+
+class _Hands:
+    """Batches in hand: the oldest is finished first; all others are being prepared meanwhile."""
+
+    def __init__(self, worker: Worker, held: HeldMessages, prepare: Prepare) -> None:
+        self._worker = worker
+        self._held = held
+        self._prepare = prepare
+        self._batches: deque[_Batch] = deque()
+        self._n_finished = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to finish."""
+        return bool(self._batches)
+
+    def take_up(self, most: int = 1) -> bool:
+        """Receive until `most` batches are in hand, or no more is to be had; whether any is."""
+        while not self._batches or (len(self._batches) < most and self._has_room):
+            messages = self._received()
+            if not messages:
+                break
+            self._batches.append(self._begun(messages))
+        return self.is_busy
+
+    def finish(self) -> BatchReport:
+        """Settle the oldest batch."""
+        batch = self._batches.popleft()
+        with batch.timings.running():
+            manifest = self._settled(batch.work, batch.outcomes)
+            for message in batch.alone:
+                if self._worker.shift.is_ending:
+                    self._hand_back(message, batch.outcomes)
+                    continue
+                work = self._work_on([message], batch.outcomes, batch.timings, _in_this_thread)
+                manifest = max(manifest, self._settled(work, batch.outcomes))
+        return _reported(batch, manifest)
+
+    def drop(self) -> None:
+        """Do no more for what is in hand."""
+        for batch in self._batches:
+            batch.work.preparation.abandon()
+
+    @property
+    def _has_room(self) -> bool:
+        newest = self._batches[-1]
+        # Only a full batch says that more is waiting: else what comes meanwhile is one batch later.
+        return newest.is_full and not newest.alone and not self._worker.shift.is_ending
+
+    def _received(self) -> Sequence[QueueMessage]:
+        settings = self._worker.settings
+        try:
+            self._worker.indexer.check_fitness()
+            return self._held.receive(settings.batch, settings.visibility_s)
+        except IndexerError:
+            if not self._batches:
+                raise
+            return ()  # told when it is the next one's turn
+
+    def _begun(self, messages: Sequence[QueueMessage]) -> _Batch:
+        timings, outcomes = Timings(), dict[str, str]()
+        started_s = time.monotonic()
+        fresh = [message for message in messages if message.dequeue_count == 1]
+        with timings.running():
+            work = self._work_on(fresh, outcomes, timings, self._prepare)
+        return _Batch(
+            work=work,
+            alone=[message for message in messages if message.dequeue_count > 1],
+            is_full=len(messages) >= self._worker.settings.batch,
+            outcomes=outcomes,
+            timings=timings,
+            started_s=started_s,
+        )
+
+    def _work_on(
+        self,
+        messages: Sequence[QueueMessage],
+        outcomes: Outcomes,
+        timings: Timings,
+        prepare: Prepare,
+    ) -> _Work:
+        if self._worker.shift.is_ending:
+            for message in messages:
+                self._hand_back(message, outcomes)
+            messages = ()
+        with stage("take"):
+            jobs, others = newest_of_each(take(messages, self._worker, outcomes))
+        preparation = Preparation(jobs, self._worker, timings)
+        return _Work(
+            others=others,
+            preparation=preparation,
+            results=prepare(preparation),
+            n_finished_before=self._n_finished,
+        )
+
+    def _settled(self, work: _Work, outcomes: Outcomes) -> int:
+        prepared = []
+        results = work.results()
+        with stage("settle"):
+            for job, result in results:
+                match result:
+                    case Prepared():
+                        prepared.append(result)
+                    case NotStarted():
+                        self._hand_back(job.message, outcomes)
+                    case _:
+                        decline(job, result, self._worker, outcomes)
+            if self._n_finished > work.n_finished_before:
+                prepared = self._still_due(prepared, outcomes)
+            number = commit(prepared, self._worker, outcomes)
+            judge_again(work.others, self._worker, outcomes)
+        self._n_finished += 1
+        return number
+
+    def _still_due(self, prepared: Sequence[Prepared], outcomes: Outcomes) -> list[Prepared]:
+        """Without what the batches have written that were in hand together with this one."""
+        due = still_due([item.job for item in prepared], self._worker, outcomes)
+        wanted = {job.message.id for job in due}
+        return [item for item in prepared if item.job.message.id in wanted]
+
+    def _hand_back(self, message: QueueMessage, outcomes: Outcomes) -> None:
+        self._held.hand_back(message)
+        outcomes[message.id] = "handedBack"
+
+
+def _in_this_thread(preparation: Preparation) -> Callable[[], list[tuple[Job, Result]]]:
+    return preparation.results
+
+
+def _reported(batch: _Batch, manifest: int) -> BatchReport:
+    report = BatchReport(
+        outcomes=batch.outcomes,
+        manifest=manifest,
+        elapsed_s=time.monotonic() - batch.started_s,
+        seconds=batch.timings.seconds,
+        gpu_s=batch.timings.gpu_s,
     )
-    return BatchReport(outcomes=outcomes, manifest=manifest, elapsed_s=elapsed_s)
-
-
-def _hand_back(message: QueueMessage, held: HeldMessages, outcomes: dict[str, str]) -> None:
-    held.hand_back(message)
-    outcomes[message.id] = "handedBack"
-
-
-def _work_on(
-    messages: Sequence[QueueMessage], held: HeldMessages, worker: Worker, outcomes: dict[str, str]
-) -> int:
-    taken = [job for message in messages for job in _take(message, worker, outcomes)]
-    jobs, others = _newest_of_each(taken)
-    prepared = []
-    for job, done in zip(jobs, worker.threads.map(_attempt(worker), jobs), strict=True):
-        match done:
-            case _Prepared():
-                prepared.append(done)
-            case _NotStarted():
-                _hand_back(job.message, held, outcomes)
-            case _:
-                _decline(job, done, worker, outcomes)
-    number = _commit(prepared, worker, outcomes)
-    for job in others:
-        _judge_again(job, worker, outcomes)
-    return number
-
-
-def _newest_of_each(jobs: Sequence[_Job]) -> tuple[list[_Job], list[_Job]]:
-    """The highest revision of every series, and the other messages of the batch.
-
-    Two contents of one revision (a marker was lost) must not be written by one commit: nothing
-    would order them.
-    """
-    newest: dict[str, _Job] = {}
-    for job in jobs:
-        known = newest.get(job.ready.series)
-        if known is None or known.ready.revision < job.ready.revision:
-            newest[job.ready.series] = job
-    return list(newest.values()), [job for job in jobs if newest[job.ready.series] is not job]
-
-
-def _commit(items: Sequence[_Prepared], worker: Worker, outcomes: dict[str, str]) -> int:
-    """One commit for all; where that fails for what is in it, one for each."""
-    if not items:
-        return 0
-    try:
-        manifest = worker.indexer.write([item.entry for item in items], "index")
-    except (ConflictError, CorruptIndexError, UnavailableError, UnknownOutcomeError):
-        raise
-    except Exception as error:  # noqa: BLE001 - one series must not sink its batch
-        if len(items) > 1:
-            return max(_commit([item], worker, outcomes) for item in items)
-        _fail(items[0].job.message, items[0].job.ready, error, worker, outcomes)
-        return 0
-    worker.announcer.announce([_indexed(item.job.ready, manifest.number) for item in items])
-    for item in items:
-        worker.rejects.heal_series(item.job.ready.series)
-        worker.ready.delete(item.job.message)
-        outcomes[item.job.message.id] = "indexed"
-    return manifest.number
-
-
-def _judge_again(job: _Job, worker: Worker, outcomes: dict[str, str]) -> None:
-    """A message that waited for another one of its series: by now it is done, or comes back."""
-    for _ in _take(job.message, worker, outcomes):
-        worker.ready.extend(job.message, 0.0)
-        outcomes[job.message.id] = "postponed"
-
-
-def _take(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> Iterator[_Job]:
-    """The job of a message that is still due; others are acknowledged or set aside here."""
-    try:
-        ready = parse_ready(message.body)
-    except InvalidInputError as error:
-        worker.rejects.message("series-ready", message.body, str(error))
-        _poison(message, worker, outcomes)
-        return
-    due = worker.indexer.due(ready)
-    if due.action == "index":
-        if message.dequeue_count > worker.settings.max_tries:
-            # Nobody came to say why: the worker died of it, or took longer than it may.
-            reason = "it was tried too often and never finished"
-            _set_aside(message, ready, reason, worker, outcomes)
-            return
-        try:
-            assembled = worker.assembly.load(ready)
-        except (CorruptIndexError, InvalidInputError) as error:
-            _fail(message, ready, error, worker, outcomes)
-            return
-        yield _Job(message=message, ready=ready, assembled=assembled)
-        return
-    if due.action == "taken":
-        worker.assembly.outrank(ready, due.taken)
-    if due.action == "done":
-        # The commit was made, but perhaps nobody was told: a crash before the acknowledgement.
-        worker.announcer.announce([_indexed(ready, worker.indexer.manifest_number)])
-    worker.ready.delete(message)
-    outcomes[message.id] = due.action
-
-
-def _indexed(ready: SeriesReady, manifest: int) -> Announcement:
-    return series_indexed(ready.series, ready.revision, ready.digest, manifest)
-
-
-def _attempt(worker: Worker) -> Callable[[_Job], _Prepared | _NotStarted | Exception]:
-    def attempt(job: _Job) -> _Prepared | _NotStarted | Exception:
-        if worker.shift.is_ending:
-            return _NotStarted()
-        try:
-            return _prepare(job, worker)
-        except Exception as error:  # noqa: BLE001 - one series must not sink its batch
-            return error
-
-    return attempt
-
-
-def _prepare(job: _Job, worker: Worker) -> _Prepared:
-    instances = [i for i in job.assembled.used if i.facts.has_pixels]
-    seen = NOTHING_SEEN
-    flags = []
-    if instances:
-        sources = [
-            PixelSource(facts=instance.facts, fetch=_fetch(worker, instance))
-            for instance in instances
-        ]
-        stack = stack_of(
-            sources,
-            limits=worker.settings.limits,
-            decode=worker.decode,
-            anatomy=worker.indexer.anatomy_of(job.assembled),
-        )
-        if isinstance(stack, PixelsUnavailable):
-            flags.append("pixelsUnavailable")
-        else:
-            [seen] = see([_subject(job, stack, worker)], worker.sight)
-    entry = worker.indexer.entry(job.ready, job.assembled, seen.images, flags, seen.findings)
-    return _Prepared(job=job, entry=entry)
-
-
-def _subject(job: _Job, stack: Stack, worker: Worker) -> Subject:
-    # Labels are those of the modality; where nothing is labelled, nobody needs to know it.
-    modality = worker.indexer.modality_of(job.assembled) if worker.classifier else ""
-    return Subject(slices=stack.slices, modality=modality)
-
-
-def _fetch(worker: Worker, instance: AssembledInstance) -> Callable[[], bytes]:
-    """Reads exactly the version that was assembled, or one with the same stored content hash."""
-
-    def fetch() -> bytes:
-        located = worker.sources.locate(instance.url)
-        if located is None:
-            # No look could settle this: it would not be allowed there either.
-            raise NotFoundError("a blob of the series is outside the configured sources")
-        properties = located.store.properties(located.name)
-        if properties is None or instance.content not in (
-            content_of(properties),
-            properties.etag,
-        ):
-            raise _Overtaken(instance.url)
-        if properties.size_bytes > worker.settings.limits.max_object_bytes:
-            raise PixelError(PixelProblem.TOO_LARGE)
-        found = located.store.get_range(
-            located.name, 0, properties.size_bytes, if_match=properties.etag
-        )
-        if isinstance(found, BlobRange):
-            return found.data
-        assert found is None or isinstance(found, PreconditionFailed)
-        raise _Overtaken(instance.url)
-
-    return fetch
-
-
-def _decline(job: _Job, error: Exception, worker: Worker, outcomes: dict[str, str]) -> None:
-    """What becomes of a series that cannot go on to the commit."""
-    match error:
-        case _Overtaken(url=url):
-            # The blob may be back to what it was when it is looked at: its series is then
-            # unchanged, and would not be handed on again by itself.
-            worker.assembly.recall(job.ready)
-            worker.looks.send(look_message(url))
-            worker.ready.delete(job.message)
-            outcomes[job.message.id] = "overtaken"
-        case UnavailableError() | UnknownOutcomeError():
-            # Storage is down: not the fault of this series, so it does not count as a try.
-            worker.ready.send(job.message.body, delay_s=worker.settings.retry_s)
-            worker.ready.delete(job.message)
-            outcomes[job.message.id] = "unavailable"
-        case _:
-            _fail(job.message, job.ready, error, worker, outcomes)
-
-
-def _fail(
-    message: QueueMessage,
-    ready: SeriesReady,
-    error: Exception,
-    worker: Worker,
-    outcomes: dict[str, str],
-) -> None:
-    kind = error.kind if isinstance(error, IndexerError) else type(error).__name__
-    if message.dequeue_count >= worker.settings.max_tries:
-        # Only our own messages are known to hold no patient attribute.
-        told = str(error) if isinstance(error, IndexerError) else kind
-        reason = f"it failed every time it was tried: {told}"
-        _set_aside(message, ready, reason, worker, outcomes)
-        return
-    log.warning("series kept for another try kind=%s", kind)
-    worker.ready.extend(message, worker.settings.retry_s)
-    outcomes[message.id] = "failed"
-
-
-def _set_aside(
-    message: QueueMessage,
-    ready: SeriesReady,
-    reason: str,
-    worker: Worker,
-    outcomes: dict[str, str],
-) -> None:
-    worker.rejects.series(ready, reason)
-    worker.announcer.announce([series_rejected(ready.series, ready.revision, "poison")])
-    _poison(message, worker, outcomes)
-
-
-def _poison(message: QueueMessage, worker: Worker, outcomes: dict[str, str]) -> None:
-    # Acknowledged last: a crash before that means a second copy of the same poison, never none.
-    worker.poison.send(message.body)
-    worker.ready.delete(message)
-    outcomes[message.id] = "poison"
+    log.info(
+        "batch series=%d indexed=%d failed=%d manifest=%d elapsed_s=%.3f %s gpu_s_per_series=%.4f",
+        len(report.outcomes),
+        report.count("indexed"),
+        report.count("failed"),
+        manifest,
+        report.elapsed_s,
+        " ".join(f"{name}_s={report.seconds[name]:.3f}" for name in STAGES),
+        report.gpu_s_per_series,
+    )
+    return report

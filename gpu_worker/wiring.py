@@ -1,7 +1,7 @@
 """The objects of the worker, and the only place that reads its settings."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from gpu_worker.background import BackgroundKeeper, Keeper
 from gpu_worker.decoding import DecodingChildren
-from gpu_worker.loop import Worker, WorkerSettings
+from gpu_worker.halving import Halving, WorkerTextEncoder
+from gpu_worker.worker import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
@@ -30,6 +31,9 @@ from indexer_core.stores import Stores
 from indexer_core.templates import load_templates
 
 MAX_THREADS = 4
+SEEN_TOGETHER = 32
+"""Series whose pictures a model is given at once, until it runs out of memory."""
+
 _RACES = 4
 
 BATCH = "INDEXER_WORKER_BATCH"
@@ -95,7 +99,14 @@ def build_worker(
         decode=decode,
         settings=settings,
         upkeep=upkeep,
+        together=Halving(_together(image_encoders)),
     )
+
+
+def _together(image_encoders: Sequence[ImageEncoder]) -> int:
+    """How many series are seen at once: models gain by it, the descriptor does not."""
+    is_simple = all(isinstance(encoder, ImageDescriptor) for encoder in image_encoders)
+    return 1 if is_simple else SEEN_TOGETHER
 
 
 def build_azure_worker(settings: ProgramSettings) -> Worker:
@@ -133,6 +144,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         image_dimension=DIMENSION,
         rules=rules,
         templates=load_templates((), rules),
+        around=WorkerTextEncoder,
     )
     announcer = announcer_of(azure, clock)
     assembly = build_assembly(

@@ -4,7 +4,7 @@ The worker uses it for series with pixels, the series check for those without an
 so that both write the same rows by the same code.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -54,6 +54,7 @@ def open_index(
     templates: Templates,
     find_encoder: FindEncoder = nowhere,
     image_encoder_ids: Collection[str] | None = None,
+    around: Callable[[TextEncoder], TextEncoder] = lambda encoder: encoder,
 ) -> "Indexer":
     """The index writer of a program, opened; each distinct text is embedded once.
 
@@ -65,17 +66,24 @@ def open_index(
         Other text encoders that this program has: an index may have changed to one of them.
     image_encoder_ids
         As `Indexer`.
+    around
+        What is put around a text encoder, below the cache of texts.
 
     Raises
     ------
     InvalidInputError
         The index uses other encoders.
     """
+
+    def find(wanted: str) -> TextEncoder | None:
+        found = find_encoder(wanted)
+        return None if found is None else cached(around(found), stores)
+
     indexer = Indexer(
         blobs=stores.index,
         vector_files=vector_files,
-        text_encoder=cached(text_encoder, stores),
-        find_encoder=loaded_once(lambda wanted: cached(find_encoder(wanted), stores)),
+        text_encoder=cached(around(text_encoder), stores),
+        find_encoder=loaded_once(find),
         image_encoder_ids=image_encoder_ids,
         image_dimension=image_dimension,
         describer=Describer(rules=rules, templates=templates, image_encoder_id=image_encoder_id),
@@ -189,8 +197,17 @@ class Indexer:
 
     def due(self, ready: SeriesReady) -> Due:
         """Whether the index still lacks this revision."""
+        return self.dues([ready])[0]
+
+    def dues(self, readies: Sequence[SeriesReady]) -> list[Due]:
+        """Whether the index still lacks each of these revisions, by one look at it."""
+        if not readies:
+            return []
         snapshot = self._reader.refresh()
-        if ready.series in snapshot.manifest.suppressed:
+        return [self._due(ready, snapshot.manifest) for ready in readies]
+
+    def _due(self, ready: SeriesReady, manifest: Manifest) -> Due:
+        if ready.series in manifest.suppressed:
             return Due(action="suppressed")
         place = self._reader.winner(ready.series)
         if place is None or place.order[0] < ready.revision:

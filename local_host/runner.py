@@ -3,14 +3,20 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from function_app.handlers import ingest, series_check, series_checks
 from indexer_core.assembly import Closed, NotClosed
 from indexer_core.errors import CorruptIndexError, IndexerError, UnavailableError
 from indexer_core.ports import QueueMessage, WorkQueue
 from local_host.wiring import LocalSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from gpu_worker.worker import BatchReport
 
 log = logging.getLogger(__name__)
 
@@ -220,21 +226,29 @@ class Runner:
         n_total = queue.length()
         if n_total == 0:
             return False
-        from gpu_worker.loop import work_once
-
         n_done = 0
-        while (report := work_once(self._system.worker)) is not None:
-            counts = Counter(report.outcomes.values())
-            self.tally.series.update(counts)
-            if counts["poison"]:
-                self.tally.failures["a series failed every time it was tried"] += counts["poison"]
-            n_done += len(report.outcomes) - counts["failed"] - counts["unavailable"]
-            self._progress.advance("indexing", n_done, max(n_done, n_total))
-            if counts["unavailable"]:
-                self.tally.failures["files could not be read now; run the command again"] += counts[
-                    "unavailable"
-                ]
-                break  # the next run takes them up again
-            if once:
-                break
+        with closing(self._batches(once=once)) as reports:
+            for report in reports:
+                counts = Counter(report.outcomes.values())
+                self._tally(counts)
+                n_done += len(report.outcomes) - counts["failed"] - counts["unavailable"]
+                self._progress.advance("indexing", n_done, max(n_done, n_total))
+                if counts["unavailable"]:
+                    break  # the next run takes them up again
         return n_done > 0
+
+    def _batches(self, *, once: bool) -> "Generator[BatchReport, None, None]":
+        from gpu_worker.loop import batches, work_once
+
+        if not once:
+            yield from batches(self._system.worker)
+        elif (report := work_once(self._system.worker)) is not None:
+            yield report
+
+    def _tally(self, counts: Counter[str]) -> None:
+        self.tally.series.update(counts)
+        failures = self.tally.failures
+        if counts["poison"]:
+            failures["a series failed every time it was tried"] += counts["poison"]
+        if counts["unavailable"]:
+            failures["files could not be read now; run the command again"] += counts["unavailable"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
     from gpu_worker.decoding import DecodingChildren
-    from gpu_worker.loop import Worker
+    from gpu_worker.worker import Worker
     from indexer_core.adapters.azure.announcer import EventGridAnnouncer
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
@@ -140,6 +140,7 @@ class LocalSystem:
     @cached_property
     def indexer(self) -> "Indexer":
         """The index writer, opened."""
+        from gpu_worker.halving import WorkerTextEncoder
         from indexer_core.descriptor import DIMENSION, ImageDescriptor
         from indexer_core.encoders import EXPORT_MANIFEST
         from indexer_core.indexing import open_index
@@ -156,6 +157,7 @@ class LocalSystem:
             image_dimension=DIMENSION,
             rules=self.rules,
             templates=self.templates,
+            around=WorkerTextEncoder,
         )
 
     @property
@@ -192,8 +194,8 @@ class LocalSystem:
     @cached_property
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
-        from gpu_worker.loop import WorkerSettings
         from gpu_worker.wiring import build_worker
+        from gpu_worker.worker import WorkerSettings
         from indexer_core.descriptor import ImageDescriptor
 
         return build_worker(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,8 +61,10 @@ slice_of = cache(dicom_object)
 class Inline(Executor):
     """Runs at once, in the thread that asks."""
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1):
-        return map(fn, *iterables)
+    def submit(self, fn, /, *args, **kwargs):
+        done = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
