@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from threading import Lock
 from typing import Generic, TypeVar
 
 from gpu_worker.seeing import Subject
@@ -122,7 +123,8 @@ class InOrder(Generic[Item, Result]):
     """Results of a call for each item, in order, computed on other threads while one waits.
 
     Back-pressure: no more than `most` items are under way or wait to be taken. The first ones are
-    handed to the threads at once, so that they work before anybody asks.
+    handed to the threads at once, so that they work before anybody asks. One thread takes the
+    results; another one may cancel.
     """
 
     def __init__(
@@ -136,26 +138,37 @@ class InOrder(Generic[Item, Result]):
         self._call = call
         self._waiting = deque(items)
         self._futures: deque[Future[Result]] = deque()
+        self._lock = Lock()
         for _ in range(most):
             self._submit()
 
     def __iter__(self) -> Iterator[Result]:
-        while self._futures:
-            result = self._futures.popleft().result()
+        while (future := self._next()) is not None:
+            result = future.result()
             self._submit()
             yield result
 
     @property
     def is_next_ready(self) -> bool:
         """Whether the next result would be had without waiting."""
-        return bool(self._futures) and self._futures[0].done()
+        with self._lock:
+            return bool(self._futures) and self._futures[0].done()
 
     def cancel(self) -> None:
-        """Start no more of them."""
-        self._waiting.clear()
-        for future in self._futures:
-            future.cancel()
+        """Start no more of them; who waits for a result that will never be is told so.
+
+        `concurrent.futures.CancelledError` is what it is told.
+        """
+        with self._lock:
+            self._waiting.clear()
+            for future in self._futures:
+                future.cancel()
+
+    def _next(self) -> Future[Result] | None:
+        with self._lock:
+            return self._futures.popleft() if self._futures else None
 
     def _submit(self) -> None:
-        if self._waiting:
-            self._futures.append(self._pool.submit(self._call, self._waiting.popleft()))
+        with self._lock:
+            if self._waiting:
+                self._futures.append(self._pool.submit(self._call, self._waiting.popleft()))

@@ -161,7 +161,7 @@ def test_a_batch_that_is_not_full_has_none_taken_ahead(pipeline):
     in_hand = []
     pipeline.image_encoder.before = lambda stacks: left.pop()() if left else None
     pipeline.text_encoder.before = lambda texts: in_hand.append(n_in_hand(pipeline))
-    reports = list(batches(worker_of(pipeline, batch=32)))
+    reports = list(batches(worker_of(pipeline, settings=WorkerSettings(visibility_s=10_000.0))))
     assert in_hand == [3, 5]
     assert [len(report.outcomes) for report in reports] == [3, 5]
 
