@@ -11,8 +11,11 @@ from tempfile import TemporaryDirectory
 from gpu_worker.background import BackgroundKeeper, Keeper
 from gpu_worker.decoding import DecodingChildren
 from gpu_worker.halving import Halving, WorkerTextEncoder
+from gpu_worker.pixel_models import open_pixel_model
+from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
+from gpu_worker.seeing import PixelClassifier
 from gpu_worker.worker import Worker, WorkerSettings
-from indexer_core.adapters.azure.settings import Settings, read_settings
+from indexer_core.adapters.azure.settings import READING, Settings, read_settings
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
@@ -51,6 +54,7 @@ class ProgramSettings:
 
     azure: Settings
     worker: WorkerSettings
+    pixels: PixelSettings
     grace_s: float = 25.0
 
 
@@ -69,6 +73,7 @@ def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
             batch=int(_number(environment, BATCH, defaults.batch, 1)),
             visibility_s=_number(environment, VISIBILITY, defaults.visibility_s, 1),
         ),
+        pixels=read_pixel_settings(environment, READING),
         grace_s=_number(environment, GRACE, 25.0, 0),
     )
 
@@ -82,6 +87,7 @@ def build_worker(
     announcer: Announcer,
     settings: WorkerSettings,
     decode: Decode,
+    classifier: PixelClassifier | None = None,
     upkeep: Keeper | None = None,
 ) -> Worker:
     """What the loop needs, over any stores."""
@@ -94,6 +100,7 @@ def build_worker(
         indexer=indexer,
         sources=stores.sources,
         image_encoders=image_encoders,
+        classifier=classifier,
         announcer=announcer,
         threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MAX_THREADS)),
         decode=decode,
@@ -134,6 +141,8 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     rules = load_rules()
     find_encoder = loaded_once(in_store(stores.index, OnnxTextEncoder.load, (ENCODER_PREFIX,)))
     used = text_encoder_of(Manifests(stores.index).newest())
+    model = open_pixel_model(settings.pixels, stores.index, ids)
+    image_encoders = (ImageDescriptor(), *([model.encoder] if model else ()))
     indexer = open_index(
         stores,
         # The one of a new index is left beside it for the functions.
@@ -141,6 +150,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         find_encoder=find_encoder,
         vector_files=FlatFp16Vectors(),
         image_encoder_id=ImageDescriptor().encoder_id,
+        image_encoder_ids=[encoder.encoder_id for encoder in image_encoders],
         image_dimension=DIMENSION,
         rules=rules,
         templates=load_templates((), rules),
@@ -158,7 +168,8 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         stores,
         assembly=assembly,
         indexer=indexer,
-        image_encoders=(ImageDescriptor(),),
+        image_encoders=image_encoders,
+        classifier=model.classifier if model else None,
         announcer=announcer,
         settings=settings.worker,
         # They end with this process, which closes what they read from.

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading
 
@@ -27,7 +28,8 @@ class Settings:
     the storage account that holds the index instead of the data directory, which then keeps the
     text encoder, and copies of the index's files. retention_days: how long an earlier manifest
     can be searched. merge_mb: what one merge reads at most; it takes about twice that of memory.
-    reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on).
+    reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on). pixels: the model that
+    names what is on pictures (DICOM_INDEXER_PIXEL_MODEL and so on).
     """
 
     data: Path
@@ -36,6 +38,7 @@ class Settings:
     templates: tuple[Path, ...] = ()
     patient_key_file: Path
     reading: Reading = field(default_factory=Reading)
+    pixels: PixelSettings = field(default_factory=PixelSettings)
     quiet_s: float = 5.0
     max_wait_s: float = 300.0
     retention_days: float = 7.0
@@ -64,6 +67,7 @@ def read_settings(
         quiet_s=_number("DICOM_INDEXER_QUIET_S", environment, 5.0),
         retention_days=_number("DICOM_INDEXER_RETENTION_DAYS", environment, 7.0),
         reading=read_reading(environment, "DICOM_INDEXER_"),
+        pixels=read_pixel_settings(environment, "DICOM_INDEXER_"),
         merge_mb=_number("DICOM_INDEXER_MERGE_MB", environment, 512.0),
     )
 

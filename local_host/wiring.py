@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
     from gpu_worker.decoding import DecodingChildren
+    from gpu_worker.pixel_models import PixelModel
     from gpu_worker.worker import Worker
     from indexer_core.adapters.azure.announcer import EventGridAnnouncer
     from indexer_core.assembly import Assembly
@@ -192,6 +193,13 @@ class LocalSystem:
         return DecodingChildren()
 
     @cached_property
+    def _pixel_model(self) -> "PixelModel | None":
+        """What names the pictures of series, where one is configured."""
+        from gpu_worker.pixel_models import open_pixel_model
+
+        return open_pixel_model(self.settings.pixels, self.index, self.ids)
+
+    @cached_property
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
         from gpu_worker.wiring import build_worker
@@ -203,6 +211,7 @@ class LocalSystem:
             assembly=self.assembly,
             indexer=self.indexer,
             image_encoders=(ImageDescriptor(),),
+            classifier=model.classifier if (model := self._pixel_model) else None,
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
             decode=self._decoding,
@@ -265,6 +274,8 @@ class LocalSystem:
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
             self._decoding.close()
+        if (model := self.__dict__.get("_pixel_model")) is not None:
+            model.close()
         self._own_announcer.close()
         self.home.close()
 

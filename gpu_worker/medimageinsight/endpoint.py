@@ -30,6 +30,7 @@ T = TypeVar("T")
 WORDING = "medimageinsight"
 # How a prepared slice becomes a picture file; raised when that changes.
 PICTURES = "png8-v1"
+_PROBE_TEXT = "x-ray chest anteroposterior"
 
 
 class EndpointEncoder:
@@ -83,8 +84,13 @@ class EndpointEncoder:
         """As answers have told it, else as it was published."""
         return PUBLISHED_SCALE if self._scale is None else self._scale
 
-    def check(self) -> None:
-        """Ask for one picture and one text.
+    def check(self) -> NDArray[np.float32]:
+        """Ask for one text and one picture.
+
+        Returns
+        -------
+        ndarray of float32, shape (2, dimension)
+            Their vectors: of the same model always the same, as far as its devices count alike.
 
         Raises
         ------
@@ -93,10 +99,11 @@ class EndpointEncoder:
         UnavailableError
             It does not answer now.
         """
-        self._ask("text", text_rows(["x-ray chest"]))
-        self._ask("image", image_rows([np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)]))
+        text = self._ask("text", text_rows([_PROBE_TEXT]))
+        picture = self._ask("image", image_rows([_probe_picture()]))
         if self._scale is None:
             log.warning("the endpoint tells no scaling factor; the published one is used")
+        return np.concatenate([text.vectors, picture.vectors])
 
     def close(self) -> None:
         """End the connections."""
@@ -123,6 +130,14 @@ class EndpointEncoder:
         if self._client is None:
             self._client = self._make()
         return await self._client.ask(column, rows)
+
+
+def _probe_picture() -> NDArray[np.float32]:
+    """A bright disc on a ramp."""
+    row, column = np.mgrid[-1:1:64j, -1:1:64j]
+    disc = (row**2 + column**2 < 0.25).astype(np.float32)
+    picture: NDArray[np.float32] = (0.6 * disc + 0.1 * (column + 1)).astype(np.float32)
+    return picture
 
 
 class _Loop:

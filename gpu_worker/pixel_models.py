@@ -1,0 +1,142 @@
+"""The pixel model that settings ask for, opened and made sure of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_worker.classifying import LabelEncoder, SeriesEncoder, TwoTowers, ZeroShotClassifier
+from gpu_worker.pixel_settings import BIOMEDCLIP, NONE, PixelSettings
+from indexer_core.errors import InvalidInputError
+from indexer_core.pixels.display import DEFAULT_RECIPE
+from indexer_core.ports import BlobStore, Ids, PictureTextEncoder
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache, text_hash
+from indexer_core.zero_shot import load_labels
+
+# Vectors of one model agree far better than this on any device, those of two hardly at all.
+_SAME = 0.99
+# No text begins with a zero byte, so that these are the keys of no label.
+_PROBES = ("\0probe text 1", "\0probe picture 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelModel:
+    """A model that sees and reads: names what is on pictures, and has vectors of them."""
+
+    classifier: ZeroShotClassifier
+    encoder: SeriesEncoder
+    close: Callable[[], None]
+
+
+def open_pixel_model(settings: PixelSettings, blobs: BlobStore, ids: Ids) -> PixelModel | None:
+    """The model, or None where none is asked for. Vectors of its labels lie in `blobs`.
+
+    Raises
+    ------
+    InvalidInputError
+        The settings are wrong, weights are missing or were never trained, or the endpoint has
+        another model than the one that made what is stored.
+    UnavailableError
+        The endpoint does not answer now.
+    """
+    if settings.kind == NONE:
+        return None
+    labels = load_labels(settings.labels)
+    eye, close, probes = _opened(settings)
+    cache = TextVectorCache(blobs, ids, encoder_id=eye.encoder_id, dimension=eye.dimension)
+    try:
+        if probes is not None:
+            _make_sure(probes, cache)
+        sets = labels.worded(eye.wording)
+    except InvalidInputError:
+        close()
+        raise
+    classifier = ZeroShotClassifier(
+        eye,
+        sets,
+        encode_labels=CachedTextEncoder(LabelEncoder(eye), cache).encode,
+        name=eye.encoder_id.partition("/")[0],
+    )
+    return PixelModel(classifier=classifier, encoder=SeriesEncoder(eye), close=close)
+
+
+_Opened = tuple[PictureTextEncoder, Callable[[], None], NDArray[np.float32] | None]
+
+
+def _opened(settings: PixelSettings) -> _Opened:
+    """The model, how it is let go of, and its vectors of probes where nothing else names it."""
+    if settings.kind == "endpoint":
+        return _endpoint(settings)
+    if settings.kind == BIOMEDCLIP:
+        return _biomedclip(settings.place), _nothing, None
+    return _mlflow(settings.place), _nothing, None
+
+
+def _endpoint(settings: PixelSettings) -> _Opened:
+    try:
+        from gpu_worker.medimageinsight.client import EndpointSettings, is_loopback
+        from gpu_worker.medimageinsight.credentials import Key, KeyFile, Token
+        from gpu_worker.medimageinsight.endpoint import EndpointEncoder
+    except ImportError as error:
+        raise InvalidInputError(
+            "an endpoint needs httpx: pip install 'dicom-indexer[endpoint]'"
+        ) from error
+    endpoint = EndpointSettings(url=settings.place, deployment=settings.deployment)
+    credential: Key | KeyFile | Token | None = None
+    if settings.key:
+        credential = Key(settings.key)
+    elif settings.key_file is not None:
+        credential = KeyFile(settings.key_file)
+    elif not is_loopback(settings.place):
+        credential = Token()
+    encoder = EndpointEncoder(
+        endpoint, credential, recipe_id=DEFAULT_RECIPE.recipe_id, version=settings.version
+    )
+    try:
+        return encoder, encoder.close, encoder.check()
+    except Exception:
+        encoder.close()
+        raise
+
+
+def _biomedclip(source: str) -> PictureTextEncoder:
+    # torch is loaded here and only where it is asked for.
+    import torch
+
+    from gpu_worker.encoders.biomedclip import load_biomedclip, locate_biomedclip
+    from gpu_worker.encoders.torch_image import TorchImageEncoder
+    from gpu_worker.encoders.torch_text import TorchTextEncoder
+
+    model = load_biomedclip(locate_biomedclip(source))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TwoTowers(
+        TorchImageEncoder(model.image, recipe_id=DEFAULT_RECIPE.recipe_id, device=device),
+        TorchTextEncoder(model.text, device=device),
+        scale=model.scale,
+        wording=BIOMEDCLIP,
+    )
+
+
+def _mlflow(place: str) -> PictureTextEncoder:
+    from gpu_worker.medimageinsight.mlflow_model import load_mlflow_model
+
+    return load_mlflow_model(Path(place), recipe_id=DEFAULT_RECIPE.recipe_id)
+
+
+def _make_sure(probes: NDArray[np.float32], cache: TextVectorCache) -> None:
+    """Compare the vectors of probes with those that were kept; keep them where there are none."""
+    keys = [text_hash(probe) for probe in _PROBES]
+    known = cache.get(keys)
+    for key, vector in zip(keys, probes, strict=True):
+        if key in known and float(known[key] @ vector) < _SAME:
+            raise InvalidInputError(
+                "the endpoint has another model than the one whose vectors are stored: give it a "
+                "PIXEL_MODEL_VERSION of its own, so that the two never meet"
+            )
+    cache.put({k: v for k, v in zip(keys, probes, strict=True) if k not in known})
+
+
+def _nothing() -> None:
+    """Nothing to let go of."""
