@@ -14,7 +14,9 @@ from gpu_worker.medimageinsight.client import EndpointClient, EndpointSettings, 
 from gpu_worker.medimageinsight.credentials import Credential
 from gpu_worker.medimageinsight.wire import (
     DIMENSION,
+    PICTURES,
     PUBLISHED_SCALE,
+    WORDING,
     Answer,
     Column,
     RefusedError,
@@ -27,9 +29,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-WORDING = "medimageinsight"
-# How a prepared slice becomes a picture file; raised when that changes.
-PICTURES = "png8-v1"
 _PROBE_TEXT = "x-ray chest anteroposterior"
 
 

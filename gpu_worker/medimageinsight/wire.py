@@ -25,6 +25,12 @@ DIMENSION = 1024
 PUBLISHED_SCALE = math.exp(4.516357)
 """What multiplies a cosine where an answer does not say: older deployments leave it out."""
 
+PICTURES = "png8-v1"
+"""How a prepared slice becomes a picture file; raised when that changes."""
+
+WORDING = "medimageinsight"
+"""The wordings of labels that the model was taught."""
+
 Column = Literal["image", "text"]
 
 # A logit scale is trained as a logarithm and kept below ln 100. A larger one is no logarithm.
