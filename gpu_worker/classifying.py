@@ -38,6 +38,7 @@ class SeriesEncoder:
         self.eye = eye
         self.encoder_id = eye.encoder_id
         self.dimension = eye.dimension
+        self.on_gpu = _on_gpu(eye)
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> Vectors:
         """float32 of shape (len(stacks), dimension), rows L2-normalised."""
@@ -59,15 +60,24 @@ class TwoTowers:
     ----------
     scale
         What multiplies a cosine, no logarithm.
+    on_gpu
+        Whether they compute on a GPU of this machine.
     """
 
     def __init__(
-        self, image: ImageEncoder, text: TextEncoder, *, scale: float, wording: str
+        self,
+        image: ImageEncoder,
+        text: TextEncoder,
+        *,
+        scale: float,
+        wording: str,
+        on_gpu: bool = False,
     ) -> None:
         self.encoder_id = image.encoder_id
         self.dimension = image.dimension
         self.wording = wording
         self.scale = scale
+        self.on_gpu = on_gpu
         self._image = image
         self._text = text
         self._lock = Lock()
@@ -114,6 +124,7 @@ class ZeroShotClassifier:
         name: str,
     ) -> None:
         self.eye = eye
+        self.on_gpu = _on_gpu(eye)
         self._sets = sets
         self._encode_labels = encode_labels
         self._source = f"model:{name}"
@@ -143,3 +154,7 @@ class ZeroShotClassifier:
             if labels.digest not in self._known:
                 self._known[labels.digest] = labels.pooled(self._encode_labels(labels.texts))
             return self._known[labels.digest]
+
+
+def _on_gpu(eye: PictureTextEncoder) -> bool:
+    return bool(getattr(eye, "on_gpu", False))

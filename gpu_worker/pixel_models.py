@@ -116,6 +116,7 @@ def _biomedclip(source: str) -> PictureTextEncoder:
         TorchTextEncoder(model.text, device=device),
         scale=model.scale,
         wording=BIOMEDCLIP,
+        on_gpu=device == "cuda",
     )
 
 

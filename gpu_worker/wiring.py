@@ -106,13 +106,13 @@ def build_worker(
         decode=decode,
         settings=settings,
         upkeep=upkeep,
-        together=Halving(_together(image_encoders)),
+        together=Halving(_together((*image_encoders, classifier))),
     )
 
 
-def _together(image_encoders: Sequence[ImageEncoder]) -> int:
+def _together(looking: Sequence[ImageEncoder | PixelClassifier | None]) -> int:
     """How many series are seen at once: models gain by it, the descriptor does not."""
-    is_simple = all(isinstance(encoder, ImageDescriptor) for encoder in image_encoders)
+    is_simple = all(one is None or isinstance(one, ImageDescriptor) for one in looking)
     return 1 if is_simple else SEEN_TOGETHER
 
 
