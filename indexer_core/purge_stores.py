@@ -1,4 +1,5 @@
-"""The stores of a program, as a purge sees them: queues, tables, instance lists, the text cache.
+"""The stores of a program, as a purge sees them: queues, tables, instance lists, the text cache,
+thumbnails.
 
 Their order matters (`purger_of`): what tells the names of a series, that is where its blobs lie and
 what its UIDs are, is erased after everything that is found by those names. So a run that was killed
@@ -35,6 +36,7 @@ from indexer_core.rejects import SERIES
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
 from indexer_core.text_cache import forget_everywhere
+from indexer_core.thumbnails import PREFIX as THUMBNAILS
 
 _BATCH = 32
 _VISIBILITY_S = 600.0
@@ -270,6 +272,22 @@ class TextVectors(_NamedElsewhere):
         return Erased(counts={"files of cached text vectors": n_files})
 
 
+class Pictures(_NamedElsewhere):
+    """Thumbnails of every revision of a series."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    def erase(self, subject: Subject) -> Erased:
+        """Delete them."""
+        names = [
+            entry.name
+            for key in sorted(subject.series)
+            for entry in self._blobs.list(f"{THUMBNAILS}{key}/")
+        ]
+        return Erased(counts={"thumbnails": sum(self._blobs.delete(name) for name in names)})
+
+
 class Quarantine(_NamedElsewhere):
     """Damaged files that a repair has kept for people. What is in them nobody can tell for sure."""
 
@@ -354,6 +372,7 @@ def _in_order(stores: Stores, handle_event: Callable[[str], object]) -> Iterator
     yield RejectRows(stores.reject_rows, stores.sources)
     yield JobRows(stores.jobs)
     yield TextVectors(stores.index, stores.ids)
+    yield Pictures(stores.index)
     yield Quarantine(stores.index)
     yield BlobRows(stores.blobs)
     yield InstanceRows(stores.instances, stores.open_series)

@@ -9,7 +9,8 @@ stops the work on new series.
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from indexer_core.errors import (
     ConflictError,
@@ -35,6 +36,7 @@ from indexer_core.index.reader import Reader
 from indexer_core.index.updates import MergeSegments
 from indexer_core.index.write_ids import fence_at
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
+from indexer_core.thumbnails import Expiry, garbage
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +151,32 @@ class Upkeep:
         limit: int | None = None,
         dry_run: bool = False,
     ) -> Collected:
-        """Collect now; see `Collector.collect`."""
+        """Collect now; see `Collector.collect`. Thumbnails that no row has are collected, too."""
         policy = retention or self._settings.retention
-        return self._collector.collect(policy, limit=limit, dry_run=dry_run)
+        done = self._collector.collect(policy, limit=limit, dry_run=dry_run)
+        return self._without_pictures(done, policy, limit=limit, dry_run=dry_run)
+
+    def _without_pictures(
+        self, done: Collected, policy: RetentionPolicy, *, limit: int | None, dry_run: bool
+    ) -> Collected:
+        self._reader.refresh()
+        now_s = self._clock.now_s()
+        expiry = Expiry(
+            fence=fence_at(now_s - policy.keep_s - policy.grace_s),
+            orphaned_before_s=now_s - self._settings.tombstone_s,
+        )
+        found = garbage(self._blobs, self._reader.winners_of, expiry)
+        left = None if limit is None else max(0, limit - done.n_expired - done.n_files)
+        entries = list(islice(found, left))
+        if not dry_run:
+            for entry in entries:
+                self._blobs.delete(entry.name)
+        return replace(
+            done,
+            n_files=done.n_files + len(entries),
+            n_bytes=done.n_bytes + sum(entry.properties.size_bytes for entry in entries),
+            is_complete=done.is_complete and (left is None or len(entries) < left),
+        )
 
     def _merge_all(self, *, full: bool, is_over: Callable[[], bool] = lambda: False) -> int:
         n_merges = n_abandoned = 0
