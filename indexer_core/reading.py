@@ -46,6 +46,20 @@ def read_reading(environment: Mapping[str, str], prefix: str) -> Reading:
     )
 
 
+def read_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Whether something that is on by default is on: the variable is ``on`` or ``off``.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither.
+    """
+    value = environment.get(name) or "on"
+    if value not in {"on", "off"}:
+        raise InvalidInputError(f"{name} is on or off, not {value!r}")
+    return value == "on"
+
+
 def _bytes(environment: Mapping[str, str], name: str) -> int | None:
     text = environment.get(name)
     if not text:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from indexer_core.errors import InvalidInputError
-from indexer_core.reading import Reading, read_reading
+from indexer_core.reading import Reading, read_reading, read_switch
 
 if TYPE_CHECKING:
     from indexer_core.adapters.azure.settings import Settings as AzureSettings
 
 DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
+THUMBNAILS = "DICOM_INDEXER_THUMBNAILS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Settings:
     text encoder, and copies of the index's files. retention_days: how long an earlier manifest
     can be searched. merge_mb: what one merge reads at most; it takes about twice that of memory.
     reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on). pixels: the model that
-    names what is on pictures (DICOM_INDEXER_PIXEL_MODEL and so on).
+    names what is on pictures (DICOM_INDEXER_PIXEL_MODEL and so on). thumbnails: whether small
+    pictures of series are kept.
     """
 
     data: Path
@@ -43,6 +45,7 @@ class Settings:
     max_wait_s: float = 300.0
     retention_days: float = 7.0
     merge_mb: float = 512.0
+    thumbnails: bool = True
 
 
 def read_settings(
@@ -69,6 +72,7 @@ def read_settings(
         reading=read_reading(environment, "DICOM_INDEXER_"),
         pixels=read_pixel_settings(environment, "DICOM_INDEXER_"),
         merge_mb=_number("DICOM_INDEXER_MERGE_MB", environment, 512.0),
+        thumbnails=read_switch(environment, THUMBNAILS),
     )
 
 

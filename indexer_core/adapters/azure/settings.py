@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.reading import Reading, read_reading
+from indexer_core.reading import Reading, read_reading, read_switch
 
 SECRET_MIN_BYTES = 16
 
@@ -33,7 +33,7 @@ class Settings:
     storage: account (or connection string) of index, tables and queues. sources: what is indexed.
     topic: endpoint of the Event Grid topic for announcements, "" for none. retention_days: how long
     an earlier manifest can be searched. merge_mb: what one merge of the worker reads at most.
-    reading: memory, cache and exactness.
+    reading: memory, cache and exactness. thumbnails: whether the worker keeps small pictures.
     """
 
     storage: str
@@ -45,6 +45,7 @@ class Settings:
     max_wait_s: float = 900.0
     retention_days: float = 7.0
     merge_mb: float = 512.0
+    thumbnails: bool = True
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -58,6 +59,7 @@ MAX_WAIT = "INDEXER_MAX_WAIT_S"
 RETENTION = "INDEXER_RETENTION_DAYS"
 READING = "INDEXER_"  # INDEXER_MEMORY_MB and so on
 MERGE = "INDEXER_MERGE_MB"
+THUMBNAILS = "INDEXER_THUMBNAILS"
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -87,6 +89,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         retention_days=_number(environment, RETENTION, 7.0),
         reading=read_reading(environment, READING),
         merge_mb=_number(environment, MERGE, 512.0),
+        thumbnails=read_switch(environment, THUMBNAILS),
     )
 
 
