@@ -43,7 +43,7 @@ def read_frames(dataset: DataSet, identifiers: Identifiers) -> Frames:
     """Orientation, position and admitted values of an object, whether in groups or not."""
     frames = Frames()
     positions: dict[Numbers, set[float]] = {}
-    for orientation, position in _planes(dataset):
+    for orientation, position in planes(dataset):
         frames.orientations[orientation] += 1
         along = geometry.position_mm(orientation, position)
         if along is not None:
@@ -60,8 +60,11 @@ def _groups(dataset: DataSet) -> Iterator[DataSet]:
     yield from dataset.items(tags.PER_FRAME_FUNCTIONAL_GROUPS, MAX_FRAMES)
 
 
-def _planes(dataset: DataSet) -> Iterator[tuple[Numbers, Numbers]]:
-    """Orientation and position of each frame; those of the object where frames have none."""
+def planes(dataset: DataSet) -> Iterator[tuple[Numbers, Numbers]]:
+    """Orientation and position of each frame that has an orientation, of `MAX_FRAMES` at most.
+
+    Those of the object itself, where its frames are not described one by one.
+    """
     orientation = _orientation(dataset)
     if orientation:
         yield orientation, dataset.numbers(tags.IMAGE_POSITION_PATIENT, b"DS")

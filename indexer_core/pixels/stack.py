@@ -80,7 +80,7 @@ def slices_from_bytes(
         return (PixelsUnavailable(error.problem),) * (1 if frames is None else len(frames))
     if frames is None:
         frames = central_frames(source.frames, recipe.n_slices, recipe.central_share)
-    order = frames_along_normal(source.dataset, source.frames)
+    order = frames_along_normal(data, source.frames)
     return tuple(_prepare(source, _frame_at(place, order), recipe) for place in frames)
 
 

@@ -1,13 +1,15 @@
 """What an image encoder sees: windows by region, presentations of headers, activity, padding."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_voi, apply_windowing
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian
 
 from indexer_core.anatomy import Anatomy
 from indexer_core.pixels.decode import Frame
@@ -254,7 +256,7 @@ def test_an_image_that_is_padding_throughout_is_shown_as_if_none_were_stated():
 # Frames in space
 
 
-def enhanced(positions, orientations=None, syntax=ExplicitVRLittleEndian):
+def enhanced(positions, orientations=None):
     """A multi-frame object whose frames hold the whole number of their position."""
     groups = []
     for number, position in enumerate(positions):
@@ -267,11 +269,16 @@ def enhanced(positions, orientations=None, syntax=ExplicitVRLittleEndian):
         groups.append(group)
     ramp = np.arange(16, dtype=np.uint16).reshape(4, 4)
     pixels = np.stack([np.roll(ramp, int(position), axis=None) for position in positions])
-    return dicom_object(
+    data = dicom_object(
         Rows=4, Columns=4, NumberOfFrames=len(positions), PixelData=pixels.tobytes(),
         Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1",
         PerFrameFunctionalGroupsSequence=Sequence(groups),
     )  # fmt: skip
+    dataset = dcmread(BytesIO(data))
+    del dataset.ImageOrientationPatient, dataset.ImagePositionPatient
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 SMALL = PixelRecipe(rows=4, columns=4)
