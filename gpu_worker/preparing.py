@@ -120,4 +120,8 @@ class Preparation:
             entry = self._worker.indexer.entry(
                 loaded.job.ready, loaded.assembled, seen.images, loaded.flags, seen.findings
             )
+        if self._worker.thumbnails is not None and loaded.subject is not None:
+            # Before the commit: a row that can be found has its picture.
+            with stage("thumbnail"):
+                self._worker.thumbnails.keep(entry, loaded.subject.slices)
         return Prepared(job=loaded.job, entry=entry)

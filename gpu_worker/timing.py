@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from threading import Lock
 
-STAGES = ("take", "fetch", "decode", "see", "describe", "texts", "write", "settle")
+STAGES = ("take", "fetch", "decode", "see", "describe", "thumbnail", "texts", "write", "settle")
 """In the order in which a series meets them."""
 
 

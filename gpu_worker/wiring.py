@@ -15,7 +15,7 @@ from gpu_worker.pixel_models import open_pixel_model
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from gpu_worker.seeing import PixelClassifier
 from gpu_worker.worker import Worker, WorkerSettings
-from indexer_core.adapters.azure.settings import READING, Settings, read_settings
+from indexer_core.adapters.azure.settings import READING, THUMBNAILS, Settings, read_settings
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
@@ -32,6 +32,7 @@ from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
 from indexer_core.templates import load_templates
+from indexer_core.thumbnails import Thumbnails
 
 MAX_THREADS = 4
 SEEN_TOGETHER = 32
@@ -89,6 +90,7 @@ def build_worker(
     decode: Decode,
     classifier: PixelClassifier | None = None,
     upkeep: Keeper | None = None,
+    thumbnails: Thumbnails | None = None,
 ) -> Worker:
     """What the loop needs, over any stores."""
     return Worker(
@@ -106,8 +108,23 @@ def build_worker(
         decode=decode,
         settings=settings,
         upkeep=upkeep,
+        thumbnails=thumbnails,
         together=Halving(_together((*image_encoders, classifier))),
     )
+
+
+def thumbnails_of(index: BlobStore, setting: str) -> Thumbnails:
+    """What keeps thumbnails beside an index; `setting` is the variable that turns them off.
+
+    Raises
+    ------
+    InvalidInputError
+        What encodes them is not installed.
+    """
+    from indexer_core.adapters.webp import check_webp, encode_webp
+
+    check_webp(setting)
+    return Thumbnails(index, encode_webp)
 
 
 def _together(looking: Sequence[ImageEncoder | PixelClassifier | None]) -> int:
@@ -174,6 +191,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         settings=settings.worker,
         # They end with this process, which closes what they read from.
         decode=DecodingChildren(),
+        thumbnails=thumbnails_of(stores.index, THUMBNAILS) if azure.thumbnails else None,
         upkeep=BackgroundKeeper(
             Upkeep(
                 stores.index,

@@ -17,6 +17,7 @@ from indexer_core.pixels.stack import Decode, slices_from_bytes
 from indexer_core.ports import ImageEncoder, WorkQueue
 from indexer_core.rejects import Rejects
 from indexer_core.sources import Sources
+from indexer_core.thumbnails import Thumbnails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class WorkerSettings:
 class Worker:
     """Everything that the loop needs.
 
-    `together`: how many series are seen at once. 1: each by itself, on the thread that loaded it,
+    `thumbnails`: keeps small pictures; None: there are none. `together`: how many series are seen
+    at once. 1: each by itself, on the thread that loaded it,
     for encoders that gain nothing by more.
     """
 
@@ -73,6 +75,7 @@ class Worker:
     upkeep: Keeper | None = None
     settings: WorkerSettings = field(default_factory=WorkerSettings)
     shift: Shift = field(default_factory=Shift)
+    thumbnails: Thumbnails | None = None
     together: Halving = field(default_factory=lambda: Halving(1))
 
     @property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from indexer_core.purge import Purger
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
+    from indexer_core.thumbnails import Thumbnails
     from local_host.encoders import LocalEncoders
 
 _SECRET_BYTES = 32
@@ -216,7 +217,19 @@ class LocalSystem:
             settings=WorkerSettings(retry_s=0.0),
             decode=self._decoding,
             upkeep=self.upkeep,
+            thumbnails=self._thumbnails,
         )
+
+    @property
+    def _thumbnails(self) -> "Thumbnails | None":
+        from gpu_worker.wiring import thumbnails_of
+        from indexer_core.adapters.azure.settings import THUMBNAILS as ON_AZURE
+        from local_host.settings import THUMBNAILS
+
+        azure = self.settings.azure
+        if not (azure or self.settings).thumbnails:
+            return None
+        return thumbnails_of(self.index, ON_AZURE if azure else THUMBNAILS)
 
     @cached_property
     def upkeep(self) -> "Upkeep":

@@ -17,6 +17,7 @@ from indexer_core.purge import PurgePolicy
 from indexer_core.purge_receipts import Purges, State, receipt_hash
 from indexer_core.purge_targets import series_of_patient, series_with_uid
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
+from indexer_core.thumbnails import PREFIX as THUMBNAILS
 from indexer_core.uids import patient_key
 from tests.support.clinic import KEPT, PLANTED, WORD, Clinic, planted
 from tests.support.dicom import uid
@@ -80,6 +81,7 @@ def searchable(clinic: Clinic) -> dict[str, tuple]:
 def assert_purged(clinic: Clinic) -> None:
     assert clinic.traces(*IDENTIFIERS) == []
     assert set(searchable(clinic)) == {KEPT}
+    assert {entry.name.split("/")[1] for entry in clinic.index.list(THUMBNAILS)} == {KEPT}
     seen = verify(clinic.index, FlatFp16Vectors())
     assert (seen.problems, seen.orphans) == ([], [])
     receipts = list(Purges(clinic.index).all())
@@ -129,6 +131,7 @@ def test_receipt_names_every_store_and_no_identifier(clinic):
         "rejects",
         "places of interrupted jobs",
         "files of cached text vectors",
+        "thumbnails",
         "blob rows",
         "instance rows",
         "instance lists",

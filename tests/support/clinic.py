@@ -35,6 +35,7 @@ from indexer_core.testing.memory import (
     MemoryRows,
     SequentialIds,
 )
+from indexer_core.thumbnails import Thumbnails
 from indexer_core.uids import series_key
 from tests.support.dicom import dicom_object, uid
 from tests.support.house import PREFIX, MemorySource
@@ -202,6 +203,7 @@ class System:
             announcer=Nobody(),
             threads=Inline(),
             settings=WorkerSettings(retry_s=0.0),
+            thumbnails=Thumbnails(self.stores.index, lambda picture: picture.tobytes()),
         )
         while (
             self._each(self.stores.blob_events, lambda body: ingest(body, self.services))

@@ -14,6 +14,7 @@ from indexer_core.purge_stores import (
     InstanceRows,
     JobRows,
     Messages,
+    Pictures,
     Quarantine,
     RejectRows,
     TextVectors,
@@ -28,6 +29,7 @@ from indexer_core.testing.memory import (
     SequentialIds,
 )
 from indexer_core.text_cache import TextVectorCache, text_hash
+from indexer_core.thumbnails import thumbnail_name
 from tests.support.house import PREFIX, MemorySource
 from tests.support.segments import unit_vectors
 
@@ -224,3 +226,11 @@ def test_damaged_files_that_a_repair_kept_go_unless_they_are_surely_of_others():
     assert erase(Quarantine(blobs)) == sum(kept.values())
     left = {entry.name for entry in blobs.list()}
     assert left == {*kept, *(f"quarantine/1/{name}" for name, goes in kept.items() if not goes)}
+
+
+def test_thumbnails_of_every_revision_go_and_those_of_others_stay():
+    blobs = MemoryBlobs()
+    for series, revision in ((KEY, 1), (KEY, 2), (OTHER, 1)):
+        blobs.put_if_absent(thumbnail_name(series, revision, "d" * 64), b"picture")
+    assert erase(Pictures(blobs)) == 2
+    assert [entry.name for entry in blobs.list()] == [thumbnail_name(OTHER, 1, "d" * 64)]

@@ -17,6 +17,7 @@ from gpu_worker.visibility import Shift
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.pixels.stack import stack_of_object
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
+from indexer_core.thumbnails import Thumbnails
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
 from tests.support.pipeline import RETRY_S, VISIBILITY_S, Pipeline, slice_of
@@ -504,7 +505,10 @@ def test_a_report_tells_where_the_time_went_and_what_the_gpu_cost(pipeline, capl
     caplog.set_level(logging.INFO)
     assemble(pipeline, *"abc")
     eye = SmallEye(pipeline, fits=3)
-    [report] = batches(worker_of(pipeline, batch=3, together=3, image_encoders=(eye,)))
+    thumbnails = Thumbnails(pipeline.index, lambda picture: picture.tobytes())
+    [report] = batches(
+        worker_of(pipeline, batch=3, together=3, image_encoders=(eye,), thumbnails=thumbnails)
+    )
     assert tuple(report.seconds) == STAGES
     used = {name for name, seconds in report.seconds.items() if seconds > 0}
     # Texts are embedded by the writer: only an encoder that says so counts apart.
