@@ -23,7 +23,6 @@ from indexer_core.errors import IndexerError
 from indexer_core.facts import SeriesFacts, series_from_json
 from indexer_core.index.reader import Place
 from indexer_core.index.write_ids import is_behind
-from indexer_core.pixels.resizing import resize
 from indexer_core.ports import BlobEntry, BlobStore
 
 log = logging.getLogger(__name__)
@@ -77,6 +76,9 @@ def picture_of(slices: NDArray[np.float32], facts: SeriesFacts) -> Picture:
     -------
     ndarray of uint8, shape (rows, columns), the larger of them `SIDE`
     """
+    # Whoever only collects thumbnails needs nothing of pixels.
+    from indexer_core.pixels.resizing import resize
+
     rows, columns = _size(facts)
     longest = max(rows, columns)
     shape = (max(1, round(SIDE * rows / longest)), max(1, round(SIDE * columns / longest)))
