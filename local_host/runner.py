@@ -251,4 +251,5 @@ class Runner:
         if counts["poison"]:
             failures["a series failed every time it was tried"] += counts["poison"]
         if counts["unavailable"]:
-            failures["files could not be read now; run the command again"] += counts["unavailable"]
+            reason = "files or the pixel model were out of reach; run the command again"
+            failures[reason] += counts["unavailable"]

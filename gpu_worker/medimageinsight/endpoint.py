@@ -118,6 +118,9 @@ class EndpointEncoder:
         except RefusedError as error:
             log.error("%s", error)  # noqa: TRY400 - one line says it all
             raise UnavailableError(str(error)) from error
+        except UnavailableError as error:
+            log.warning("%s", error)
+            raise
 
     def _ask(self, column: Column, rows: Sequence[Sequence[str]]) -> Answer:
         answer = self._loop.run(self._asked(column, rows))

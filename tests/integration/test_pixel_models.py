@@ -105,6 +105,38 @@ def test_another_model_behind_the_same_address_is_noticed(cli, endpoint, monkeyp
     assert len(cli.records()) == 3
 
 
+def test_an_endpoint_that_goes_away_holds_series_back_until_the_next_run(
+    cli, endpoint, monkeypatch
+):
+    away = Status(code=503, headers={"Retry-After": "9999"})
+    answer = endpoint.features
+
+    def features(image, text):
+        if image:  # once it was asked for the probe
+            endpoint.faults = [away] * 100
+        return answer(image, text)
+
+    endpoint.features = features
+    cli.run("index", cli.folder, status=1)
+    assert "the pixel model were out of reach; run the command again" in cli.error
+    endpoint.features, endpoint.faults = answer, []
+    cli.index()
+    assert {record["bodyRegion"] for record in cli.records().values()} == {
+        "head",
+        "lower extremity",
+    }
+    assert json.loads(cli.run("rejects", "--format", "json")) == []
+
+
+def test_a_picture_without_a_vector_sinks_no_other_series(cli, endpoint):
+    cli.put("bad/1.dcm", series="bad", PixelData=bytes(512))  # all of one grey
+    endpoint.bad_pictures = set(range(150))
+    cli.run("index", cli.folder, status=1)
+    assert set(cli.records()) == {uid_of("knee"), uid_of("unsaid")}
+    [reject] = json.loads(cli.run("rejects", "--format", "json"))
+    assert "no vectors of numbers" in json.dumps(reject)
+
+
 def test_commands_that_see_no_pixels_ask_no_endpoint(cli, endpoint):
     cli.index()
     del endpoint.requests[:]
