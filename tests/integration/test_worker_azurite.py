@@ -29,6 +29,7 @@ from tests.support.azure_pipeline import INBOX, SCOPE, AzurePipeline, key_of, wr
 from tests.support.azurite import ROOT, FaultyProxy, missing, running_azurite
 from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.dicom import dicom_object
+from tests.support.fake_endpoint import KEY, fake_endpoint
 
 pytestmark = [pytest.mark.azurite, pytest.mark.timeout(300)]
 
@@ -357,3 +358,24 @@ def test_a_worker_without_settings_says_which_and_ends():
     [message] = worker.messages()
     for name in (STORAGE, SOURCES, PATIENT_KEY):
         assert name in message
+
+
+def test_a_worker_asks_the_endpoint_that_it_is_told_and_none_that_refuses_it(house, start):
+    assemble(house, ["seen"])
+    with fake_endpoint() as endpoint:
+        endpoint.plant(255, "computed tomography brain axial, (CT BRAIN AXIAL)")
+        asked = {"INDEXER_PIXEL_MODEL": endpoint.url, "INDEXER_PIXEL_MODEL_KEY": "wrong-key"}
+        refused = start("--until-idle", **asked)
+        assert refused.end() == 1
+        assert any("refuses the key" in message for message in refused.messages())
+        assert not any("wrong-key" in line for line in refused.lines)
+        assert house.lengths["series-ready"] == 1
+
+        asked["INDEXER_PIXEL_MODEL_KEY"] = KEY
+        worker = start("--until-idle", **asked)
+        assert worker.end() == 0, worker.lines
+        assert not any(KEY in line for line in worker.lines)
+    [row] = house.live().values()
+    assert row.record["bodyRegion"] == "head"
+    assert row.record["evidence"]["bodyRegion"]["source"] == "model:medimageinsight"
+    assert house.problems() == []
