@@ -1,6 +1,6 @@
 """Checks that a reader makes while it goes on, and the oracle in the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -48,18 +48,26 @@ def _check_row(row: IndexRow) -> Iterator[str]:
         yield f"the {wrong} of {content} is not as written"
 
 
-def outranks(
-    now: Mapping[str, Best], before: Mapping[str, Best], manifest: Manifest
-) -> Iterator[str]:
-    """Series whose row in force is outranked by one that was seen before.
+def gone_back(now: Mapping[str, Best], before: Mapping[str, Best]) -> Iterator[str]:
+    """Series whose row in force is outranked by one that was seen before."""
+    for key, (order, _) in before.items():
+        if key in now and tuple(now[key][0]) < tuple(order):
+            yield f"{key} went back from {order} to {now[key][0]}"
 
-    Only a purge, and a deletion after a long time, let nothing of a series remain.
+
+def gone(
+    now: Mapping[str, Best], before: Mapping[str, Best], manifest: Manifest
+) -> Iterator[tuple[str, Order]]:
+    """Series of which nothing remains, with the row in force that was seen last.
+
+    A purge does that, and a deletion after a long time. That deletion need not have been seen: who
+    looks rarely may find it forgotten. So this is no verdict yet: see `is_forgotten`.
     """
-    for key, (order, alive) in before.items():
-        if key in now:
-            if tuple(now[key][0]) < tuple(order):
-                yield f"{key} went back from {order} to {now[key][0]}"
-        elif key not in manifest.suppressed and (
-            alive or not is_behind(order[2], manifest.forgotten_before)
-        ):
-            yield f"{key} has gone with its row {order}"
+    for key, (order, _) in before.items():
+        if key not in now and key not in manifest.suppressed:
+            yield key, (order[0], order[1], order[2])
+
+
+def is_forgotten(tombstones: Iterable[Order], seen: Order, forgotten_before: str) -> bool:
+    """Whether a deletion outranked what was seen and was old enough to be forgotten."""
+    return any(order >= seen and is_behind(order[2], forgotten_before) for order in tombstones)

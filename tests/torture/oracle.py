@@ -1,6 +1,6 @@
 """What must be true in the end, by the journals alone, and whether it is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,22 @@ from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import table_of
 from indexer_core.index.verify import verify
-from indexer_core.index.write_ids import is_behind
 from indexer_core.ports import BlobStore
 from tests.torture.content import FILES, Content, content_of
-from tests.torture.inspection import Best, Order, check_segment, outranks
+from tests.torture.inspection import (
+    Best,
+    Order,
+    check_segment,
+    gone,
+    gone_back,
+    is_forgotten,
+)
 from tests.torture.journal import Event
 
 _NOTHING: Order = (0, 0, "")
+
+_Expected = Mapping[str, tuple[Order, Mapping[Order, Content]]]
+"""By series: the highest row acknowledged, and every row that may have been written."""
 
 
 @dataclass(slots=True)
@@ -46,6 +55,8 @@ class Oracle:
     deleted: set[str] = field(default_factory=set)
     purged: set[str] = field(default_factory=set)
     bad: list[str] = field(default_factory=list)
+    missed: list[tuple[str, str, Order, str]] = field(default_factory=list)
+    """What readers saw no more: (who, series, its row in force before, fence of deletions)."""
 
     def learn(self, process: str, event: Event) -> None:
         """Take an event in."""
@@ -64,6 +75,8 @@ class Oracle:
                 self.hiding[key][-1] = (op, hidden, True)
             case {"e": "seen", "rows": rows}:
                 self._see(rows)
+            case {"e": "gone", "key": key, "order": order, "forgotten": forgotten}:
+                self.missed.append((process, key, (order[0], order[1], order[2]), forgotten))
             case {"e": "deleted", "name": name}:
                 self.deleted.add(name)
             case {"e": "purge", "key": key}:
@@ -86,8 +99,14 @@ class Oracle:
         places = dict(reader.winners())
         winners = {key: (place.order, place.alive) for key, place in places.items()}
         told = {key: content_of(reader.row(place)) for key, place in places.items()}
-        yield from self._judge_winners(winners, told, manifest)
-        yield from outranks(winners, self.seen, manifest)
+        expected = self._expected({recipe.digest: recipe.number for recipe in manifest.recipes})
+        yield from self._judge_winners(winners, told, manifest, expected)
+        yield from gone_back(winners, self.seen)
+        missing = [
+            ("in the end", key, order, manifest.forgotten_before)
+            for key, order in gone(winners, self.seen, manifest)
+        ]
+        yield from self._judge_missing([*self.missed, *missing], expected)
         for segment in snapshot.segments:
             yield from check_segment(segment.loaded, manifest)
         yield from self._judge_visibility(manifest)
@@ -98,21 +117,31 @@ class Oracle:
         named = {file.name for kept in Manifests(blobs).history() for file in kept.files()}
         yield from (f"{name} was deleted and is named" for name in sorted(self.deleted & named))
 
-    def _judge_winners(
-        self, winners: Mapping[str, Best], told: Mapping[str, Content], manifest: Manifest
+    def _judge_missing(
+        self, missing: Iterable[tuple[str, str, Order, str]], expected: _Expected
     ) -> Iterator[str]:
-        recipes = {recipe.digest: recipe.number for recipe in manifest.recipes}
-        for key, (lowest, possible) in self._expected(recipes).items():
+        """Only a deletion that outranked what a reader saw may have taken it away."""
+        for who, key, order, forgotten in missing:
+            _, possible = expected.get(key, (_NOTHING, {}))
+            deletions = (written for written, content in possible.items() if not content.alive)
+            if not is_forgotten(deletions, order, forgotten):
+                yield f"{who}: {key} has gone with its row {order}"
+
+    def _judge_winners(
+        self,
+        winners: Mapping[str, Best],
+        told: Mapping[str, Content],
+        manifest: Manifest,
+        expected: _Expected,
+    ) -> Iterator[str]:
+        for key, (lowest, possible) in expected.items():
             if key in self.purged and key in manifest.suppressed:
                 continue
             if key not in winners and lowest == _NOTHING:
                 continue
             if key not in winners:
-                forgotten = manifest.forgotten_before
-                if not any(
-                    not content.alive and order >= lowest and is_behind(order[2], forgotten)
-                    for order, content in possible.items()
-                ):
+                deletions = (order for order, content in possible.items() if not content.alive)
+                if not is_forgotten(deletions, lowest, manifest.forgotten_before):
                     yield f"{key} is gone; acknowledged up to {lowest}"
                 continue
             order, alive = winners[key]
@@ -125,10 +154,7 @@ class Oracle:
             elif alive and told[key] != possible[order]:
                 yield f"{key} at {order} holds {told[key]}, not {possible[order]}"
 
-    def _expected(
-        self, recipes: Mapping[str, int]
-    ) -> dict[str, tuple[Order, dict[Order, Content]]]:
-        """By series: the highest row acknowledged, and every row that may have been written."""
+    def _expected(self, recipes: Mapping[str, int]) -> _Expected:
         expected: dict[str, tuple[Order, dict[Order, Content]]] = {}
         for operation in self.operations.values():
             recipe = recipes.get(operation.recipe, 0)

@@ -77,6 +77,16 @@ def went_back(run: Run) -> None:
     run.learn(e="seen", rows={"a": [[8, 1, "0" * 32], True]})
 
 
+def missed(run: Run) -> None:
+    """A reader saw a series no more that nobody deleted."""
+    run.learn(e="gone", manifest=9, key="a", order=[3, 1, "0" * 32], forgotten="f" * 32)
+
+
+def missed_too_early(run: Run) -> None:
+    """A reader saw a series no more whose deletion was too young to be forgotten."""
+    run.learn(e="gone", manifest=9, key="b", order=[3, 1, "0" * 32], forgotten="0" * 32)
+
+
 def unknown(run: Run) -> None:
     """A row is in force that nobody wrote."""
     run.write(Content("a", 5, "t", True), told=Content("b", 8, "t", False))
@@ -120,6 +130,8 @@ def not_purged(run: Run) -> None:
         (lost, "a is at (3, 1"),
         (gone, "a is gone; acknowledged up to (3, 1"),
         (went_back, "a went back from (8, 1"),
+        (missed, "writer: a has gone with its row (3, 1"),
+        (missed_too_early, "writer: b has gone with its row (3, 1"),
         (unknown, "which nobody wrote"),
         (other_content, "holds Content(key='a', revision=5, tag='other'"),
         (undead, "has the wrong alive flag"),
@@ -145,6 +157,11 @@ def test_commit_without_an_answer_may_be_there_or_not(run):
     manifest = run.indexer.write([content.entry(RandomIds().new_id())], "index")
     assert any("which nobody wrote" in wrong for wrong in run.verdict())
     run.learn(e="id", op="unknown", id=manifest.segments[-1].id)
+    assert run.verdict() == []
+
+
+def test_reader_that_looks_rarely_may_find_a_deletion_forgotten(run):
+    run.learn(e="gone", manifest=9, key="b", order=[3, 1, "0" * 32], forgotten="f" * 32)
     assert run.verdict() == []
 
 

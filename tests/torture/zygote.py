@@ -12,9 +12,17 @@ import signal
 import sys
 from typing import Any
 
-from tests.torture.actors import Actor, Spec
+from tests.torture.actors import Actor, Spec, collects, merges, purges, writes
+from tests.torture.readers import reads
 
 _POLL_S = 0.02
+_STEPS = {
+    "writer": writes,
+    "merger": merges,
+    "collector": collects,
+    "purger": purges,
+    "reader": reads,
+}
 
 
 def main() -> None:
@@ -42,7 +50,7 @@ def _start(spec: Spec) -> int:
         status = 1
         try:
             os.close(0)
-            Actor(spec).run()
+            Actor(spec).run(_STEPS[spec.role])
             status = 0
         finally:
             os._exit(status)
