@@ -6,25 +6,23 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer_core.errors import InvalidInputError, UnavailableError, UnknownOutcomeError
 from local_host import output
+from local_host.encoder_sources import BIOMEDCLIP, encoder_building, encoder_named, newest
 from local_host.opening import reading
 from local_host.settings import Settings
 
 if TYPE_CHECKING:
     from indexer_core.index.filling import VectorsOf
-    from indexer_core.index.manifest import Manifest, Space
+    from indexer_core.index.manifest import Space
     from indexer_core.index.switching import SpaceState, SpaceSwitch
     from indexer_core.ports import TextEncoder
     from local_host.wiring import LocalSystem
 
 T = TypeVar("T")
 
-_BIOMEDCLIP = "biomedclip"
 _TRIES = 10
 _PAUSE_S = 5.0
 
@@ -37,8 +35,9 @@ def run_encoder(options: argparse.Namespace, settings: Settings) -> int:
     """
     if options.source is not None and options.action not in {"build", "set"}:
         raise InvalidInputError(f"encoder {options.action} takes no folder")
-    if options.weights is not None and options.source != _BIOMEDCLIP:
-        raise InvalidInputError(f"--weights goes with {_BIOMEDCLIP}")
+    for option, is_given in (("--weights", options.weights is not None), ("--int8", options.int8)):
+        if is_given and options.source != BIOMEDCLIP:
+            raise InvalidInputError(f"{option} goes with {BIOMEDCLIP}")
     actions = {
         "status": _status,
         "build": _build,
@@ -53,7 +52,7 @@ def run_encoder(options: argparse.Namespace, settings: Settings) -> int:
 def _status(options: argparse.Namespace, system: "LocalSystem") -> int:
     from indexer_core.index.switching import state_of
 
-    manifest = _newest(system)
+    manifest = newest(system)
     found = [_described(state_of(manifest, space), system) for space in manifest.spaces]
     if options.format == "json":
         print(json.dumps({"manifest": manifest.number, "spaces": found}, indent=2))
@@ -98,9 +97,9 @@ def _absent(has_it: bool | None) -> str:
 def _build(options: argparse.Namespace, system: "LocalSystem") -> int:
     from indexer_core.index.segment import TEXT_SPACE
 
-    space = _newest(system).space(TEXT_SPACE)
+    space = newest(system).space(TEXT_SPACE)
     assert space is not None
-    encoder = _wanted(options, system)
+    encoder = encoder_named(options, system)
     if encoder.encoder_id == space.live:
         print(f"searched with {encoder.encoder_id} already")
         return 0
@@ -123,8 +122,8 @@ def _switch(options: argparse.Namespace, system: "LocalSystem") -> int:
     del options
     from indexer_core.index.segment import TEXT_SPACE
 
-    _newest(system)
-    encoder = _building(system)
+    newest(system)
+    encoder = encoder_building(system)
     switcher = _switcher(system)
     with closing(output.progress()) as bar:
         told = _Told(bar)
@@ -144,7 +143,7 @@ def _set(options: argparse.Namespace, system: "LocalSystem") -> int:
     from indexer_core.index.segment import TEXT_SPACE
 
     status = _build(options, system)
-    space = _newest(system).space(TEXT_SPACE)
+    space = newest(system).space(TEXT_SPACE)
     assert space is not None
     return status if space.building is None else _switch(options, system)
 
@@ -153,7 +152,7 @@ def _abandon(options: argparse.Namespace, system: "LocalSystem") -> int:
     del options
     from indexer_core.index.segment import TEXT_SPACE
 
-    space = _newest(system).space(TEXT_SPACE)
+    space = newest(system).space(TEXT_SPACE)
     assert space is not None
     if space.building is None:
         raise InvalidInputError("no text encoder is being built")
@@ -192,68 +191,6 @@ def _patiently(system: "LocalSystem", told: _Told, step: Callable[[], T]) -> T:
             time.sleep(_PAUSE_S)
 
 
-def _newest(system: "LocalSystem") -> "Manifest":
-    from indexer_core.index.commit import Manifests
-
-    manifest = Manifests(system.index).newest()
-    if not manifest.spaces:
-        raise system.nothing_indexed()
-    return manifest
-
-
-def _wanted(options: argparse.Namespace, system: "LocalSystem") -> "TextEncoder":
-    if options.source is None:
-        return _building(system)
-    if options.source == _BIOMEDCLIP and not Path(_BIOMEDCLIP).exists():
-        return _biomedclip(options.weights, system)
-    return _taken_in(options.source, system)
-
-
-def _biomedclip(weights: str | None, system: "LocalSystem") -> "TextEncoder":
-    """The text tower of BiomedCLIP, exported; its weights are loaded, checked and let go of."""
-    if weights is None:
-        raise InvalidInputError(
-            "say where the weights are: --weights FOLDER, or --weights hf-hub: to download them"
-        )
-    # torch and open_clip are loaded here and only here.
-    from gpu_worker.encoders.biomedclip import load_biomedclip, locate_biomedclip
-    from gpu_worker.encoders.export import export_tower
-
-    with TemporaryDirectory() as folder:
-        export = Path(folder) / _BIOMEDCLIP
-        export_tower(load_biomedclip(locate_biomedclip(weights)).text, export)
-        return _taken_in(str(export), system)
-
-
-def _taken_in(source: str, system: "LocalSystem") -> "TextEncoder":
-    """The encoder of an exported folder, put where all programs of the index find it."""
-    from indexer_core.adapters.onnx_text import OnnxTextEncoder
-    from local_host.encoders import DEFAULT_NAME
-
-    if source == DEFAULT_NAME and not Path(source).exists():
-        default = system.encoders.default
-        system.home.leave_encoder(system.encoders.default_folder)
-        return default
-    folder = system.encoders.take_in(Path(source))
-    encoder = OnnxTextEncoder.load(folder)
-    system.home.leave_export(folder, encoder.encoder_id)
-    return encoder
-
-
-def _building(system: "LocalSystem") -> "TextEncoder":
-    """The encoder that is being built."""
-    from indexer_core.index.segment import TEXT_SPACE
-
-    space = _newest(system).space(TEXT_SPACE)
-    assert space is not None
-    if space.building is None:
-        raise InvalidInputError(
-            "no text encoder is being built: dicom-indexer encoder build FOLDER begins, "
-            "with the folder that holds its export"
-        )
-    return system.encoders.needed(space.building)
-
-
 def _switcher(system: "LocalSystem") -> "SpaceSwitch":
     from indexer_core.index.switching import SpaceSwitch
 
@@ -269,5 +206,5 @@ def _vectors_of(system: "LocalSystem", encoder: "TextEncoder") -> "VectorsOf":
     return text_vectors(
         cached(encoder, system.stores),
         uncached=encoder,
-        hidden=lambda: _newest(system).suppressed,
+        hidden=lambda: newest(system).suppressed,
     )

@@ -154,9 +154,8 @@ def load_biomedclip(folder: Path, *, untrained_allowed: bool = False) -> BiomedC
     InvalidInputError
         A file is missing or cannot be used, or the weights were never trained.
     """
-    weights = _weights_file(folder)
     config = _config(folder)
-    digest = _digest(weights)
+    weights, digest = _digested(folder)
     with _overlay(folder, weights, config) as whole:
         model = _created(whole)
     if not untrained_allowed and is_untrained(model):
@@ -171,7 +170,7 @@ def load_biomedclip(folder: Path, *, untrained_allowed: bool = False) -> BiomedC
     dimension = int(config["model_cfg"]["embed_dim"])
     return BiomedClip(
         text=TextTower(
-            encoder_id=f"biomedclip/{digest[:12]}/tokens{_context(config)}-cls-l2",
+            encoder_id=_text_id(digest, config),
             dimension=dimension,
             max_tokens=_context(config),
             module=NormalisedText(model.text).eval(),
@@ -189,6 +188,22 @@ def load_biomedclip(folder: Path, *, untrained_allowed: bool = False) -> BiomedC
         ),
         scale=math.exp(model.logit_scale.detach().item()),
     )
+
+
+def text_encoder_id(folder: Path) -> str:
+    """The id that the text tower of a folder will have; loads nothing.
+
+    Raises
+    ------
+    InvalidInputError
+        A file is missing or cannot be used.
+    """
+    config = _config(folder)
+    return _text_id(_digested(folder)[1], config)
+
+
+def _text_id(digest: str, config: dict[str, Any]) -> str:
+    return f"biomedclip/{digest[:12]}/tokens{_context(config)}-cls-l2"
 
 
 def is_untrained(model: nn.Module) -> bool:
@@ -299,12 +314,14 @@ def _created(whole: Path) -> Any:
         ) from error
 
 
-def _digest(path: Path) -> str:
+def _digested(folder: Path) -> tuple[Path, str]:
+    """The file with the weights, and its sha256."""
+    path = _weights_file(folder)
     digest = sha256()
     with path.open("rb") as file:
         while block := file.read(_READ_BYTES):
             digest.update(block)
-    return digest.hexdigest()
+    return path, digest.hexdigest()
 
 
 def _read(path: Path) -> bytes:

@@ -50,6 +50,23 @@ def test_biomedclip_takes_the_place_of_the_default_and_gives_it_back(cli, tmp_pa
     assert "searched with" in cli.run("encoder", "set", DEFAULT_NAME)
 
 
+def test_a_build_that_was_begun_goes_on_without_loading_the_model_again(cli, tmp_path):
+    weights = make_clip_directory(tmp_path / "model")
+    assert "built biomedclip/" in cli.run("encoder", "build", "biomedclip", "--weights", weights)
+    (weights / "tokenizer.json").unlink()  # it could not be loaded any more
+    cli.run("encoder", "set", "biomedclip", "--weights", weights)
+    assert live(cli).startswith("biomedclip/")
+    assert "already" in cli.run("encoder", "set", "biomedclip", "--weights", weights)
+
+
+def test_int8_stays_in_single_precision_where_nothing_proves_it_good_enough(cli, tmp_path):
+    weights = make_clip_directory(tmp_path / "model")
+    printed = cli.run("encoder", "set", "biomedclip", "--weights", weights, "--int8")
+    assert "texts are too few to measure it on; in single precision" in printed
+    assert live(cli).endswith("-cls-l2")
+    cli.search("axial CT")
+
+
 def test_weights_that_nobody_trained_are_refused(cli, tmp_path):
     minilm = live(cli)
     weights = make_clip_directory(tmp_path / "random", trained=False)
@@ -65,3 +82,5 @@ def test_what_is_missing_is_asked_for(cli, tmp_path):
     assert "there is no folder" in cli.error
     cli.run("encoder", "set", DEFAULT_NAME, "--weights", tmp_path, status=1)
     assert "--weights goes with biomedclip" in cli.error
+    cli.run("encoder", "set", DEFAULT_NAME, "--int8", status=1)
+    assert "--int8 goes with biomedclip" in cli.error
