@@ -72,16 +72,22 @@ def export_tower(
     existing = _intact_manifest(dest_dir)
     if existing is not None and _is_wanted(existing, tower, int8=int8_on is not None):
         return existing
+    with written_aside(dest_dir) as folder:
+        return _write_export(tower, folder, int8_on)
+
+
+@contextmanager
+def written_aside(dest_dir: Path) -> Iterator[Path]:
+    """A folder that takes the place of `dest_dir` when all went well, and is removed otherwise."""
     dest_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{dest_dir.name}.", dir=dest_dir.parent))
     try:
-        manifest = _write_export(tower, partial, int8_on)
+        yield partial
         if dest_dir.exists():
             shutil.rmtree(dest_dir)
         partial.replace(dest_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return manifest
 
 
 def _intact_manifest(folder: Path) -> dict[str, Any] | None:
@@ -116,7 +122,7 @@ def _write_export(tower: TextTower, folder: Path, int8_on: Sequence[str] | None)
     text = json.dumps(export.manifest, indent=2) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     for path in (model_path, folder / TOKENIZER_NAME, folder / MANIFEST_NAME):
-        _flush_to_disk(path)
+        flush_to_disk(path)
     return export.manifest
 
 
@@ -146,7 +152,8 @@ def _rounded_if_good(exact: Export, texts: Sequence[str]) -> Export:
     return replace(chosen, manifest={**chosen.manifest, "precision": measured.to_json()})
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Make the bytes of a file durable."""
     # The rename must not become durable before the bytes it publishes.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
@@ -154,7 +161,7 @@ def _flush_to_disk(path: Path) -> None:
 
 def _export_module(tower: TextTower, path: Path) -> None:
     ids, mask = _sample_tokens(2, 8, seed=0)
-    with _quiet_exporter(), torch.inference_mode():
+    with quiet_exporter(), torch.inference_mode():
         torch.onnx.export(
             tower.module,
             (torch.from_numpy(ids), torch.from_numpy(mask)),
@@ -172,7 +179,7 @@ def _export_module(tower: TextTower, path: Path) -> None:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Without the warnings that the exporter gives for a sound export, which is checked anyway."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using the legacy TorchScript")
