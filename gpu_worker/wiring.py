@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from gpu_worker.background import BackgroundKeeper, Keeper
 from gpu_worker.decoding import DecodingChildren
+from gpu_worker.encoders.finding import FindImageEncoder, ImageEncoders
 from gpu_worker.halving import Halving, WorkerTextEncoder
 from gpu_worker.pixel_models import open_pixel_model
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
@@ -20,7 +21,7 @@ from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
-from indexer_core.encoders import in_store, loaded_once
+from indexer_core.encoders import ReadFile, export_in_store, in_store, loaded_once
 from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.handover import build_assembly
 from indexer_core.index.adoption import text_encoder_of
@@ -84,7 +85,7 @@ def build_worker(
     *,
     assembly: Assembly,
     indexer: Indexer,
-    image_encoders: tuple[ImageEncoder, ...],
+    image_encoders: Sequence[ImageEncoder],
     announcer: Announcer,
     settings: WorkerSettings,
     decode: Decode,
@@ -159,7 +160,8 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     find_encoder = loaded_once(in_store(stores.index, OnnxTextEncoder.load, (ENCODER_PREFIX,)))
     used = text_encoder_of(Manifests(stores.index).newest())
     model = open_pixel_model(settings.pixels, stores.index, ids)
-    image_encoders = (ImageDescriptor(), *([model.encoder] if model else ()))
+    own = (ImageDescriptor(), *([model.encoder] if model else ()))
+    images = ImageEncoders(own, _images_in(stores.index))
     indexer = open_index(
         stores,
         # The one of a new index is left beside it for the functions.
@@ -167,8 +169,8 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         find_encoder=find_encoder,
         vector_files=FlatFp16Vectors(),
         image_encoder_id=ImageDescriptor().encoder_id,
-        image_encoder_ids=[encoder.encoder_id for encoder in image_encoders],
         image_dimension=DIMENSION,
+        image_encoder_ids=images.ids,
         rules=rules,
         templates=load_templates((), rules),
         around=WorkerTextEncoder,
@@ -185,7 +187,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         stores,
         assembly=assembly,
         indexer=indexer,
-        image_encoders=image_encoders,
+        image_encoders=images.wanted(lambda: indexer.image_encoder_ids),
         classifier=model.classifier if model else None,
         announcer=announcer,
         settings=settings.worker,
@@ -205,6 +207,18 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
     )
 
 
+def _images_in(index: BlobStore) -> FindImageEncoder:
+    """Finds the exports of image encoders beside the index."""
+
+    def find(encoder_id: str) -> ImageEncoder | None:
+        from gpu_worker.encoders.onnx_image import OnnxImageEncoder
+
+        read = export_in_store(index, encoder_id)
+        return None if read is None else OnnxImageEncoder.load(read)
+
+    return find
+
+
 def _text_encoder(index: BlobStore) -> TextEncoder:
     from indexer_core.adapters.azure.configured import ENCODER_PREFIX
     from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
@@ -213,17 +227,21 @@ def _text_encoder(index: BlobStore) -> TextEncoder:
     try:
         return OnnxTextEncoder.load(files)
     except (CorruptIndexError, InvalidInputError):  # none is there yet, or half of one
-        leave_text_encoder(index, ENCODER_PREFIX, MANIFEST_NAME)
+        leave_export(index, ENCODER_PREFIX, MANIFEST_NAME)
         return OnnxTextEncoder.load(files)
 
 
-def leave_text_encoder(
+def leave_export(
     index: BlobStore,
     prefix: str,
     manifest_name: str,
     export: Callable[[Path], object] | None = None,
+    read: Callable[[ReadFile], object] | None = None,
 ) -> None:
-    """Export the text encoder beside the index, so that the functions need no torch.
+    """Leave the export of an encoder beside the index, so that no program needs torch.
+
+    Without `export` it is that of the text encoder that ships with the program; `read` raises what
+    tells that an export is not intact, by default that of a text encoder.
 
     The manifest comes last: whoever finds it finds all that it names. Workers that start at once
     may each make an export, of other bytes where their images differ; what one of them left half
@@ -234,17 +252,19 @@ def leave_text_encoder(
     ConflictError
         Others keep writing other exports.
     """
-    if index.properties(prefix + manifest_name) is not None and _is_intact(index, prefix):
+    read = read or _read_text_export
+    files_there = _files_of(index, prefix)
+    if index.properties(prefix + manifest_name) is not None and _is_intact(files_there, read):
         return
     with TemporaryDirectory() as folder:
-        (export or _default_export)(Path(folder) / "text")
-        files = sorted((Path(folder) / "text").iterdir(), key=lambda f: f.name == manifest_name)
+        (export or _default_export)(Path(folder) / "export")
+        files = sorted((Path(folder) / "export").iterdir(), key=lambda f: f.name == manifest_name)
         for _ in range(_RACES):
             for file in files:
                 _put(index, prefix + file.name, file.read_bytes())
-            if _is_intact(index, prefix):
+            if _is_intact(files_there, read):
                 return
-    raise ConflictError("others keep writing other exports of the text encoder; start again")
+    raise ConflictError("others keep writing other exports of the encoder; start again")
 
 
 def _default_export(folder: Path) -> None:
@@ -262,17 +282,21 @@ def _put(index: BlobStore, name: str, data: bytes) -> None:
         index.put_if_match(name, data, found.etag)
 
 
-def _is_intact(index: BlobStore, prefix: str) -> bool:
+def _read_text_export(files: ReadFile) -> object:
     from indexer_core.adapters.onnx_text import read_export
 
+    return read_export(files)
+
+
+def _is_intact(files: ReadFile, read: Callable[[ReadFile], object]) -> bool:
     try:
-        read_export(_files_of(index, prefix))
+        read(files)
     except (CorruptIndexError, InvalidInputError):
         return False
     return True
 
 
-def _files_of(index: BlobStore, prefix: str) -> Callable[[str], bytes]:
+def _files_of(index: BlobStore, prefix: str) -> ReadFile:
     def read(name: str) -> bytes:
         found = index.get(prefix + name)
         if found is None:

@@ -1,6 +1,6 @@
 """What the worker is made of, what it is told, and what it tells."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -67,7 +67,7 @@ class Worker:
     assembly: Assembly
     indexer: Indexer
     sources: Sources
-    image_encoders: tuple[ImageEncoder, ...]
+    image_encoders: Sequence[ImageEncoder]
     announcer: Announcer
     threads: Executor
     classifier: PixelClassifier | None = None

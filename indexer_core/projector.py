@@ -183,8 +183,12 @@ class Projector:
             raise CorruptIndexError("projector file with an impossible content") from error
 
 
-def bootstrap_projector(dimension: int, encoder_id: str) -> Projector:
+def bootstrap_projector(
+    dimension: int, encoder_id: str, version: str = BOOTSTRAP_VERSION
+) -> Projector:
     """A fixed linear map that gives the first series a place until a map is fitted.
+
+    Under another `version` it is the map of an index that has changed to this encoder.
 
     Its two directions are random signs (Achlioptas, J. Comput. Syst. Sci. 66, 2003), drawn from
     SHAKE-256 of a constant, so that every machine and every release has the same ones.
@@ -198,7 +202,7 @@ def bootstrap_projector(dimension: int, encoder_id: str) -> Projector:
         activation=Activation.LINEAR,
     )
     return Projector(
-        version=BOOTSTRAP_VERSION,
+        version=version,
         encoder_id=encoder_id,
         mu=np.zeros(dimension, dtype=np.float32),
         scale=1.0,

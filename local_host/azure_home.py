@@ -80,13 +80,26 @@ class AzureHome:
 
     def leave_export(self, folder: Path, encoder_id: str) -> None:
         """Put it beside the index, in the folder of its id."""
-        from gpu_worker.wiring import leave_text_encoder
+        from gpu_worker.wiring import leave_export
 
-        leave_text_encoder(
+        leave_export(
             self._stores.index,
             prefix_of(encoder_id),
             MANIFEST_NAME,
             lambda target: shutil.copytree(folder, target),
+        )
+
+    def leave_image_export(self, folder: Path, encoder_id: str) -> None:
+        """Put it beside the index, in the folder of its id."""
+        from gpu_worker.encoders.onnx_image import read_image_export
+        from gpu_worker.wiring import leave_export
+
+        leave_export(
+            self._stores.index,
+            prefix_of(encoder_id),
+            MANIFEST_NAME,
+            lambda target: shutil.copytree(folder, target),
+            read=read_image_export,
         )
 
     def emit(self, events: Iterable[str]) -> None:

@@ -48,12 +48,13 @@ _UID_HELP = "Series Instance UID, its end as tables show it (…1.2.345), or ser
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
 _EXPORT_HELP = (
-    "for build and set: the folder of an exported text encoder, minilm-l6-v2, or biomedclip; left "
-    "out, the build that was begun goes on"
+    "for build and set: the folder of an exported text encoder, minilm-l6-v2, image-descriptor, or "
+    "biomedclip; left out, the build that was begun goes on"
 )
 _WEIGHTS_HELP = (
     "for biomedclip: the folder of its weights, configuration and tokenizer, or hf-hub:OWNER/NAME"
 )
+_ONLY_HELP = "this space only: texts are embedded in minutes, pictures are seen again in hours"
 _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
 )
@@ -273,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
-    encoder = add("encoder", "change the text encoder while indexing and searching go on")
+    encoder = add("encoder", "change the encoders while indexing and searching go on")
     encoder.add_argument(
         "action",
         choices=("status", "build", "switch", "abandon", "set"),
@@ -282,6 +283,7 @@ def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
     )
     encoder.add_argument("source", metavar="EXPORT", nargs="?", help=_EXPORT_HELP)
     encoder.add_argument("--weights", metavar="SOURCE", help=_WEIGHTS_HELP)
+    encoder.add_argument("--only", choices=("text", "image"), help=_ONLY_HELP)
     encoder.add_argument("--int8", action="store_true", help=_INT8_HELP)
     encoder.add_argument("--format", choices=("text", "json"), default="text")
 

@@ -1,4 +1,4 @@
-"""The command `encoder`: change the text encoder while indexing and searching go on."""
+"""The command `encoder`: change encoders while indexing and searching go on."""
 
 import argparse
 import json
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer_core.errors import InvalidInputError, UnavailableError, UnknownOutcomeError
 from local_host import output
-from local_host.encoder_sources import BIOMEDCLIP, encoder_building, encoder_named, newest
+from local_host.encoder_sources import BIOMEDCLIP, encoders_named, newest
 from local_host.opening import reading
 from local_host.settings import Settings
 
 if TYPE_CHECKING:
-    from indexer_core.index.filling import VectorsOf
-    from indexer_core.index.manifest import Space
-    from indexer_core.index.switching import SpaceState, SpaceSwitch
-    from indexer_core.ports import TextEncoder
+    from indexer_core.index.manifest import Manifest
+    from indexer_core.index.switching import SpaceState
+    from local_host.encoder_changes import Change
     from local_host.wiring import LocalSystem
 
 T = TypeVar("T")
 
+SPACES = ("text", "image")
 _TRIES = 10
 _PAUSE_S = 5.0
 
@@ -73,9 +73,9 @@ def _described(state: "SpaceState", system: "LocalSystem") -> dict[str, Any]:
     return {
         "space": space.name,
         "live": space.live,
-        "hasLive": _has(system, space, space.live),
+        "hasLive": _has(system, space.live),
         "building": space.building,
-        "hasBuilding": space.building and _has(system, space, space.building),
+        "hasBuilding": space.building and _has(system, space.building),
         "segments": state.n_segments,
         "filledSegments": state.n_filled_segments,
         "vectors": state.n_vectors,
@@ -83,11 +83,11 @@ def _described(state: "SpaceState", system: "LocalSystem") -> dict[str, Any]:
     }
 
 
-def _has(system: "LocalSystem", space: "Space", encoder_id: str) -> bool | None:
-    """Whether the encoder is here; None for image encoders, which are part of the programs."""
-    from indexer_core.index.segment import TEXT_SPACE
-
-    return None if space.name != TEXT_SPACE else system.encoders.has(encoder_id)
+def _has(system: "LocalSystem", encoder_id: str) -> bool | None:
+    """Whether the encoder is here; None for the image encoder that is part of the programs."""
+    if encoder_id in system.encoders.images.own_ids:
+        return None
+    return system.encoders.has(encoder_id)
 
 
 def _absent(has_it: bool | None) -> str:
@@ -95,82 +95,108 @@ def _absent(has_it: bool | None) -> str:
 
 
 def _build(options: argparse.Namespace, system: "LocalSystem") -> int:
-    from indexer_core.index.segment import TEXT_SPACE
-
-    space = newest(system).space(TEXT_SPACE)
-    assert space is not None
-    encoder = encoder_named(options, system)
-    if encoder.encoder_id == space.live:
-        print(f"searched with {encoder.encoder_id} already")
-        return 0
-    switcher = _switcher(system)
-    switcher.start(TEXT_SPACE, encoder.encoder_id, encoder.dimension)
-    with closing(output.progress()) as bar:
-        told = _Told(bar)
-        _patiently(
-            system,
-            told,
-            lambda: switcher.fill(
-                TEXT_SPACE, encoder.encoder_id, _vectors_of(system, encoder), progress=told
-            ),
-        )
-    print(f"built {encoder.encoder_id}: dicom-indexer encoder switch puts it in force")
+    """Make the vectors of what is named, or of what was begun."""
+    for change in _changes(options, system):
+        if _live(system, change.space) == change.encoder_id:
+            print(f"searched with {change.encoder_id} already")
+            continue
+        change.start()
+        _step(system, change, change.fill)
+        print(f"built {change.encoder_id}: dicom-indexer encoder switch puts it in force")
     return 0
+
+
+def _changes(options: argparse.Namespace, system: "LocalSystem") -> "list[Change]":
+    from local_host.encoder_changes import change_of_images, change_of_texts
+
+    newest(system)
+    if options.source is None:
+        return _begun(options, system)
+    named = encoders_named(options, system, _spaces(options))
+    changes = []
+    if named.text is not None:
+        changes.append(change_of_texts(named.text, system))
+    if named.image is not None:
+        changes.append(change_of_images(named.image, system))
+    return changes
+
+
+def _begun(options: argparse.Namespace, system: "LocalSystem") -> "list[Change]":
+    from local_host.encoder_changes import changes_building
+
+    found = changes_building(system, _spaces(options))
+    if not found:
+        raise InvalidInputError(
+            "no encoder is being built: dicom-indexer encoder build FOLDER begins, "
+            "with the folder that holds its export"
+        )
+    return found
+
+
+def _spaces(options: argparse.Namespace) -> tuple[str, ...]:
+    return SPACES if options.only is None else (options.only,)
+
+
+def _live(system: "LocalSystem", name: str) -> str:
+    space = newest(system).space(name)
+    assert space is not None
+    return space.live
 
 
 def _switch(options: argparse.Namespace, system: "LocalSystem") -> int:
-    del options
-    from indexer_core.index.segment import TEXT_SPACE
-
     newest(system)
-    encoder = encoder_building(system)
-    switcher = _switcher(system)
-    with closing(output.progress()) as bar:
-        told = _Told(bar)
-        after = _patiently(
-            system,
-            told,
-            lambda: switcher.switch(
-                TEXT_SPACE, encoder.encoder_id, _vectors_of(system, encoder), progress=told
-            ),
-        )
-    print(f"searched with {encoder.encoder_id} from manifest {after.number} on")
+    for change in _begun(options, system):
+        after = _step(system, change, change.switch)
+        print(f"searched with {change.encoder_id} from manifest {after.number} on")
     return 0
+
+
+def _step(
+    system: "LocalSystem", change: "Change", step: "Callable[[_Told], Manifest]"
+) -> "Manifest":
+    with closing(output.progress()) as bar:
+        told = _Told(bar, change.stage)
+        after = _patiently(system, told, lambda: step(told))
+    if change.n_unseen():
+        print(
+            f"{change.n_unseen():,} series could not be seen again, their files are gone or "
+            "changed: dicom-indexer index mends that"
+        )
+    return after
 
 
 def _set(options: argparse.Namespace, system: "LocalSystem") -> int:
     """Build and switch; begun again after an interruption it carries on."""
-    from indexer_core.index.segment import TEXT_SPACE
+    from local_host.encoder_changes import changes_building
 
-    status = _build(options, system)
-    space = newest(system).space(TEXT_SPACE)
-    assert space is not None
-    return status if space.building is None else _switch(options, system)
+    _build(options, system)
+    return _switch(options, system) if changes_building(system, _spaces(options)) else 0
 
 
 def _abandon(options: argparse.Namespace, system: "LocalSystem") -> int:
-    del options
-    from indexer_core.index.segment import TEXT_SPACE
+    from local_host.encoder_changes import abandon
 
-    space = newest(system).space(TEXT_SPACE)
-    assert space is not None
-    if space.building is None:
-        raise InvalidInputError("no text encoder is being built")
-    _switcher(system).abandon(TEXT_SPACE, space.building)
-    print(f"abandoned {space.building}; searched with {space.live} as before")
+    spaces = [space for space in newest(system).spaces if space.name in _spaces(options)]
+    if not any(space.building for space in spaces):
+        raise InvalidInputError("no encoder is being built")
+    for space in spaces:
+        if space.building is not None:
+            abandon(system, space.name, space.building)
+            print(f"abandoned {space.building}; searched with {space.live} as before")
     return 0
 
 
 class _Told:
     """Shows how far a build has come, and notices whether it gets on."""
 
-    def __init__(self, bar: "output.Bar") -> None:
+    def __init__(self, bar: "output.Bar", stage: str) -> None:
         self._bar = bar
+        self._stage = stage
         self.n_done = 0
 
     def __call__(self, state: "SpaceState", n_made: int) -> None:
         self.n_done = state.n_filled_vectors + n_made
-        self._bar.advance("embedding", self.n_done, state.n_vectors)
+        self._bar.advance(self._stage, self.n_done, state.n_vectors)
 
 
 def _patiently(system: "LocalSystem", told: _Told, step: Callable[[], T]) -> T:
@@ -189,22 +215,3 @@ def _patiently(system: "LocalSystem", told: _Told, step: Callable[[], T]) -> T:
                 raise
             print(f"dicom-indexer: {error}; trying again", file=sys.stderr, flush=True)
             time.sleep(_PAUSE_S)
-
-
-def _switcher(system: "LocalSystem") -> "SpaceSwitch":
-    from indexer_core.index.switching import SpaceSwitch
-
-    return SpaceSwitch(
-        blobs=system.index, vector_files=system.vector_files, clock=system.clock, ids=system.ids
-    )
-
-
-def _vectors_of(system: "LocalSystem", encoder: "TextEncoder") -> "VectorsOf":
-    from indexer_core.index.filling import text_vectors
-    from indexer_core.indexing import cached
-
-    return text_vectors(
-        cached(encoder, system.stores),
-        uncached=encoder,
-        hidden=lambda: newest(system).suppressed,
-    )

@@ -1,16 +1,22 @@
-"""From what a user names to an encoder that all programs of the index find."""
+"""From what a user names to encoders that all programs of the index find."""
 
 import argparse
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer_core.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from gpu_worker.encoders.biomedclip import ImageTower
+    from gpu_worker.encoders.minilm import TextTower
     from indexer_core.index.manifest import Manifest, Space
-    from indexer_core.ports import TextEncoder
+    from indexer_core.ports import ImageEncoder, TextEncoder
     from local_host.wiring import LocalSystem
+
+T = TypeVar("T")
 
 BIOMEDCLIP = "biomedclip"
 
@@ -34,83 +40,123 @@ def newest(system: "LocalSystem") -> "Manifest":
     return manifest
 
 
-def encoder_named(options: argparse.Namespace, system: "LocalSystem") -> "TextEncoder":
-    """The text encoder that the arguments name; without any, the one that is being built."""
-    if options.source is None:
-        return encoder_building(system)
-    if options.source == BIOMEDCLIP and not Path(BIOMEDCLIP).exists():
-        return _biomedclip(options, system)
-    return _taken_in(options.source, system)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The encoders that a user named, ready to be used; None for a space that is let alone."""
+
+    text: "TextEncoder | None" = None
+    image: "ImageEncoder | None" = None
 
 
-def encoder_building(system: "LocalSystem") -> "TextEncoder":
-    """The text encoder that is being built.
+def encoders_named(
+    options: argparse.Namespace, system: "LocalSystem", spaces: Collection[str]
+) -> Named:
+    """The encoders that the arguments name, for those of these spaces that they are for.
 
     Raises
     ------
     InvalidInputError
-        None is.
-    NotFoundError
-        It is not here.
+        What is named is no encoder, or one of another space.
     """
-    building = _text_space(system).building
-    if building is None:
-        raise InvalidInputError(
-            "no text encoder is being built: dicom-indexer encoder build FOLDER begins, "
-            "with the folder that holds its export"
-        )
-    return system.encoders.needed(building)
+    from local_host.encoders import DESCRIPTOR_NAME
+
+    is_path = Path(options.source).exists()
+    if options.source == BIOMEDCLIP and not is_path:
+        return _biomedclip(options, system, spaces)
+    if options.source == DESCRIPTOR_NAME and not is_path:
+        return Named(image=_checked(_descriptor(system), "image", spaces))
+    return Named(text=_checked(_taken_in(options.source, system), "text", spaces))
 
 
-def _text_space(system: "LocalSystem") -> "Space":
-    from indexer_core.index.segment import TEXT_SPACE
-
-    space = newest(system).space(TEXT_SPACE)
-    assert space is not None
-    return space
+def _checked(encoder: T, space: str, spaces: Collection[str]) -> T:
+    if space not in spaces:
+        raise InvalidInputError(f"that is an encoder of the {space} space")
+    return encoder
 
 
-def _biomedclip(options: argparse.Namespace, system: "LocalSystem") -> "TextEncoder":
-    """The text tower of BiomedCLIP, exported; its weights are loaded, checked and let go of."""
+def _descriptor(system: "LocalSystem") -> "ImageEncoder":
+    """The image encoder that is part of the program."""
+    return next(iter(system.encoders.images))
+
+
+def _biomedclip(
+    options: argparse.Namespace, system: "LocalSystem", spaces: Collection[str]
+) -> Named:
+    """BiomedCLIP's towers, exported; its weights are loaded, checked and let go of."""
     if options.weights is None:
         raise InvalidInputError(
             "say where the weights are: --weights FOLDER, or --weights hf-hub: to download them"
         )
     # torch and open_clip are loaded here and only here.
-    from gpu_worker.encoders.biomedclip import load_biomedclip, locate_biomedclip, text_encoder_id
-    from gpu_worker.encoders.export import export_tower
+    from gpu_worker.encoders.biomedclip import encoder_ids, load_biomedclip, locate_biomedclip
 
     weights = locate_biomedclip(options.weights)
-    begun = _begun(text_encoder_id(weights), system, int8=options.int8)
-    if begun is not None:
-        return begun
-    texts = sampled_texts(system) if options.int8 else None
+    text_id, image_prefix = encoder_ids(weights)
+    text = _begun_text(text_id, system, int8=options.int8) if "text" in spaces else None
+    image = _begun_image(image_prefix, system) if "image" in spaces else None
+    missing = {name for name, begun in (("text", text), ("image", image)) if begun is None}
+    if missing & set(spaces):
+        model = load_biomedclip(weights)
+        if "text" in missing & set(spaces):
+            text = _exported_text(model.text, system, int8=options.int8)
+        if "image" in missing & set(spaces):
+            image = _exported_image(model.image, system)
+    return Named(text=text, image=image)
+
+
+def _exported_text(tower: "TextTower", system: "LocalSystem", *, int8: bool) -> "TextEncoder":
+    from gpu_worker.encoders.export import export_tower
+
     with TemporaryDirectory() as folder:
         export = Path(folder) / BIOMEDCLIP
-        manifest = export_tower(load_biomedclip(weights).text, export, int8_on=texts)
-        if options.int8:
+        manifest = export_tower(tower, export, int8_on=sampled_texts(system) if int8 else None)
+        if int8:
             print(_told(manifest["precision"]))
         return _taken_in(str(export), system)
 
 
-def _begun(exact_id: str, system: "LocalSystem", *, int8: bool) -> "TextEncoder | None":
+def _exported_image(tower: "ImageTower", system: "LocalSystem") -> "ImageEncoder":
+    from gpu_worker.encoders.export_image import export_image_tower
+
+    with TemporaryDirectory() as folder:
+        export = Path(folder) / BIOMEDCLIP
+        encoder_id = export_image_tower(tower, export)["encoder_id"]
+        system.home.leave_image_export(system.encoders.take_in_image(export), encoder_id)
+        return system.encoders.needed_image(encoder_id)
+
+
+def _begun_text(exact_id: str, system: "LocalSystem", *, int8: bool) -> "TextEncoder | None":
     """The encoder as an earlier call left it, live or being built.
 
     Texts were added since, so measuring 8 bits again might end otherwise: what was begun goes on.
     """
     from gpu_worker.encoders.quantising import ID_SUFFIX
 
-    space = _text_space(system)
+    space = _space(system, "text")
     rounded_id = exact_id + ID_SUFFIX
-    candidates = (
-        {space.building: (rounded_id, exact_id), space.live: (rounded_id,)}
-        if int8
-        else {space.building: (exact_id,), space.live: (exact_id,)}
-    )
-    for used, wanted in candidates.items():
-        if used in wanted and system.encoders.has(used):
-            return system.encoders.needed(used)
+    building = (rounded_id, exact_id) if int8 else (exact_id,)
+    live = rounded_id if int8 else exact_id
+    if space.building in building and system.encoders.has(space.building):
+        return system.encoders.needed(space.building)
+    return system.encoders.needed(live) if space.live == live else None
+
+
+def _begun_image(prefix: str, system: "LocalSystem") -> "ImageEncoder | None":
+    from indexer_core.pixels.recipe import PixelRecipe
+
+    space = _space(system, "image")
+    for encoder_id in (space.building, space.live):
+        is_same = encoder_id is not None and encoder_id.startswith(prefix)
+        # Slices that are prepared otherwise make another encoder.
+        if encoder_id is not None and is_same and encoder_id.endswith(PixelRecipe().recipe_id):
+            return system.encoders.images.find(encoder_id)
     return None
+
+
+def _space(system: "LocalSystem", name: str) -> "Space":
+    space = newest(system).space(name)
+    assert space is not None
+    return space
 
 
 def sampled_texts(system: "LocalSystem") -> list[str]:

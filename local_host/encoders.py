@@ -1,4 +1,4 @@
-"""The text encoders of a data directory: the one that ships with the program, and further exports.
+"""The encoders of a data directory: those that ship with the program, and further exports.
 
 Each export is a folder below ``encoders/`` of the data directory. The default one is made there at
 first use; others are taken in by `dicom-indexer encoder build`, or fetched from beside an index
@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer_core.adapters.onnx_text import (
     MANIFEST_NAME,
@@ -27,15 +28,21 @@ from indexer_core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from indexer_core.ports import BlobReader, TextEncoder
+from indexer_core.ports import BlobReader, ImageEncoder, TextEncoder
+
+if TYPE_CHECKING:
+    # Loaded where they are first used: searching needs no image encoder.
+    from gpu_worker.encoders.finding import ImageEncoders
 
 DEFAULT_NAME = "minilm-l6-v2"
+DESCRIPTOR_NAME = "image-descriptor"
 
 _FILES = (MODEL_NAME, TOKENIZER_NAME, MANIFEST_NAME)
+_IMAGE_FILES = (MODEL_NAME, MANIFEST_NAME)
 
 
 class LocalEncoders:
-    """Finds text encoders by their id.
+    """Finds encoders by their id.
 
     Parameters
     ----------
@@ -52,6 +59,14 @@ class LocalEncoders:
         self._store = store
         self._prefixes = prefixes
         self.find = loaded_once(self._find)
+
+    @cached_property
+    def images(self) -> "ImageEncoders":
+        """Image encoders: the descriptor that is part of the program, and exports."""
+        from gpu_worker.encoders.finding import ImageEncoders
+        from indexer_core.descriptor import ImageDescriptor
+
+        return ImageEncoders((ImageDescriptor(),), self._find_image)
 
     @property
     def default_folder(self) -> Path:
@@ -90,6 +105,39 @@ class LocalEncoders:
             )
         return found
 
+    def needed_image(self, encoder_id: str) -> ImageEncoder:
+        """The image encoder of this id.
+
+        Raises
+        ------
+        NotFoundError
+            It is not here.
+        """
+        found = self.images.find(encoder_id)
+        if found is None:
+            raise NotFoundError(
+                f"the index uses the image encoder {encoder_id}, which is not in {self.folder}: "
+                "dicom-indexer encoder build biomedclip --weights FOLDER makes it again"
+            )
+        return found
+
+    def take_in_image(self, source: Path | ReadFile) -> Path:
+        """Copy the export of an image encoder to where it is found by its id; checked first.
+
+        Raises
+        ------
+        InvalidInputError, CorruptIndexError
+            It is no export, or a damaged one.
+        """
+        from gpu_worker.encoders.onnx_image import read_image_export
+
+        target = self.folder / folder_of(read_image_export(source).manifest["encoder_id"])
+        try:
+            read_image_export(target)
+        except (InvalidInputError, CorruptIndexError):
+            _copy(source, target, _IMAGE_FILES)
+        return target
+
     def take_in(self, source: Path | ReadFile) -> Path:
         """Copy an export to where it is found by its id, unless it is there; checked first.
 
@@ -101,7 +149,7 @@ class LocalEncoders:
         export = read_export(source)
         target = self.folder / folder_of(export.manifest["encoder_id"])
         if not _is_intact(target):
-            _copy(source, target)
+            _copy(source, target, _FILES)
         return target
 
     def has(self, encoder_id: str) -> bool:
@@ -124,6 +172,23 @@ class LocalEncoders:
             return self.default
         read = self._read_from_store(encoder_id)
         return None if read is None else OnnxTextEncoder.load(self.take_in(read))
+
+    def _find_image(self, encoder_id: str) -> ImageEncoder | None:
+        from gpu_worker.encoders.onnx_image import OnnxImageEncoder
+
+        folder = self.folder_with(encoder_id)
+        if folder is None:
+            read = self._read_from_store(encoder_id)
+            if read is None:
+                return None
+            folder = self.take_in_image(read)
+        try:
+            return OnnxImageEncoder.load(folder)
+        except CorruptIndexError as error:
+            raise InvalidInputError(
+                f"the image encoder in {folder} is damaged: remove it, and dicom-indexer encoder "
+                "build biomedclip --weights FOLDER makes it again"
+            ) from error
 
     def _read_from_store(self, encoder_id: str) -> ReadFile | None:
         if self._store is None:
@@ -165,12 +230,12 @@ def _is_intact(folder: Path) -> bool:
     return True
 
 
-def _copy(source: Path | ReadFile, target: Path) -> None:
+def _copy(source: Path | ReadFile, target: Path, names: tuple[str, ...]) -> None:
     """Written aside and renamed: a half-written export is never used."""
     partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         partial.mkdir(parents=True)
-        for name in _FILES:
+        for name in names:
             data = (source / name).read_bytes() if isinstance(source, Path) else source(name)
             with (partial / name).open("wb") as file:
                 file.write(data)

@@ -63,6 +63,9 @@ class Home(Protocol):
     def leave_export(self, folder: Path, encoder_id: str) -> None:
         """Put another export there, where it is found by its id."""
 
+    def leave_image_export(self, folder: Path, encoder_id: str) -> None:
+        """The same for the export of an image encoder, for the worker."""
+
     def emit(self, events: Iterable[str]) -> None:
         """Put events on their queue, many at once."""
 
@@ -149,6 +152,9 @@ class LocalHome:
         """Nothing: it is in the data directory."""
 
     def leave_export(self, folder: Path, encoder_id: str) -> None:
+        """Nothing: it is in the data directory."""
+
+    def leave_image_export(self, folder: Path, encoder_id: str) -> None:
         """Nothing: it is in the data directory."""
 
     def emit(self, events: Iterable[str]) -> None:

@@ -87,7 +87,7 @@ class LocalSystem:
 
     @cached_property
     def encoders(self) -> "LocalEncoders":
-        """The text encoders that this program has."""
+        """The encoders that this program has."""
         from local_host.encoders import LocalEncoders
 
         folder = self.settings.data / "encoders"
@@ -157,6 +157,7 @@ class LocalSystem:
             vector_files=self.vector_files,
             image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,
+            image_encoder_ids=self.encoders.images.ids,
             rules=self.rules,
             templates=self.templates,
             around=WorkerTextEncoder,
@@ -205,13 +206,12 @@ class LocalSystem:
         """What the worker's loop needs."""
         from gpu_worker.wiring import build_worker
         from gpu_worker.worker import WorkerSettings
-        from indexer_core.descriptor import ImageDescriptor
 
         return build_worker(
             self.stores,
             assembly=self.assembly,
             indexer=self.indexer,
-            image_encoders=(ImageDescriptor(),),
+            image_encoders=self.encoders.images.wanted(lambda: self.indexer.image_encoder_ids),
             classifier=model.classifier if (model := self._pixel_model) else None,
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),

@@ -178,7 +178,7 @@ def load_biomedclip(folder: Path, *, untrained_allowed: bool = False) -> BiomedC
             source_sha256=digest,
         ),
         image=ImageTower(
-            encoder_id=f"biomedclip-image/{digest[:12]}/{rows}x{columns}-l2",
+            encoder_id=f"{_image_prefix(digest)}{rows}x{columns}-l2",
             dimension=dimension,
             module=NormalisedImage(model.visual).eval(),
             rows=rows,
@@ -190,8 +190,8 @@ def load_biomedclip(folder: Path, *, untrained_allowed: bool = False) -> BiomedC
     )
 
 
-def text_encoder_id(folder: Path) -> str:
-    """The id that the text tower of a folder will have; loads nothing.
+def encoder_ids(folder: Path) -> tuple[str, str]:
+    """The id of a folder's text tower, and how that of its image tower begins; loads nothing.
 
     Raises
     ------
@@ -199,7 +199,12 @@ def text_encoder_id(folder: Path) -> str:
         A file is missing or cannot be used.
     """
     config = _config(folder)
-    return _text_id(_digested(folder)[1], config)
+    _, digest = _digested(folder)
+    return _text_id(digest, config), _image_prefix(digest)
+
+
+def _image_prefix(digest: str) -> str:
+    return f"biomedclip-image/{digest[:12]}/"
 
 
 def _text_id(digest: str, config: dict[str, Any]) -> str:

@@ -25,6 +25,11 @@ class ImageEncoders:
         self._lock = Lock()
 
     @property
+    def own_ids(self) -> Collection[str]:
+        """Ids of the program's own encoders."""
+        return [encoder.encoder_id for encoder in self._own]
+
+    @property
     def ids(self) -> Collection[str]:
         """Ids of what can be found; to be listed, those of the program's own encoders only."""
         return _Ids(self)

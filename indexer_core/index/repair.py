@@ -97,7 +97,9 @@ class IndexRepair:
         if survey_file(self.blobs, FileKind.PROJECTOR, projection.file) is None:
             return
         for space in newest.spaces:
-            made = bootstrap_projector(space.dimension, projection.encoder_id).to_bytes()
+            made = bootstrap_projector(
+                space.dimension, projection.encoder_id, projection.version
+            ).to_bytes()
             if hashlib.sha256(made).hexdigest() == projection.file.sha256:
                 put_back(self.blobs, name, made)
                 self.report.restored.append(f"{name}: made again, bit by bit")

@@ -182,9 +182,9 @@ def test_searches_never_fail_while_the_encoder_is_changed(cli, export, encoder_i
 
 def test_what_cannot_be_done_is_told_in_one_line(cli):
     for arguments, told in (
-        (("switch",), "no text encoder is being built"),
-        (("abandon",), "no text encoder is being built"),
-        (("build",), "no text encoder is being built"),
+        (("switch",), "no encoder is being built"),
+        (("abandon",), "no encoder is being built"),
+        (("build",), "no encoder is being built"),
         (("build", "nowhere"), "export it first"),
         (("switch", "folder"), "takes no folder"),
     ):

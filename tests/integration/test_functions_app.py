@@ -18,7 +18,7 @@ from itertools import pairwise
 import pydicom
 import pytest
 
-from gpu_worker.wiring import leave_text_encoder
+from gpu_worker.wiring import leave_export
 from indexer_core.adapters.azure.clients import AzureStorage
 from indexer_core.adapters.azure.stores import create_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -420,7 +420,7 @@ def test_searches_and_direct_commits_go_on_while_the_index_changes_its_encoder(
     switched = switcher.switch(TEXT_SPACE, encoder_id, text_vectors(encoder)).number
     # The encoder is not beside the index yet: the app stays with what it can search.
     assert manifest_of_a_search() < switched
-    leave_text_encoder(
+    leave_export(
         index, prefix_of(encoder_id), MANIFEST_NAME, lambda target: shutil.copytree(export, target)
     )
     until_s = time.monotonic() + 120.0

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
-from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, leave_text_encoder
+from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, leave_export
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -305,7 +305,7 @@ def test_a_worker_brings_the_encoder_that_is_being_built_and_starts_with_the_one
     export = tmp_path / "export"
     encoder_id = write_bag_of_words(export, encoder / "tokenizer.json")
     index = house.stores.index
-    leave_text_encoder(
+    leave_export(
         index, prefix_of(encoder_id), MANIFEST_NAME, lambda folder: shutil.copytree(export, folder)
     )
     _ = house.indexer  # opened, with the encoder that the worker leaves
@@ -343,7 +343,7 @@ def test_the_text_encoder_is_left_whole_whatever_another_worker_left(encoder, le
         exports.append(shutil.copytree(encoder, folder))
 
     for _ in range(2):
-        leave_text_encoder(index, "x/", MANIFEST_NAME, export)
+        leave_export(index, "x/", MANIFEST_NAME, export)
     assert len(exports) == 1
     for file in encoder.iterdir():
         assert index.get(f"x/{file.name}").data == file.read_bytes()

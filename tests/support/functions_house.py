@@ -16,7 +16,7 @@ import pydicom
 from function_app.search import records
 from function_app.wiring import build_services, read_settings
 from gpu_worker.loop import WorkerSettings, work_once
-from gpu_worker.wiring import build_worker, leave_text_encoder
+from gpu_worker.wiring import build_worker, leave_export
 from indexer_core.adapters.azure.clients import AzureStorage
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.sources import AzureContainerSource
@@ -66,7 +66,7 @@ class House:
         # intact one stays, anything else is replaced.
         for file in self.encoder.iterdir():
             self.stores.index.put_if_absent(ENCODER_PREFIX + file.name, file.read_bytes())
-        leave_text_encoder(self.stores.index, ENCODER_PREFIX, MANIFEST_NAME)
+        leave_export(self.stores.index, ENCODER_PREFIX, MANIFEST_NAME)
         rules = load_rules()
         indexer = open_index(
             self.stores,
