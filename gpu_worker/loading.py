@@ -60,20 +60,35 @@ def load(job: Job, worker: Worker) -> Loaded:
     IndexerError
         The instance list or a blob cannot be had.
     """
-    with stage("fetch"):
-        assembled = worker.assembly.load(job.ready)
-    instances = [instance for instance in assembled.used if instance.facts.has_pixels]
-    if not instances:
+    assembled, stack = look_at(job.ready, worker)
+    if stack is None:
         return Loaded(job=job, assembled=assembled)
-    with stage("describe"):
-        anatomy = worker.indexer.anatomy_of(assembled)
-    stack = _stack(instances, anatomy, worker)
     if isinstance(stack, PixelsUnavailable):
         return Loaded(job=job, assembled=assembled, flags=("pixelsUnavailable",))
     # Labels are those of the modality; where nothing is labelled, nobody needs to know it.
     modality = worker.indexer.modality_of(assembled) if worker.classifier else ""
     subject = Subject(slices=stack.slices, modality=modality)
     return Loaded(job=job, assembled=assembled, subject=subject)
+
+
+def look_at(ready: SeriesReady, worker: Worker) -> tuple[AssembledSeries, StackResult | None]:
+    """The instances of a content, and the slices that represent it; None if it has no pixels.
+
+    Raises
+    ------
+    Overtaken
+        A blob is no longer the version that was assembled.
+    IndexerError
+        The instance list or a blob cannot be had.
+    """
+    with stage("fetch"):
+        assembled = worker.assembly.load(ready)
+    instances = [instance for instance in assembled.used if instance.facts.has_pixels]
+    if not instances:
+        return assembled, None
+    with stage("describe"):
+        anatomy = worker.indexer.anatomy_of(assembled)
+    return assembled, _stack(instances, anatomy, worker)
 
 
 def _stack(instances: Sequence[AssembledInstance], anatomy: Anatomy, worker: Worker) -> StackResult:

@@ -134,11 +134,14 @@ def _begun_text(exact_id: str, system: "LocalSystem", *, int8: bool) -> "TextEnc
 
     space = _space(system, "text")
     rounded_id = exact_id + ID_SUFFIX
-    building = (rounded_id, exact_id) if int8 else (exact_id,)
-    live = rounded_id if int8 else exact_id
-    if space.building in building and system.encoders.has(space.building):
-        return system.encoders.needed(space.building)
-    return system.encoders.needed(live) if space.live == live else None
+    wanted = rounded_id if int8 else exact_id
+    begun = {wanted: (space.building, space.live)}
+    if int8:
+        begun[exact_id] = (space.building,)
+    for encoder_id, places in begun.items():
+        if encoder_id in places and system.encoders.has(encoder_id):
+            return system.encoders.needed(encoder_id)
+    return None
 
 
 def _begun_image(prefix: str, system: "LocalSystem") -> "ImageEncoder | None":
