@@ -135,7 +135,7 @@ def _begun_text(exact_id: str, system: "LocalSystem", *, int8: bool) -> "TextEnc
     space = _space(system, "text")
     rounded_id = exact_id + ID_SUFFIX
     wanted = rounded_id if int8 else exact_id
-    begun = {wanted: (space.building, space.live)}
+    begun: dict[str, tuple[str | None, ...]] = {wanted: (space.building, space.live)}
     if int8:
         begun[exact_id] = (space.building,)
     for encoder_id, places in begun.items():
