@@ -11,6 +11,7 @@ import pytest
 
 from gpu_worker import decoding
 from gpu_worker.decoding import ChildLimits, DecodingChildren
+from indexer_core.anatomy import Anatomy
 from indexer_core.pixels.errors import PixelProblem, PixelsUnavailable
 from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
 from indexer_core.pixels.stack import slices_from_bytes
@@ -75,6 +76,14 @@ decoding_child.main()
     monkeypatch.setattr(decoding.subprocess, "Popen", start)
     with DecodingChildren() as running:
         yield running
+
+
+def test_a_child_uses_the_window_of_the_series(children):
+    data = dicom_object(SeriesDescription="Chest", RescaleSlope=8, RescaleIntercept=-1024)
+    recipe = RECIPE.for_anatomy(Anatomy(region="chest"))
+    found = children(data, None, recipe, LIMITS)
+    same(found, slices_from_bytes(data, None, recipe, LIMITS))
+    assert not np.array_equal(found[0], decoded(children, data)[0])
 
 
 def test_children_make_what_the_process_itself_makes(children, samples):

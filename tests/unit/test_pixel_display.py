@@ -15,6 +15,7 @@ from indexer_core.anatomy import Anatomy
 from indexer_core.pixels.decode import Frame
 from indexer_core.pixels.display import FrameHeader, frame_header, show, to_display
 from indexer_core.pixels.lookup import lookup_table
+from indexer_core.pixels.placing import frames_along_normal
 from indexer_core.pixels.recipe import (
     _WINDOW_OF_PART,
     _WINDOW_OF_REGION,
@@ -296,6 +297,18 @@ def test_frames_at_one_position_keep_their_stored_order():
     assert np.array_equal(
         both, stack_of_object(enhanced([0, 0, 1, 1, 2, 2, 3, 3, 4, 4]), SMALL).slices
     )
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=12))
+def test_the_order_of_frames_is_a_permutation_along_the_normal(positions):
+    order = frames_along_normal(enhanced(positions), len(positions))
+    assert order == tuple(sorted(range(len(positions)), key=lambda frame: positions[frame]))
+
+
+def test_stored_order_counts_where_the_header_tells_of_other_frames_than_it_says():
+    assert frames_along_normal(enhanced([3, 1, 2]), 4) is None
+    assert frames_along_normal(dicom_object(), 3) is None
+    assert frames_along_normal(b"", 3) is None
 
 
 def test_frames_of_several_orientations_count_in_their_stored_order():
