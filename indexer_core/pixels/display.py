@@ -114,12 +114,18 @@ def to_display(frame: Frame, header: FrameHeader, recipe: PixelRecipe = DEFAULT_
     if frame.colour_maximum:
         grey = frame.values.astype(np.float32) @ _LUMA
         return _clip_unit(grey / np.float32(frame.colour_maximum))
+    # A header may say anything; what is too large for the type counts as 0.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _grey(frame, header, recipe)
+
+
+def _grey(frame: Frame, header: FrameHeader, recipe: PixelRecipe) -> Floats:
     padded = _padded(frame.values, header.padding)
     values = _rescaled(frame.values, header)
     if header.voi_table is not None:
         values = header.voi_table.of(values)
     low, high = _limits(values, padded, header, recipe)
-    if not high > low:
+    if not 0 < np.float32(high) - np.float32(low) < np.inf:
         return np.zeros(values.shape, dtype=np.float32)
     shown = _shown(values, low, high, header)
     if header.inverted:
@@ -138,13 +144,16 @@ def _padded(values: NDArray[Any], padding: tuple[float, float] | None) -> NDArra
 
 
 def _rescaled(stored: NDArray[Any], header: FrameHeader) -> Floats:
-    values = stored.astype(np.float32)
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    values = _finite(stored.astype(np.float32))
     if header.modality_table is not None:
         return header.modality_table.of(values)
     values *= np.float32(header.rescale_slope)
     values += np.float32(header.rescale_intercept)
-    return values
+    return _finite(values)
+
+
+def _finite(values: Floats) -> Floats:
+    return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _limits(
@@ -153,7 +162,7 @@ def _limits(
     """What is shown black and white."""
     sample = _sample(values if padded is None else values[~padded])
     window = _window_limits(header, recipe)
-    if window is not None and bool(np.any((sample > window[0]) & (sample < window[1]))):
+    if window is not None and _leaves_something(window, sample):
         return window
     low, high = np.percentile(sample, (recipe.low_percentile, recipe.high_percentile))
     if header.nuclear:
@@ -162,6 +171,13 @@ def _limits(
         return float(low), float(high)
     # Nearly everything is background: then the extremes.
     return float(sample.min()), float(values.max() if padded is None else values[~padded].max())
+
+
+def _leaves_something(window: tuple[float, float], sample: Floats) -> bool:
+    """Whether there is something between black and white, and not all of it alike."""
+    low, high = window
+    inside = bool(np.any((sample > low) & (sample < high)))
+    return inside and high - low < float(np.finfo(np.float32).max)
 
 
 def _window_limits(header: FrameHeader, recipe: PixelRecipe) -> tuple[float, float] | None:

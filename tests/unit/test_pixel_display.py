@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -252,6 +252,45 @@ def test_an_image_that_is_padding_throughout_is_shown_as_if_none_were_stated():
     values = np.array([[1, 2, 3]] * 3, dtype=np.uint16)
     header = FrameHeader(padding=(0.0, 10.0))
     assert to_display(Frame(values=values), header).max() == 1
+
+
+ANYTHING = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    slope=ANYTHING,
+    intercept=ANYTHING,
+    centre=ANYTHING,
+    width=st.floats(1, 1e308),
+    function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID", "?"]),
+    padding=st.none() | st.tuples(ANYTHING, ANYTHING),
+    flags=st.tuples(*[st.booleans()] * 3),
+)
+@example(
+    slope=1.0,
+    intercept=0.0,
+    centre=0.0,
+    width=1e308,
+    function="SIGMOID",
+    padding=None,
+    flags=(False, False, False),
+)
+@example(slope=1e308, intercept=-1e308, centre=0.0, width=1.0, function="LINEAR", padding=None,
+         flags=(True, True, True))  # fmt: skip
+def test_whatever_a_header_says_the_image_is_within_the_unit_range(
+    slope, intercept, centre, width, function, padding, flags
+):
+    hounsfield, nuclear, inverted = flags
+    header = FrameHeader(
+        rescale_slope=slope, rescale_intercept=intercept, window=(centre, width),
+        voi_function=function, padding=padding, hounsfield=hounsfield, nuclear=nuclear,
+        inverted=inverted,
+    )  # fmt: skip
+    for values in (RAMP, RAMP.astype(np.float64) * 1e300, np.full((3, 3), 7, np.uint8)):
+        image = to_display(Frame(values=values), header)
+        assert image.dtype == np.float32
+        assert image.min() >= 0
+        assert image.max() <= 1
 
 
 # Frames in space
