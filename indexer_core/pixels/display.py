@@ -81,9 +81,9 @@ def frame_header(dataset: Dataset, frame: int) -> FrameHeader:
         rescale_intercept=intercept or 0.0,
         modality_table=lookup_table(dataset, "ModalityLUTSequence"),
         window=_window(dataset, frame) if follows else None,
-        voi_function=_voi_function(dataset, frame),
+        voi_function=_said(dataset, frame, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR",
         voi_table=lookup_table(dataset, "VOILUTSequence") if follows else None,
-        hounsfield=intercept is not None and _is_in_hounsfield(dataset),
+        hounsfield=intercept is not None and _is_in_hounsfield(dataset, frame),
         nuclear=modality in _NUCLEAR,
         inverted=_text(dataset, "PhotometricInterpretation") == "MONOCHROME1",
         padding=_padding(dataset),
@@ -215,11 +215,16 @@ def _clip_unit(values: Floats) -> Floats:
     return np.clip(values, np.float32(0), np.float32(1), out=values)
 
 
-def _is_in_hounsfield(dataset: Dataset) -> bool:
+def _is_in_hounsfield(dataset: Dataset, frame: int) -> bool:
     if _text(dataset, "SOPClassUID") not in _HOUNSFIELD_CLASSES:
         return False
-    # A localizer is a projection: its values are no attenuation of any place.
-    return "LOCALIZER" not in _text(dataset, "ImageType")
+    kind = _text(dataset, "ImageType")
+    if "LOCALIZER" in kind:
+        return False  # a projection: its values are no attenuation of any place
+    # What else a CT may hold says so: electron density, iodine, blood flow (PS3.3 C.11.1.1.2).
+    # Unspecified is what some write of plain images, and others of blood flow.
+    unit = _said(dataset, frame, "PixelValueTransformationSequence", "RescaleType")
+    return unit in {"", "HU", "HU_MOD"} or (unit == "US" and "DERIVED" not in kind)
 
 
 def _window(dataset: Dataset, frame: int) -> tuple[float, float] | None:
@@ -227,12 +232,6 @@ def _window(dataset: Dataset, frame: int) -> tuple[float, float] | None:
     width = _number(dataset, frame, "FrameVOILUTSequence", "WindowWidth")
     has_window = centre is not None and width is not None and width >= 1
     return (centre or 0.0, width or 1.0) if has_window else None
-
-
-def _voi_function(dataset: Dataset, frame: int) -> str:
-    sources = (*group_items(dataset, frame, "FrameVOILUTSequence"), dataset)
-    functions = (_text(source, "VOILUTFunction") for source in sources)
-    return next(filter(None, functions), "LINEAR")
 
 
 def _padding(dataset: Dataset) -> tuple[float, float] | None:
@@ -257,6 +256,12 @@ def _number(dataset: Dataset, frame: int, group: str, keyword: str) -> float | N
         _first_number(source, keyword) for source in (*group_items(dataset, frame, group), dataset)
     )
     return next((number for number in numbers if number is not None), None)
+
+
+def _said(dataset: Dataset, frame: int, group: str, keyword: str) -> str:
+    """First text of an element in a functional group of the frame, else at top level."""
+    sources = (*group_items(dataset, frame, group), dataset)
+    return next(filter(None, (_text(source, keyword) for source in sources)), "")
 
 
 def _first_number(source: Dataset, keyword: str) -> float | None:

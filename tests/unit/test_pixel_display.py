@@ -135,6 +135,27 @@ def test_a_localizer_is_seen_by_its_own_percentiles():
     assert frame_header(dataset, 0).hounsfield
 
 
+@pytest.mark.parametrize(
+    ("unit", "kind", "hounsfield"),
+    [
+        (None, "DERIVED", True),
+        ("HU", "DERIVED", True),
+        ("US", "ORIGINAL", True),
+        ("US", "DERIVED", False),
+        ("EDW", "ORIGINAL", False),
+        ("MGML", "ORIGINAL", False),
+    ],
+)
+def test_windows_are_for_hounsfield_units_and_for_nothing_else(unit, kind, hounsfield):
+    dataset = radiograph(
+        Modality="CT", SOPClassUID="1.2.840.10008.5.1.4.1.1.2", ImageType=[kind, "PRIMARY"],
+        RescaleIntercept=-1024, RescaleSlope=1,
+    )  # fmt: skip
+    if unit is not None:
+        dataset.RescaleType = unit
+    assert frame_header(dataset, 0).hounsfield == hounsfield
+
+
 # Radiography
 
 
