@@ -135,6 +135,13 @@ class ZeroShotClassifier:
         """Whether there is something to ask about series of this modality."""
         return modality in self._sets
 
+    def has_been_asked(self, modality: str, found: Sequence[Finding]) -> bool:
+        """Whether findings are this model's, by the labels that it would be asked now."""
+        labels = self._sets[modality].digest
+        return bool(found) and all(
+            finding.source == self._source and finding.labels == labels for finding in found
+        )
+
     def classify(self, modality: str, slices: Vectors) -> tuple[Finding, ...]:
         """What is found of one series.
 

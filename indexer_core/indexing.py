@@ -323,10 +323,23 @@ class Indexer:
             if key not in snapshot.manifest.suppressed:
                 yield place, self._reader.row(place)
 
-    def reprocess(self, rows: Sequence[tuple[Place, IndexRow]]) -> Manifest:
+    def live_rows(self) -> Iterator[tuple[Place, IndexRow]]:
+        """The rows that readers see, each series once."""
+        hidden = self._reader.refresh().manifest.suppressed
+        for key in sorted(key for key, place in self._reader.winners() if place.alive):
+            place = self._reader.winner(key)  # where a merge has put it since
+            if place is not None and place.alive and key not in hidden:
+                yield place, self._reader.row(place)
+
+    def reprocess(
+        self,
+        rows: Sequence[tuple[Place, IndexRow]],
+        findings: Mapping[str, Sequence[Finding]] | None = None,
+    ) -> Manifest:
         """Apply the rules and templates in force to stored facts; vectors of pixels are copied.
 
-        A series whose row is no longer the best is passed over.
+        A series whose row is no longer the best is passed over. `findings`, by series, take the
+        place of what a pixel model had found.
         """
         entries = []
         self._reader.refresh()
@@ -347,7 +360,10 @@ class Indexer:
                 places=places,
                 prepared=self._ids.new_id(),
             )
-            entries.append(self._described(entry, series_from_json(row.facts)))
+            facts = series_from_json(row.facts)
+            if findings is not None and row.series_key in findings:
+                facts = replace(facts, findings=tuple(findings[row.series_key]))
+            entries.append(self._described(entry, facts))
         return self.write(entries, "reprocess")
 
     def suppress(self, keys: frozenset[str]) -> Committed:

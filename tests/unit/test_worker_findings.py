@@ -1,48 +1,14 @@
 """The worker's loop with a pixel model: findings in the rows, and what becomes of them later."""
 
-import numpy as np
 import pytest
 
-from gpu_worker.classifying import ZeroShotClassifier
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.facts import series_from_json
-from indexer_core.zero_shot import Label, LabelSet
+from tests.support.convinced import Convinced, convinced_classifier
 from tests.support.pipeline import Pipeline, renamed_describer, slice_of
-from tests.support.segments import unit_vectors
 
-LABELS = LabelSet(
-    labels=(
-        Label(texts=("brain axial",), region="head", plane="axial"),
-        Label(texts=("knee axial",), region="lower extremity", plane="axial"),
-        Label(texts=("page of text",)),
-    ),
-    thresholds={"bodyRegion": 0.5, "plane": 0.5},
-)
 FLAG = "headerPixelDisagreement"
 MR = "1.2.840.10008.5.1.4.1.1.4"
-
-
-class Convinced:
-    """Sees the same on every picture."""
-
-    encoder_id = "convinced"
-    dimension = 16
-    wording = "medimageinsight"
-    scale = 90.0
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.n_slices = 0
-        self.error: Exception | None = None
-
-    def encode_slices(self, slices):
-        if self.error is not None:
-            raise self.error
-        self.n_slices += len(slices)
-        return self.encode_labels([self.text] * len(slices))
-
-    def encode_labels(self, texts):
-        return np.concatenate([unit_vectors(text, 1, self.dimension) for text in texts])
 
 
 @pytest.fixture
@@ -56,10 +22,7 @@ def eye():
 
 
 def working(pipeline, eye):
-    classifier = ZeroShotClassifier(
-        eye, {"CT": LABELS}, encode_labels=eye.encode_labels, name="convinced"
-    )
-    return pipeline.process(classifier=classifier)
+    return pipeline.process(classifier=convinced_classifier(eye))
 
 
 def upload(pipeline, series, description, **more):
