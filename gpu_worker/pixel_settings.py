@@ -47,6 +47,11 @@ class PixelSettings:
     version: str = "1"
     labels: Path | None = None
 
+    def may_have_made(self, encoder_id: str) -> bool:
+        """Whether vectors of this name may be this model's; opens nothing to find out."""
+        made = {BIOMEDCLIP: "biomedclip-image/", NONE: "\0"}.get(self.kind, "medimageinsight/")
+        return encoder_id.startswith(made)
+
 
 def read_pixel_settings(environment: Mapping[str, str], prefix: str) -> PixelSettings:
     """Settings from variables that begin with `prefix`.

@@ -48,12 +48,13 @@ _UID_HELP = "Series Instance UID, its end as tables show it (…1.2.345), or ser
 _MANIFEST_HELP = "the number of a manifest (log lists them), or the name of a pin"
 _REPAIR_HELP = "mend what is damaged from what is left, and say what is lost"
 _EXPORT_HELP = (
-    "for build and set: the folder of an exported text encoder, minilm-l6-v2, image-descriptor, or "
-    "biomedclip; left out, the build that was begun goes on"
+    "for build and set: the folder of an exported text encoder, minilm-l6-v2, image-descriptor, "
+    "pixel-model, or biomedclip; left out, the build that was begun goes on"
 )
 _WEIGHTS_HELP = (
     "for biomedclip: the folder of its weights, configuration and tokenizer, or hf-hub:OWNER/NAME"
 )
+_PIXELS_HELP = "ask the pixel model about series that were indexed without it; this reads files"
 _ONLY_HELP = "this space only: texts are embedded in minutes, pictures are seen again in hours"
 _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
@@ -264,7 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)
     trace.add_argument("--include-blobs", action="store_true", help="add file paths")
     add("replay", "try again what was set aside")
-    add("reprocess", "apply changed rules and templates to all series, without reading files")
+    reprocess = add("reprocess", "apply changed rules and templates to all series")
+    reprocess.add_argument("--pixels", action="store_true", help=_PIXELS_HELP)
     for name, help_text in (
         ("delete", "hide a series from every search until it is restored"),
         ("restore", "show a deleted series again"),

@@ -23,6 +23,7 @@ from indexer_core.errors import (
 from local_host import output
 from local_host.file_events import OnWarning, WalkWarning, Watch, walk_events, watch_events
 from local_host.opening import holds, known_data, reading, writing
+from local_host.pixel_commands import ask_about_pixels
 from local_host.roots import SCOPE
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -337,8 +338,10 @@ def run_replay(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
-    """Apply the rules and templates in force to every row that older ones made."""
-    del options
+    """Apply the rules and templates in force to every row that older ones made.
+
+    With `--pixels`, the pixel model is asked about series that were indexed without it, too.
+    """
     reading(settings).reader()
     with writing(settings) as system:
         progress = output.progress()
@@ -347,8 +350,11 @@ def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
             system.indexer.reprocess(outdated[start : start + _REPROCESS_BATCH])
             n_done = min(start + _REPROCESS_BATCH, len(outdated))
             progress.advance("reprocessing", n_done, len(outdated))
+        told = ask_about_pixels(system, progress) if options.pixels else ""
         progress.close()
         print(f"reprocessed {len(outdated)} series")
+        if told:
+            print(told)
     return 0
 
 

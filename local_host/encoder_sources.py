@@ -58,13 +58,15 @@ def encoders_named(
     InvalidInputError
         What is named is no encoder, or one of another space.
     """
-    from local_host.encoders import DESCRIPTOR_NAME
+    from local_host.encoders import DESCRIPTOR_NAME, PIXEL_MODEL_NAME
 
     is_path = Path(options.source).exists()
     if options.source == BIOMEDCLIP and not is_path:
         return _biomedclip(options, system, spaces)
     if options.source == DESCRIPTOR_NAME and not is_path:
         return Named(image=_checked(_descriptor(system), "image", spaces))
+    if options.source == PIXEL_MODEL_NAME and not is_path:
+        return Named(image=_checked(system.needed_pixel_model.encoder, "image", spaces))
     return Named(text=_checked(_taken_in(options.source, system), "text", spaces))
 
 

@@ -8,7 +8,7 @@ that lies in Azure.
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "minilm-l6-v2"
 DESCRIPTOR_NAME = "image-descriptor"
+PIXEL_MODEL_NAME = "pixel-model"
 
 _FILES = (MODEL_NAME, TOKENIZER_NAME, MANIFEST_NAME)
 _IMAGE_FILES = (MODEL_NAME, MANIFEST_NAME)
@@ -50,14 +51,22 @@ class LocalEncoders:
         Where the exports lie.
     store, prefixes
         Where else to look for them: beside an index that lies elsewhere.
+    further
+        Finds image encoders that are no exports.
     """
 
     def __init__(
-        self, folder: Path, store: BlobReader | None = None, prefixes: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        store: BlobReader | None = None,
+        prefixes: tuple[str, ...] = (),
+        *,
+        further: Callable[[str], ImageEncoder | None] = lambda _: None,
     ) -> None:
         self.folder = folder
         self._store = store
         self._prefixes = prefixes
+        self._further = further
         self.find = loaded_once(self._find)
 
     @cached_property
@@ -117,7 +126,8 @@ class LocalEncoders:
         if found is None:
             raise NotFoundError(
                 f"the index uses the image encoder {encoder_id}, which is not in {self.folder}: "
-                "dicom-indexer encoder build biomedclip --weights FOLDER makes it again"
+                "dicom-indexer encoder build biomedclip --weights FOLDER makes it again, or set "
+                "DICOM_INDEXER_PIXEL_MODEL to the model that it is"
             )
         return found
 
@@ -180,7 +190,7 @@ class LocalEncoders:
         if folder is None:
             read = self._read_from_store(encoder_id)
             if read is None:
-                return None
+                return self._further(encoder_id)
             folder = self.take_in_image(read)
         try:
             return OnnxImageEncoder.load(folder)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
     from indexer_core.indexing import Indexer
-    from indexer_core.ports import TextEncoder
+    from indexer_core.ports import ImageEncoder, TextEncoder
     from indexer_core.purge import Purger
     from indexer_core.rules import Rules
     from indexer_core.templates import Templates
@@ -92,10 +92,17 @@ class LocalSystem:
 
         folder = self.settings.data / "encoders"
         if self.settings.azure is None:
-            return LocalEncoders(folder)
+            return LocalEncoders(folder, further=self._of_pixel_model)
         from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 
-        return LocalEncoders(folder, self.index, (ENCODER_PREFIX,))
+        return LocalEncoders(folder, self.index, (ENCODER_PREFIX,), further=self._of_pixel_model)
+
+    def _of_pixel_model(self, encoder_id: str) -> "ImageEncoder | None":
+        """The pixel model as an image encoder, if that is its id; it is not opened in vain."""
+        if not self.settings.pixels.may_have_made(encoder_id) or self.pixel_model is None:
+            return None
+        encoder = self.pixel_model.encoder
+        return encoder if encoder.encoder_id == encoder_id else None
 
     @cached_property
     def encoder(self) -> "TextEncoder":
@@ -195,11 +202,26 @@ class LocalSystem:
         return DecodingChildren()
 
     @cached_property
-    def _pixel_model(self) -> "PixelModel | None":
-        """What names the pictures of series, where one is configured."""
+    def pixel_model(self) -> "PixelModel | None":
+        """What names the pictures of series, and has vectors of them, where one is set."""
         from gpu_worker.pixel_models import open_pixel_model
 
         return open_pixel_model(self.settings.pixels, self.index, self.ids)
+
+    @property
+    def needed_pixel_model(self) -> "PixelModel":
+        """The pixel model.
+
+        Raises
+        ------
+        InvalidInputError
+            None is set.
+        """
+        if self.pixel_model is None:
+            raise InvalidInputError(
+                "no pixel model is set: name one in DICOM_INDEXER_PIXEL_MODEL (docs/encoders.md)"
+            )
+        return self.pixel_model
 
     @cached_property
     def worker(self) -> "Worker":
@@ -212,7 +234,7 @@ class LocalSystem:
             assembly=self.assembly,
             indexer=self.indexer,
             image_encoders=self.encoders.images.wanted(lambda: self.indexer.image_encoder_ids),
-            classifier=model.classifier if (model := self._pixel_model) else None,
+            classifier=model.classifier if (model := self.pixel_model) else None,
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
             decode=self._decoding,
@@ -287,7 +309,7 @@ class LocalSystem:
         if "worker" in self.__dict__:
             self.worker.threads.shutdown()
             self._decoding.close()
-        if (model := self.__dict__.get("_pixel_model")) is not None:
+        if (model := self.__dict__.get("pixel_model")) is not None:
             model.close()
         self._own_announcer.close()
         self.home.close()

@@ -137,6 +137,53 @@ def test_a_picture_without_a_vector_sinks_no_other_series(cli, endpoint):
     assert "no vectors of numbers" in json.dumps(reject)
 
 
+def test_series_that_were_indexed_without_a_model_are_asked_about_later(cli, endpoint, monkeypatch):
+    monkeypatch.delenv("DICOM_INDEXER_PIXEL_MODEL")
+    cli.index()
+    cli.run("reprocess", "--pixels", status=1)
+    assert "no pixel model is set" in cli.error
+    before = cli.records()
+    monkeypatch.setenv("DICOM_INDEXER_PIXEL_MODEL", endpoint.url)
+    told = cli.run("reprocess", "--pixels").splitlines()
+    assert told == ["reprocessed 0 series", "asked the pixel model about 2 series"]
+    after = cli.records()
+    assert after[uid_of("unsaid")]["bodyRegion"] == "head"
+    assert after[uid_of("knee")]["flags"] == [FLAG]
+    assert [r["revision"] for r in after.values()] == [r["revision"] for r in before.values()]
+    assert [r["x"] for r in after.values()] == [r["x"] for r in before.values()]
+    n_requests = len(endpoint.requests)
+    assert "about 0 series" in cli.run("reprocess", "--pixels")
+    assert len(endpoint.requests) == n_requests + 2  # the probes
+    assert "every checksum fits" in cli.run("verify")
+
+
+def test_the_model_can_make_the_image_vectors_too(cli, endpoint):
+    cli.index()
+    assert "image" in cli.run("encoder", "set", "pixel-model")
+    status = json.loads(cli.run("encoder", "status", "--format", "json"))
+    live = {space["space"]: space["live"] for space in status["spaces"]}
+    assert live["image"].startswith("medimageinsight/1/png8-v1-")
+    del endpoint.requests[:]
+    cli.put("other/1.dcm", series="other", SeriesDescription="series 8")
+    cli.index()
+    # One slice, seen once for its vector and for what is on it; the other picture is the probe.
+    assert sum(r.n_rows for r in endpoint.requests if r.columns == ["image"]) == 2
+    assert cli.records()[uid_of("other")]["bodyRegion"] == "head"
+    assert "every checksum fits" in cli.run("verify")
+    cli.run("encoder", "set", "image-descriptor")
+    assert "every checksum fits" in cli.run("verify")
+
+
+def test_an_index_of_a_model_is_not_written_without_it(cli, monkeypatch):
+    cli.index()
+    cli.run("encoder", "set", "pixel-model")
+    monkeypatch.delenv("DICOM_INDEXER_PIXEL_MODEL")
+    cli.put("other/1.dcm", series="other", SeriesDescription="series 8")
+    cli.run("index", cli.folder, status=1)
+    assert "never meet" in cli.error
+    assert len(cli.search("knee")["value"]) == 2
+
+
 def test_commands_that_see_no_pixels_ask_no_endpoint(cli, endpoint):
     cli.index()
     del endpoint.requests[:]
