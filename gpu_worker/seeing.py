@@ -91,7 +91,8 @@ def see(subjects: Sequence[Subject], sight: Sight) -> list[Seen]:
     if not subjects:
         return []
     live, *building = sight.wanted
-    slices = _Slices([subject.slices for subject in subjects])
+    eye = sight.classifier.eye if sight.classifier is not None else None
+    slices = _Slices([subject.slices for subject in subjects], eye)
     images: dict[str, NDArray[np.float32]] = {}
     for encoder in sight.encoders:
         if encoder.encoder_id == live:
@@ -115,14 +116,22 @@ def see(subjects: Sequence[Subject], sight: Sight) -> list[Seen]:
 
 
 class _Slices:
-    """The slices of all subjects; a model that reads texts as well looks at each but once."""
+    """The slices of all subjects; a model that reads texts as well looks at each but once.
 
-    def __init__(self, stacks: Sequence[NDArray[np.float32]]) -> None:
+    `eye`: that of the classifier. Another program's way to the same vectors has the same id.
+    """
+
+    def __init__(
+        self, stacks: Sequence[NDArray[np.float32]], eye: PictureTextEncoder | None
+    ) -> None:
         self.stacks = stacks
+        self._eye = eye
         self._seen: dict[str, list[NDArray[np.float32]]] = {}
 
     def encoded(self, encoder: ImageEncoder) -> NDArray[np.float32]:
         """float32 of shape (n_subjects, dimension)."""
+        if self._eye is not None and encoder.encoder_id == self._eye.encoder_id:
+            return SeriesEncoder(self._eye).joined(self.seen_by(self._eye))
         if isinstance(encoder, SeriesEncoder):
             return encoder.joined(self.seen_by(encoder.eye))
         return encoder.encode(self.stacks)

@@ -12,6 +12,7 @@ from gpu_worker.pixel_models import open_pixel_model
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
+from indexer_core.zero_shot import load_labels, shares
 from tests.support.cli import uid_of
 from tests.support.clip_directory import make_clip_directory
 from tests.support.fake_endpoint import KEY, Status, fake_endpoint, rows_flat
@@ -277,6 +278,33 @@ def test_both_towers_of_a_clip_model_meet_in_one_space(tmp_path):
     mean = slices.mean(axis=0)
     np.testing.assert_allclose(mean / np.linalg.norm(mean), image.encode([stack])[0], atol=1e-5)
     assert eye.scale > 10  # the exponential already
+
+
+@needs_clip
+@pytest.mark.gpu
+def test_a_gpu_finds_what_a_cpu_finds(tmp_path):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    from gpu_worker.encoders.biomedclip import load_biomedclip
+    from gpu_worker.encoders.torch_image import TorchImageEncoder
+    from gpu_worker.encoders.torch_text import TorchTextEncoder
+
+    folder = make_clip_directory(tmp_path / "model")
+    labels = load_labels().worded("biomedclip")["CT"]
+    stack = list(np.random.default_rng(2).random((3, 64, 64), dtype=np.float32))
+    found = []
+    for device in ("cpu", "cuda"):
+        model = load_biomedclip(folder)
+        eye = TwoTowers(
+            TorchImageEncoder(model.image, recipe_id="px", device=device),
+            TorchTextEncoder(model.text, device=device),
+            scale=model.scale,
+            wording="biomedclip",
+        )
+        vectors = labels.pooled(eye.encode_labels(labels.texts))
+        found.append(shares(eye.encode_slices(stack), vectors, eye.scale))
+    np.testing.assert_allclose(found[1], found[0], atol=0.05)
 
 
 # ---- settings ------------------------------------------------------------------------------------

@@ -123,6 +123,16 @@ def test_a_model_that_makes_vectors_and_findings_looks_at_each_slice_once():
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
 
 
+def test_an_export_of_the_model_that_names_pictures_is_not_run_beside_it():
+    eye = Reader()
+    export = Blind(eye.encoder_id)
+    sight = Sight(encoders=(export,), wanted=(eye.encoder_id,), classifier=classifier(eye))
+    [found] = see([showing(0, 1)], sight)
+    expected = SeriesEncoder(eye).encode([showing(0, 1).slices])[0]
+    np.testing.assert_array_equal(found.images[eye.encoder_id], expected)
+    assert eye.n_slices == 4  # two of them just now
+
+
 def test_slices_that_nothing_is_asked_about_are_not_looked_at():
     eye = Reader()
     sight = Sight(encoders=(Eye("a"),), wanted=("a",), classifier=classifier(eye))
