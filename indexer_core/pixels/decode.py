@@ -212,7 +212,7 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     """The transfer syntax; one that is missing is inferred from how the data set was parsed."""
     meta = getattr(dataset, "file_meta", None)
     stated = meta.get("TransferSyntaxUID") if meta is not None else None
-    if stated:
+    if isinstance(stated, str) and stated:
         return UID(stated)
     implicit, little_endian = dataset.original_encoding
     inferred = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -299,7 +299,12 @@ def _decode(
             decoding_plugin=codec,
             number_of_frames=frames,  # type: ignore[arg-type] # pydicom 3.0 lacks the Unpack
         )
-    except Exception as error:
+    except MemoryError as error:
+        raise PixelError(PixelProblem.TOO_LARGE) from error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # All of them: what panics in pylibjpeg-rle, which is made of Rust, is no Exception.
         raise PixelError(PixelProblem.UNDECODABLE) from error
     return values, dict(properties)
 

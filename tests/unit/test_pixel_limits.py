@@ -47,3 +47,10 @@ def test_padding_behind_the_pixels_is_not_read(name):
 def test_an_object_of_too_many_elements_is_refused_on_the_way():
     assert isinstance(seen(with_many_elements(100)), np.ndarray)
     assert seen(with_many_elements(100), max_elements=99) is PixelProblem.TOO_LARGE
+
+
+def test_several_transfer_syntaxes_in_one_element_count_as_none():
+    data = sample("CT_small.dcm")
+    stated = b"1.2.840.10008.1.2.1"
+    assert data.count(stated) == 1
+    np.testing.assert_array_equal(seen(data.replace(stated, b"1.2.840.10008\\1.2.1")), seen(data))

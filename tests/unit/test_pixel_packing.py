@@ -2,15 +2,29 @@
 
 import struct
 import zlib
+from functools import cache
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
 
 from indexer_core.pixels.decode import decode_frame, open_pixels
-from indexer_core.pixels.errors import PixelError, PixelProblem
+from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
 from indexer_core.pixels.packed import inflated_frame, unpacked_bits
+from indexer_core.pixels.stack import slices_from_bytes
+from tests.support.dicom import dicom_object
+
+
+@cache
+def sample(name):
+    return Path(str(get_testdata_file(name))).read_bytes()
 
 
 def deflated(data):
@@ -80,3 +94,38 @@ def test_streams_that_end_early_are_truncated():
         unpacked_bits(rle((1, 100)), 101)
     with pytest.raises(PixelError, match="undecodable"):
         unpacked_bits(struct.pack("<16L", 3, 64, *[0] * 14), 10)
+
+
+def grey_in_rle(*segments):
+    """An 8 x 8 object of 16 bits whose frame is in RLE, as bytes."""
+    offsets = [64]
+    for segment in segments[:-1]:
+        offsets.append(offsets[-1] + len(segment))
+    head = struct.pack("<16L", len(segments), *offsets, *[0] * (15 - len(segments)))
+    dataset = dcmread(BytesIO(dicom_object(Rows=8, Columns=8)))
+    dataset.file_meta.TransferSyntaxUID = RLELossless
+    stream = head + b"".join(segments)
+    dataset.PixelData = encapsulate([stream + bytes(len(stream) % 2)])
+    dataset["PixelData"].is_undefined_length = True
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_a_decoder_that_panics_is_no_end_of_the_program(capfd):
+    """What pylibjpeg-rle raises then is no Exception, so that nobody catches it by accident."""
+    whole = bytes((257 - 64, 7))
+    [image] = slices_from_bytes(grey_in_rle(whole, whole), [0])
+    assert isinstance(image, np.ndarray)
+    too_long = bytes((257 - 128, 7)) * 3
+    [problem] = slices_from_bytes(grey_in_rle(too_long, too_long), [0])
+    assert problem == PixelsUnavailable(PixelProblem.UNDECODABLE)
+    assert "panicked" in capfd.readouterr().err
+
+
+@given(st.integers(64, 2000), st.binary(min_size=1, max_size=6))
+def test_damaged_run_lengths_give_a_slice_or_a_reason(place, noise):
+    data = bytearray(sample("MR_small_RLE.dcm"))
+    place += data.index(b"\xe0\x7f\x10\x00")  # within the pixel data: (7FE0,0010)
+    data[place : place + len(noise)] = noise
+    assert len(slices_from_bytes(bytes(data), [0])) == 1
