@@ -8,7 +8,7 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test torture tools lint format bench bench-index bench-encoding bench-seed clean
+.PHONY: help demo demo-azurite test torture tools lint format bench bench-index bench-encoding bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ bench-encoding: .venv/dev.stamp ## measure text encoding of BiomedCLIP's archite
 
 bench-seed: .venv/dev.stamp ## index 4,500 generated series with it, from files to index, into docs/benchmarks-seed.md
 	@$(BIN)/python benchmarks/seed.py $(SEED_ARGS)
+
+bench-worker: .venv/dev.stamp ## measure what the worker's overlapping gains, into docs/benchmarks-worker.md
+	@$(BIN)/python benchmarks/worker.py
 
 clean: ## remove what was installed and made
 	rm -rf .venv .tools .bench .dicom-indexer build dist *.egg-info

@@ -5,7 +5,8 @@ batches across series: as many as are there when it is free, up to what fits. So
 waiting for a full batch, and the batches grow where it is what the others wait for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from gpu_worker.halving import runs_on_gpu
@@ -46,7 +47,7 @@ class Preparation:
 
     def results(self) -> list[tuple[Job, Result]]:
         """What became of each job, in order; to be called once, on any one thread."""
-        results: dict[int, Result] = {}
+        results: dict[int, Result | Future[Result]] = {}
         waiting: dict[int, Loaded] = {}
         with self._timings.running():
             for number, loaded in enumerate(self._loads):
@@ -58,7 +59,7 @@ class Preparation:
                 if waiting and (is_full or not self._loads.is_next_ready):
                     results.update(self._seen_together(waiting))
                     waiting = {}
-        return [(job, results[number]) for number, job in enumerate(self._jobs)]
+        return [(job, _done(results[number])) for number, job in enumerate(self._jobs)]
 
     def abandon(self) -> None:
         """Nobody wants the results any more."""
@@ -84,7 +85,7 @@ class Preparation:
             except Exception as error:  # noqa: BLE001 - one series must not sink its batch
                 return error
 
-    def _seen_together(self, group: dict[int, Loaded]) -> dict[int, Result]:
+    def _seen_together(self, group: dict[int, Loaded]) -> Mapping[int, Result | Future[Result]]:
         if self._is_over:
             return dict.fromkeys(group, NotStarted())
         subjects = [loaded.subject for loaded in group.values() if loaded.subject is not None]
@@ -109,11 +110,18 @@ class Preparation:
         with stage("see", on_gpu=self._on_gpu):
             return see(subjects, self._worker.sight)
 
-    def _described(self, loaded: Loaded, seen: Seen) -> Result:
-        try:
-            return self._prepared(loaded, seen)
-        except Exception as error:  # noqa: BLE001 - one series must not sink its batch
-            return error
+    def _described(self, loaded: Loaded, seen: Seen) -> Result | Future[Result]:
+        """What is left to do of a series that was seen: no model has to wait for it."""
+
+        def describe() -> Result:
+            try:
+                with self._timings.running():
+                    return self._prepared(loaded, seen)
+            except Exception as error:  # noqa: BLE001 - one series must not sink its batch
+                return error
+
+        errands = self._worker.errands
+        return describe() if errands is None else errands.submit(describe)
 
     def _prepared(self, loaded: Loaded, seen: Seen) -> Prepared:
         with stage("describe"):
@@ -125,3 +133,7 @@ class Preparation:
             with stage("thumbnail"):
                 self._worker.thumbnails.keep(entry, loaded.subject.slices)
         return Prepared(job=loaded.job, entry=entry)
+
+
+def _done(result: Result | Future[Result]) -> Result:
+    return result.result() if isinstance(result, Future) else result

@@ -6,6 +6,7 @@ revision in the index.
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import wait
 
 from gpu_worker.loading import Job, Overtaken
 from gpu_worker.preparing import Prepared
@@ -42,7 +43,7 @@ def still_due(jobs: Sequence[Job], worker: Worker, outcomes: Outcomes) -> Iterat
     dues = worker.indexer.dues([job.ready for job in jobs])
     for job, due in zip(jobs, dues, strict=True):
         if due.action != "index":
-            _acknowledge(job, due, worker, outcomes)
+            _pass_over(job, due, worker, outcomes)
         elif job.message.dequeue_count > worker.settings.max_tries:
             # Nobody came to say why: the worker died of it, or took longer than it may.
             _set_aside(job, "it was tried too often and never finished", worker, outcomes)
@@ -85,11 +86,24 @@ def commit(items: Sequence[Prepared], worker: Worker, outcomes: Outcomes) -> int
         _fail(items[0].job, error, worker, outcomes)
         return 0
     worker.announcer.announce([_indexed(item.job.ready, manifest.number) for item in items])
-    for item in items:
-        worker.rejects.heal_series(item.job.ready.series)
-        worker.ready.delete(item.job.message)
-        outcomes[item.job.message.id] = "indexed"
+    _acknowledge_all([item.job for item in items], worker)
+    outcomes.update((item.job.message.id, "indexed") for item in items)
     return manifest.number
+
+
+def _acknowledge_all(jobs: Sequence[Job], worker: Worker) -> None:
+    def acknowledge(job: Job) -> None:
+        worker.rejects.heal_series(job.ready.series)
+        worker.ready.delete(job.message)
+
+    if worker.errands is None:
+        for job in jobs:
+            acknowledge(job)
+        return
+    errands = [worker.errands.submit(acknowledge, job) for job in jobs]
+    wait(errands)
+    for errand in errands:
+        errand.result()
 
 
 def judge_again(jobs: Iterable[Job], worker: Worker, outcomes: Outcomes) -> None:
@@ -127,7 +141,7 @@ def _parsed(message: QueueMessage, worker: Worker, outcomes: Outcomes) -> Iterat
         _poison(message, worker, outcomes)
 
 
-def _acknowledge(job: Job, due: Due, worker: Worker, outcomes: Outcomes) -> None:
+def _pass_over(job: Job, due: Due, worker: Worker, outcomes: Outcomes) -> None:
     if due.action == "taken":
         worker.assembly.outrank(job.ready, due.taken)
     if due.action == "done":

@@ -55,13 +55,11 @@ class HeldMessages:
 
     def extend(self, message: QueueMessage, visibility_s: float) -> QueueMessage | None:
         """Give the message back: others see it after `visibility_s`."""
-        with self._lock:
-            return self._queue.extend(self._held.pop(message.id, message), visibility_s)
+        return self._queue.extend(self._released(message), visibility_s)
 
     def delete(self, message: QueueMessage) -> bool:
         """Acknowledge; False when the message is no longer ours."""
-        with self._lock:
-            return self._queue.delete(self._held.pop(message.id, message))
+        return self._queue.delete(self._released(message))
 
     def length(self) -> int:
         """Approximate number of messages, invisible ones included."""
@@ -104,6 +102,11 @@ class HeldMessages:
                 message = self._held.pop(id_, None)
                 if message is not None:
                     self._extended(message, 0.0)
+
+    def _released(self, message: QueueMessage) -> QueueMessage:
+        """The message with its newest receipt; from here on nothing extends it any more."""
+        with self._lock:
+            return self._held.pop(message.id, message)
 
     def _ids(self) -> list[str]:
         with self._lock:

@@ -35,7 +35,12 @@ from indexer_core.stores import Stores
 from indexer_core.templates import load_templates
 from indexer_core.thumbnails import Thumbnails
 
-MAX_THREADS = 4
+FEWEST_THREADS, MOST_THREADS = 4, 16
+"""They fetch and decode. More than one per core: fetching is mostly waiting."""
+
+ERRANDS = 8
+"""Calls at once that only wait for an answer."""
+
 SEEN_TOGETHER = 32
 """Series whose pictures a model is given at once, until it runs out of memory."""
 
@@ -105,7 +110,8 @@ def build_worker(
         image_encoders=image_encoders,
         classifier=classifier,
         announcer=announcer,
-        threads=ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, MAX_THREADS)),
+        threads=ThreadPoolExecutor(n_threads(), "loading"),
+        errands=ThreadPoolExecutor(ERRANDS, "errands"),
         decode=decode,
         settings=settings,
         upkeep=upkeep,
@@ -126,6 +132,11 @@ def thumbnails_of(index: BlobStore, setting: str) -> Thumbnails:
 
     check_webp(setting)
     return Thumbnails(index, encode_webp)
+
+
+def n_threads() -> int:
+    """How many fetch and decode on this machine."""
+    return min(max(os.cpu_count() or 1, FEWEST_THREADS), MOST_THREADS)
 
 
 def _together(looking: Sequence[ImageEncoder | PixelClassifier | None]) -> int:

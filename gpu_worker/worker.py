@@ -55,9 +55,10 @@ class WorkerSettings:
 class Worker:
     """Everything that the loop needs.
 
+    `errands`: short calls to stores that need not wait for one another; None: they do.
     `thumbnails`: keeps small pictures; None: there are none. `together`: how many series are seen
-    at once. 1: each by itself, on the thread that loaded it,
-    for encoders that gain nothing by more.
+    at once. 1: each by itself, on the thread that loaded it, for encoders that gain nothing by
+    more.
     """
 
     ready: WorkQueue
@@ -70,6 +71,7 @@ class Worker:
     image_encoders: Sequence[ImageEncoder]
     announcer: Announcer
     threads: Executor
+    errands: Executor | None = None
     classifier: PixelClassifier | None = None
     decode: Decode = slices_from_bytes
     upkeep: Keeper | None = None

@@ -362,7 +362,11 @@ class Process:
 
     def work(self) -> BatchReport | None:
         """One batch of the worker."""
-        return work_once(Worker(indexer=self.opened(), **self._worker))
+        return work_once(self.worker())
+
+    def worker(self, **changes: object) -> Worker:
+        """What the worker's loop needs, some of it changed."""
+        return Worker(indexer=self.opened(), **{**self._worker, **changes})
 
     def drain(self) -> None:
         """Handle what is visible, over and over; what is not acknowledged comes back later."""

@@ -3,7 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from threading import Event
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -11,12 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpu_worker.halving import Halving
-from gpu_worker.loop import Worker, WorkerSettings, batches, run
+from gpu_worker.loop import WorkerSettings, batches, run
 from gpu_worker.timing import STAGES
 from gpu_worker.visibility import Shift
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.pixels.stack import stack_of_object
-from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
+from indexer_core.testing.faults import (
+    FaultPlan,
+    PassThrough,
+    SimulatedCrash,
+    WrappedQueue,
+    WriteFault,
+)
 from indexer_core.thumbnails import Thumbnails
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
@@ -48,10 +54,9 @@ def assemble(pipeline, *series, **attributes):
 
 
 def worker_of(pipeline, plan=None, *, batch=2, ahead=1, together=1, **changes):
-    process = pipeline.process(plan)
     limits = WorkerSettings(batch=batch, ahead=ahead, visibility_s=VISIBILITY_S, retry_s=RETRY_S)
-    parts = {**process._worker, "settings": limits, "together": Halving(together), **changes}
-    return Worker(indexer=process.opened(), **parts)
+    parts = {"settings": limits, "together": Halving(together), **changes}
+    return pipeline.process(plan).worker(**parts)
 
 
 def outcomes(report):
@@ -191,6 +196,44 @@ def test_a_message_that_was_seen_before_has_nothing_else_under_way(pipeline):
     assert [counts for counts in in_hand if 2 in counts] == [[2, 2], [2]]
 
 
+def test_what_is_committed_is_acknowledged_at_once_and_not_one_after_the_other(pipeline):
+    assemble(pipeline, *"abc")
+    meeting = Barrier(3, timeout=LONG_S)
+
+    class Slow(WrappedQueue):
+        def delete(self, message):
+            meeting.wait()
+            return super().delete(message)
+
+    queue = Slow(pipeline.queues["ready"], PassThrough())
+    with ThreadPoolExecutor(3) as errands:
+        [report] = batches(worker_of(pipeline, batch=4, ready=queue, errands=errands))
+    assert outcomes(report) == ["indexed"] * 3
+    assert waiting(pipeline) == []
+
+
+def test_an_acknowledgement_that_fails_is_told_when_the_others_are_done(pipeline):
+    assemble(pipeline, *"abc")
+    deleted = []
+
+    class Failing(WrappedQueue):
+        def delete(self, message):
+            deleted.append(message.id)
+            if len(deleted) == 1:
+                raise UnavailableError("gone")
+            return super().delete(message)
+
+    queue = Failing(pipeline.queues["ready"], PassThrough())
+    with ThreadPoolExecutor(1) as errands:
+        worker = worker_of(pipeline, batch=4, ready=queue, errands=errands)
+        with pytest.raises(UnavailableError):
+            list(batches(worker))
+    assert len(deleted) == 3
+    assert len(waiting(pipeline)) == 1
+    pipeline.clock.advance(VISIBILITY_S + 1)
+    assert [outcomes(report) for report in batches(worker_of(pipeline))] == [["done"]]
+
+
 # --- The same rows, whatever is in hand together -------------------------------------------------
 
 KINDS = st.sampled_from(["pixels", "report", "undecodable", "bad", "twice", "newer"])
@@ -234,8 +277,8 @@ def filled(kinds):
 
 
 def worked_out(house, **how):
-    with ThreadPoolExecutor(3) as pool:
-        worker = worker_of(house, threads=pool, **how)
+    with ThreadPoolExecutor(3) as pool, ThreadPoolExecutor(2) as errands:
+        worker = worker_of(house, threads=pool, errands=errands, **how)
         for _ in range(8):
             for _ in batches(worker):
                 pass
