@@ -524,6 +524,34 @@ def test_a_series_that_cannot_be_seen_does_not_sink_those_seen_with_it(pipeline)
     assert sorted(revisions(pipeline)) == sorted(map(key_of, "abd"))
 
 
+def test_no_model_waits_for_what_is_left_to_do_of_a_series(pipeline):
+    """Describing it, and keeping its thumbnail."""
+    assemble(pipeline, *"ab")
+    is_second_seen = Event()
+    n_seen = 0
+
+    def before(stacks):
+        nonlocal n_seen
+        n_seen += len(stacks)
+        if n_seen == 2:
+            is_second_seen.set()
+
+    class Slow(Thumbnails):
+        def keep(self, entry, slices):
+            met.append(is_second_seen.wait(LONG_S))
+
+    met = []
+    pipeline.image_encoder.before = before
+    thumbnails = Slow(pipeline.index, lambda picture: b"")
+    # One alone at first, then the other: what is seen together shrinks to one.
+    with ThreadPoolExecutor(2) as errands:
+        worker = worker_of(pipeline, batch=4, together=2, thumbnails=thumbnails, errands=errands)
+        worker.together.limit = 1
+        [report] = batches(worker)
+    assert outcomes(report) == ["indexed"] * 2
+    assert met == [True, True]
+
+
 def test_what_looks_at_pixels_and_cannot_answer_is_no_series_fault(pipeline):
     assemble(pipeline, *"abc")
 
