@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from gpu_worker.encoders.biomedclip import ImageTower
+from gpu_worker.halving import Halving
 
 MAX_IMAGES_PER_BATCH = 256
 
@@ -31,13 +32,14 @@ class TorchImageEncoder:
         self.encoder_id = f"{tower.encoder_id}/{recipe_id}"
         self.dimension = tower.dimension
         self._device = torch.device(device)
-        self._dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        self.on_gpu = self._device.type == "cuda"
+        self._dtype = torch.bfloat16 if self.on_gpu else torch.float32
         self._module = tower.module.to(device=self._device, dtype=self._dtype)
         self._size = (tower.rows, tower.columns)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(tower.mean, device=self._device).reshape(shape)
         self._std = torch.tensor(tower.std, device=self._device).reshape(shape)
-        self._max_images = max_images_per_batch
+        self._images = Halving(max_images_per_batch)
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Stacks of shape (n_slices, rows, columns), values in [0, 1], sizes may differ.
@@ -51,9 +53,9 @@ class TorchImageEncoder:
             return vectors
         with torch.inference_mode():
             inputs = torch.cat([self._prepared(stack) for stack in stacks])
-            parts = [self._run(part) for part in inputs.split(self._max_images)]
-            slices = torch.cat(parts).split([len(stack) for stack in stacks])
-            means = torch.stack([found.mean(dim=0) for found in slices])
+            found = torch.stack(self._images.over(inputs, self._run))
+            slices = found.split([len(stack) for stack in stacks])
+            means = torch.stack([own.mean(dim=0) for own in slices])
             vectors[:] = torch.nn.functional.normalize(means, dim=1).cpu().numpy()
         return vectors
 
@@ -67,11 +69,4 @@ class TorchImageEncoder:
         return ((coloured - self._mean) / self._std).to(self._dtype)
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
-        try:
-            return torch.nn.functional.normalize(self._module(images).float(), dim=1)
-        except torch.cuda.OutOfMemoryError:
-            if len(images) == 1:
-                raise
-            torch.cuda.empty_cache()
-            middle = len(images) // 2
-            return torch.cat([self._run(images[:middle]), self._run(images[middle:])])
+        return torch.nn.functional.normalize(self._module(images).float(), dim=1)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from gpu_worker.encoders.minilm import TextTower
 
 MAX_TOKENS_PER_BATCH = 65_536
-"""Padding included; what one batch may hold on a GPU. Out of memory, a batch is halved."""
+"""Padding included; what one batch may hold on a GPU. Out of memory, it is halved for good."""
 
 MAX_ROWS_ON_CPU = 32
 """Larger batches are not faster on a CPU, and take its caches."""
@@ -42,10 +42,10 @@ class TorchTextEncoder:
         self.encoder_id = tower.encoder_id
         self.dimension = tower.dimension
         self._device = torch.device(device)
-        self._on_gpu = self._device.type == "cuda"
-        dtype = torch.bfloat16 if self._on_gpu else torch.float32
+        self.on_gpu = self._device.type == "cuda"
+        dtype = torch.bfloat16 if self.on_gpu else torch.float32
         self._module = tower.module.to(device=self._device, dtype=dtype)
-        if self._on_gpu:
+        if self.on_gpu:
             _use_fused_attention(self._module)
         self._max_tokens = max_tokens_per_batch
         self._tokenizer = Tokenizer.from_str(tower.tokenizer_json.decode())
@@ -84,6 +84,10 @@ class TorchTextEncoder:
         waiting = list(self._batches([len(ids) for ids in tokens]))
         while waiting:
             rows = waiting.pop()
+            if not self._fits(rows, tokens):
+                middle = len(rows) // 2
+                waiting += [rows[:middle], rows[middle:]]
+                continue
             try:
                 vectors[rows] = self._run([tokens[row] for row in rows])
             except torch.cuda.OutOfMemoryError:
@@ -91,8 +95,11 @@ class TorchTextEncoder:
                     raise
                 # What else uses this GPU may have grown: smaller batches still fit.
                 torch.cuda.empty_cache()
-                middle = len(rows) // 2
-                waiting += [rows[:middle], rows[middle:]]
+                self._max_tokens = (len(rows) + 1) // 2 * _longest(rows, tokens)
+                waiting.append(rows)
+
+    def _fits(self, rows: Sequence[int], tokens: Sequence[list[int]]) -> bool:
+        return len(rows) == 1 or len(rows) * _longest(rows, tokens) <= self._max_tokens
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Row numbers in batches, the longest texts last (batches are taken from the end)."""
@@ -101,8 +108,8 @@ class TorchTextEncoder:
         for row in order:
             # Sorted: the newest row is the longest, and all others are padded to it.
             too_large = (len(batch) + 1) * lengths[row] > self._max_tokens
-            too_many = not self._on_gpu and len(batch) == MAX_ROWS_ON_CPU
-            padded = not self._on_gpu and bool(batch) and lengths[row] != lengths[batch[0]]
+            too_many = not self.on_gpu and len(batch) == MAX_ROWS_ON_CPU
+            padded = not self.on_gpu and bool(batch) and lengths[row] != lengths[batch[0]]
             if batch and (too_large or too_many or padded):
                 yield batch
                 batch = []
@@ -133,3 +140,7 @@ def _use_fused_attention(module: torch.nn.Module) -> None:
         choose = getattr(part, "set_attn_implementation", None)
         if choose is not None:
             choose("sdpa")
+
+
+def _longest(rows: Sequence[int], tokens: Sequence[list[int]]) -> int:
+    return max(len(tokens[row]) for row in rows)
