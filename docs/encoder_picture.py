@@ -1,4 +1,6 @@
-"""Draws docs/images/what-the-encoder-sees.png: twelve public sample series as prepared for a model.
+"""Draws what an image encoder sees: docs/images/what-the-encoder-sees.png and ct-windows.png.
+
+Twelve public sample series as prepared for a model, and one slice through the four CT windows.
 
 Run: ``python docs/encoder_picture.py FOLDER`` with the folder of sample files (default: as the
 tests). The slices are drawn pixel for pixel; nothing is drawn over them. Series were chosen by
@@ -16,17 +18,26 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from indexer_core.anatomy import Anatomy  # noqa: E402
 from indexer_core.entries import Describer  # noqa: E402
 from indexer_core.facts import InstanceFacts  # noqa: E402
 from indexer_core.header import BytesSource, read_header  # noqa: E402
-from indexer_core.pixels import PixelRecipe, PixelSource, Stack, stack_of  # noqa: E402
+from indexer_core.pixels import (  # noqa: E402
+    PixelRecipe,
+    PixelSource,
+    Stack,
+    stack_of,
+    stack_of_object,
+)
 from indexer_core.pixels.decode import decode_frame, open_pixels  # noqa: E402
 from indexer_core.pixels.display import frame_header  # noqa: E402
 from indexer_core.rules import load_rules  # noqa: E402
 from indexer_core.series import aggregate  # noqa: E402
 from indexer_core.templates import load_templates  # noqa: E402
 
-TARGET = Path(__file__).parent / "images" / "what-the-encoder-sees.png"
+IMAGES = Path(__file__).parent / "images"
+TARGET = IMAGES / "what-the-encoder-sees.png"
+WINDOWS_TARGET = IMAGES / "ct-windows.png"
 DEFAULT_FOLDER = ROOT.parent / "shared" / "data" / "dicom"
 DATA = "pydicom__pydicom-data/data_store/data"
 
@@ -45,6 +56,9 @@ SERIES = (
     ("PT", "breast", "suyashkumar__dicom/testdata/2.dcm"),
     ("US", "heart", "pydicom__pydicom/src/pydicom/data/test_files/examples_ybr_color.dcm"),
 )
+# One slice with brain, bone and air in it, by regions of which each has another window.
+WINDOWED = ("neurolabusc__dcm_qa_ct/In/GE/*.dcm", 7)
+WINDOWS = (("soft tissue", ""), ("lung", "chest"), ("bone", "spine"), ("brain", "head"))
 COLOURS = {
     "MR": "#5ec8d8", "CT": "#f2b661", "CR": "#b7c4d6", "DX": "#b7c4d6", "NM": "#e58bb0",
     "PT": "#e58bb0", "US": "#8fd18a",
@@ -68,6 +82,19 @@ def cells(folder: Path) -> list[Cell]:
     rules = load_rules()
     describer = Describer(rules=rules, templates=load_templates((), rules), image_encoder_id="")
     return [_cell(folder, *series, describer) for series in SERIES]
+
+
+def windowed(folder: Path) -> list[Cell]:
+    """One slice as it would be seen in each region."""
+    pattern, number = WINDOWED
+    data = sorted(folder.glob(pattern))[number].read_bytes()
+    found = []
+    for title, region in WINDOWS:
+        recipe = PixelRecipe().for_anatomy(Anatomy(region=region))
+        stack = stack_of_object(data, anatomy=Anatomy(region=region))
+        assert isinstance(stack, Stack)
+        found.append(Cell("CT", title, seen_through(data, recipe), stack.slices))
+    return found
 
 
 def _cell(folder: Path, modality: str, title: str, pattern: str, describer: Describer) -> Cell:
@@ -102,7 +129,16 @@ def seen_through(data: bytes, recipe: PixelRecipe) -> str:
     return f"{first} to {recipe.high_percentile:.0f}th percentile"
 
 
-def sheet(found: list[Cell]) -> Image.Image:
+SUBTITLE = (
+    "Twelve public sample series, as prepared: up to three slices of 256 x 256 grey values, "
+    "the middle one in front. The aspect ratio is not kept."
+)
+WINDOWS_SUBTITLE = "The header rules say which region a series shows, and that says the window."
+
+
+def sheet(
+    found: list[Cell], title: str = "What the encoder sees", subtitle: str = SUBTITLE
+) -> Image.Image:
     """The picture: cards in rows, the middle slice in front, the others behind it."""
     width, height = SIDE + 2 * STEP + 2 * PAD, SIDE + 2 * STEP + 2 * PAD + CAPTION
     n_rows = -(-len(found) // COLUMNS)
@@ -112,14 +148,8 @@ def sheet(found: list[Cell]) -> Image.Image:
     )
     image = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw.text((GAP + 2, 20), "What the encoder sees", fill=TEXT, font=ImageFont.load_default(26))
-    draw.text(
-        (GAP + 2, 52),
-        "Twelve public sample series, as prepared: up to three slices of 256 x 256 grey values, "
-        "the middle one in front. The aspect ratio is not kept.",
-        fill=MUTED,
-        font=ImageFont.load_default(15),
-    )
+    draw.text((GAP + 2, 20), title, fill=TEXT, font=ImageFont.load_default(26))
+    draw.text((GAP + 2, 52), subtitle, fill=MUTED, font=ImageFont.load_default(15))
     for number, cell in enumerate(found):
         row, column = divmod(number, COLUMNS)
         corner = (GAP + column * (width + GAP), HEAD + row * (height + GAP))
@@ -158,6 +188,8 @@ def main() -> None:
     default = os.environ.get("DICOM_SAMPLES", str(DEFAULT_FOLDER))
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else default)
     sheet(cells(folder)).save(TARGET, optimize=True)
+    windows = sheet(windowed(folder), "One slice through four windows", WINDOWS_SUBTITLE)
+    windows.save(WINDOWS_TARGET, optimize=True)
 
 
 if __name__ == "__main__":
