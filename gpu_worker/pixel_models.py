@@ -9,16 +9,12 @@ from numpy.typing import NDArray
 
 from gpu_worker.classifying import LabelEncoder, SeriesEncoder, TwoTowers, ZeroShotClassifier
 from gpu_worker.pixel_settings import BIOMEDCLIP, NONE, PixelSettings
-from indexer_core.errors import InvalidInputError
+from gpu_worker.probes import make_sure
+from indexer_core.errors import IndexerError, InvalidInputError
 from indexer_core.pixels.display import DEFAULT_RECIPE
 from indexer_core.ports import BlobStore, Ids, PictureTextEncoder
-from indexer_core.text_cache import CachedTextEncoder, TextVectorCache, text_hash
+from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 from indexer_core.zero_shot import load_labels
-
-# Vectors of one model agree far better than this on any device, those of two hardly at all.
-_SAME = 0.99
-# No text begins with a zero byte, so that these are the keys of no label.
-_PROBES = ("\0probe text 1", "\0probe picture 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +44,9 @@ def open_pixel_model(settings: PixelSettings, blobs: BlobStore, ids: Ids) -> Pix
     cache = TextVectorCache(blobs, ids, encoder_id=eye.encoder_id, dimension=eye.dimension)
     try:
         if probes is not None:
-            _make_sure(probes, cache)
+            make_sure(probes, eye.encoder_id, blobs)
         sets = labels.worded(eye.wording)
-    except InvalidInputError:
+    except IndexerError:
         close()
         raise
     classifier = ZeroShotClassifier(
@@ -124,19 +120,6 @@ def _mlflow(place: str) -> PictureTextEncoder:
     from gpu_worker.medimageinsight.mlflow_model import load_mlflow_model
 
     return load_mlflow_model(Path(place), recipe_id=DEFAULT_RECIPE.recipe_id)
-
-
-def _make_sure(probes: NDArray[np.float32], cache: TextVectorCache) -> None:
-    """Compare the vectors of probes with those that were kept; keep them where there are none."""
-    keys = [text_hash(probe) for probe in _PROBES]
-    known = cache.get(keys)
-    for key, vector in zip(keys, probes, strict=True):
-        if key in known and float(known[key] @ vector) < _SAME:
-            raise InvalidInputError(
-                "the endpoint has another model than the one whose vectors are stored: give it a "
-                "PIXEL_MODEL_VERSION of its own, so that the two never meet"
-            )
-    cache.put({k: v for k, v in zip(keys, probes, strict=True) if k not in known})
 
 
 def _nothing() -> None:
