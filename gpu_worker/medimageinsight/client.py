@@ -248,7 +248,11 @@ class EndpointClient:
         if self._settings.deployment:
             headers["azureml-model-deployment"] = self._settings.deployment
         if self._credential is not None:
-            secret = await asyncio.to_thread(self._credential.secret, anew=anew)
+            try:
+                secret = await asyncio.to_thread(self._credential.secret, anew=anew)
+            except InvalidInputError as error:
+                # No key is no fault of what is asked about.
+                raise RefusedError(str(error)) from error
             headers["Authorization"] = f"Bearer {secret}"
         return headers
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from indexer_core.errors import InvalidInputError, UnavailableError
 
@@ -79,24 +79,28 @@ class Token:
 
 def _azure_tokens() -> Callable[[str], str]:
     try:
-        from azure.core.exceptions import ClientAuthenticationError
-        from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+        from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise InvalidInputError(
             "an endpoint without a key needs azure-identity: pip install 'dicom-indexer[azure]', "
             "or set the key"
         ) from error
-    identity = DefaultAzureCredential()
+    return tokens_of(DefaultAzureCredential())
+
+
+def tokens_of(identity: Any) -> Callable[[str], str]:
+    """Tokens of an identity of azure-identity, which keeps and renews them."""
+    from azure.core.exceptions import AzureError
 
     def get(audience: str) -> str:
         try:
             return str(identity.get_token(audience).token)
-        except CredentialUnavailableError as error:
-            raise InvalidInputError(
-                "there is no identity to ask a token for the endpoint with: set its key"
+        except AzureError as error:
+            # Its text tells of every kind of identity that was tried, over many lines.
+            raise UnavailableError(
+                "no token for the endpoint can be had now: give this program an identity that may "
+                "use it, or set the key"
             ) from error
-        except ClientAuthenticationError as error:
-            raise UnavailableError("no token for the endpoint can be had now") from error
 
     return get
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.medimageinsight.client import EndpointSettings, checked_url
-from gpu_worker.medimageinsight.credentials import Key, KeyFile, Token
+from gpu_worker.medimageinsight.credentials import Key, KeyFile, Token, tokens_of
 from gpu_worker.medimageinsight.endpoint import EndpointEncoder
 from gpu_worker.medimageinsight.png import png_bytes
 from gpu_worker.medimageinsight.wire import PUBLISHED_SCALE, UnusableVectorError
@@ -329,6 +329,31 @@ def test_a_key_that_was_changed_is_read_anew(endpoint, encoder, tmp_path):
     assert shown == ["Bearer old-key", "Bearer old-key", "Bearer new-key"]
 
 
+def test_a_key_file_that_goes_away_while_it_works_is_no_fault_of_a_series(
+    endpoint, encoder, tmp_path
+):
+    file = tmp_path / "key"
+    file.write_text("old-key")
+    endpoint.keys = {"old-key"}
+    one = encoder(KeyFile(file))
+    one.check()
+    file.unlink()
+    one.encode_slices(pictures(1))  # it is still good
+    endpoint.keys = {"new-key"}
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        one.encode_slices(pictures(1))
+    file.write_text("new-key")
+    one.encode_slices(pictures(1))
+
+
+def test_tokens_that_cannot_be_had_now_come_back_later(endpoint, encoder):
+    def get(audience: str) -> str:
+        raise UnavailableError("no token for the endpoint can be had now")
+
+    with pytest.raises(UnavailableError, match="no token"):
+        encoder(Token(get)).encode_labels(texts(1))
+
+
 def test_a_token_is_asked_for_at_every_request_for_the_audience_of_azure_ml(endpoint, encoder):
     asked = []
     endpoint.keys = {"token-1", "token-2"}
@@ -348,6 +373,26 @@ def test_the_deployment_is_named_where_one_is_chosen(endpoint, encoder):
     encoder(deployment="blue").encode_labels(texts(1))
     encoder().encode_labels(texts(1))
     assert [request.deployment for request in endpoint.requests] == ["blue", ""]
+
+
+def test_every_trouble_of_an_identity_is_told_in_one_line():
+    exceptions = pytest.importorskip("azure.core.exceptions")
+    identity = pytest.importorskip("azure.identity")
+
+    class Identity:
+        def get_token(self, audience):
+            raise self.error
+
+    troubles = [
+        exceptions.ClientAuthenticationError("many\nlines"),
+        exceptions.ServiceRequestError("no network"),
+        identity.CredentialUnavailableError("none"),
+    ]
+    for one in troubles:
+        Identity.error = one
+        with pytest.raises(UnavailableError, match="set the key") as caught:
+            tokens_of(Identity())("audience")
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["", "  ", "two words", "line\nHeader: x", "schlüssel"])
