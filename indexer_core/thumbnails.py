@@ -11,9 +11,10 @@ purged.
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,8 @@ _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 _LABELS = frozenset({"LABEL", "OVERVIEW"})
 _AT_ONCE = 1000
 
-
-class WinnersOf(Protocol):
-    """Finds the row that counts of each series; `indexer_core.index.reader.Reader.winners_of`."""
-
-    def __call__(self, series_keys: set[str]) -> Mapping[str, Place]:
-        """By series key; nothing for those without a row."""
+WinnersOf = Callable[[AbstractSet[str]], Mapping[str, Place]]
+"""Finds the row that counts of each series; nothing of those without one."""
 
 
 def thumbnail_name(series: str, revision: int, digest: str) -> str:

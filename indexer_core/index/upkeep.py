@@ -8,7 +8,8 @@ stops the work on new series.
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -32,7 +33,7 @@ from indexer_core.index.files import ImmutableFiles, StoredFiles
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.merge import Merger, sizes_of
-from indexer_core.index.reader import Reader
+from indexer_core.index.reader import Place, Reader
 from indexer_core.index.updates import MergeSegments
 from indexer_core.index.write_ids import fence_at
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
@@ -159,13 +160,18 @@ class Upkeep:
     def _without_pictures(
         self, done: Collected, policy: RetentionPolicy, *, limit: int | None, dry_run: bool
     ) -> Collected:
-        self._reader.refresh()
         now_s = self._clock.now_s()
         expiry = Expiry(
             fence=fence_at(now_s - policy.keep_s - policy.grace_s),
             orphaned_before_s=now_s - self._settings.tombstone_s,
         )
-        found = garbage(self._blobs, self._reader.winners_of, expiry)
+
+        def winners_of(keys: AbstractSet[str]) -> Mapping[str, Place]:
+            # Rows are read only where there are thumbnails.
+            self._reader.refresh()
+            return self._reader.winners_of(keys)
+
+        found = garbage(self._blobs, winners_of, expiry)
         left = None if limit is None else max(0, limit - done.n_expired - done.n_files)
         entries = list(islice(found, left))
         if not dry_run:
