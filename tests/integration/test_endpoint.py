@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from threading import Thread
+from threading import Barrier, Thread
 
 import httpx
 import numpy as np
@@ -147,6 +147,14 @@ def test_rows_are_asked_for_in_batches_of_which_few_are_under_way(endpoint, enco
     np.testing.assert_allclose(one.encode_labels(texts(7)), expected(texts(7)), atol=1e-6)
     assert sorted(request.n_rows for request in endpoint.requests) == [1, 3, 3]
     assert endpoint.most_at_once <= 2
+
+
+def test_requests_are_under_way_at_the_same_time(endpoint, encoder):
+    # No answer until three of them are there: one after the other would wait for ever.
+    endpoint.together = Barrier(3, timeout=60)
+    one = encoder(max_texts=2, concurrency=3)
+    np.testing.assert_allclose(one.encode_labels(texts(12)), expected(texts(12)), atol=1e-6)
+    assert endpoint.most_at_once == 3
 
 
 def test_threads_share_an_encoder(endpoint, encoder):

@@ -172,6 +172,7 @@ class FakeEndpoint:
         self.most_rows = 1000
         self.requests: list[Request] = []
         self.most_at_once = 0
+        self.together: threading.Barrier | None = None
         self._at_once = 0
         self._lock = threading.Lock()
         self.ended = threading.Event()
@@ -241,6 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         )
         assert table["index"] == list(range(len(rows)))
+        if endpoint.together is not None:
+            endpoint.together.wait()
         fault = endpoint.next_fault()
         if fault is None and endpoint.keys and not self._is_known():
             fault = Status(code=401)

@@ -27,7 +27,9 @@ from indexer_core.uids import (
     usable_uid,
     valid_uid,
 )
+from tests.conftest import ROOT
 
+FORMATS = ROOT / "tests" / "formats"
 AXIAL, CORONAL, SAGITTAL = (1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1)
 
 
@@ -215,6 +217,26 @@ def test_findings_come_back_and_only_they_need_the_newer_format():
     assert "findings" not in to_json(series)
     with pytest.raises(CorruptIndexError):
         series_from_json({**stored, "format_version": 1, "surprise": 1})
+
+
+def test_facts_of_both_formats_are_read_as_they_were_written():
+    one, two = (
+        series_from_json(json.loads((FORMATS / f"facts-v{version}.json").read_text()))
+        for version in (1, 2)
+    )
+    assert one.attributes == {
+        "Modality": (("CT", 2),),
+        "ImageType": ((("ORIGINAL", "PRIMARY"), 2),),
+    }
+    assert one.findings == ()
+    assert [(found.field, found.value, found.scores[0]) for found in two.findings] == [
+        ("bodyRegion", "head", ("head", 0.9)),
+        ("plane", "unknown", ("axial", 0.5)),
+    ]
+    assert replace(two, findings=()) == one
+    for version, facts in ((1, one), (2, two)):
+        stored = json.loads((FORMATS / f"facts-v{version}.json").read_text())
+        assert json.loads(json.dumps(to_json(facts))) == stored
 
 
 @pytest.mark.parametrize("change", [{"format_version": 99}, {"surprise": 1}])
