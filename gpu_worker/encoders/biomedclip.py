@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gpu_worker.encoders.first_token import FirstTokenBert, is_plain_bert
 from gpu_worker.encoders.minilm import TextTower
 from gpu_worker.encoders.torchvision_workaround import mend_torchvision
 from indexer_core.errors import InvalidInputError
@@ -90,15 +91,21 @@ class NormalisedText(nn.Module):  # type: ignore[misc] # torch is not followed
     to ONNX, and texts of one length need no padding at all.
     """
 
-    def __init__(self, tower: nn.Module) -> None:
+    def __init__(self, tower: Any) -> None:
         super().__init__()
         self.tower = tower
+        reads_first = type(tower.pooler).__name__ == "ClsLastHiddenStatePooler"
+        is_usual = reads_first and is_plain_bert(tower.transformer)
+        self.first_token = FirstTokenBert(tower.transformer) if is_usual else None
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Token ids and mask, int64 (n, length), to float32 (n, dimension)."""
         tower = self.tower
-        out = tower.transformer(input_ids=input_ids, attention_mask=attention_mask)
-        pooled = tower.pooler(out, attention_mask)
+        if self.first_token is not None:
+            pooled = self.first_token(input_ids, attention_mask)
+        else:
+            out = tower.transformer(input_ids=input_ids, attention_mask=attention_mask)
+            pooled = tower.pooler(out, attention_mask)
         return nn.functional.normalize(tower.proj(pooled), p=2.0, dim=1)
 
 
