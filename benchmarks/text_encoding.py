@@ -10,8 +10,9 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Sizes:
     n_texts: int = N_TEXTS
     n_padded: int = N_PADDED
     n_batch: int = N_BATCH
+    part: int = 64
     n_series: int = N_SERIES
     product: int = _PRODUCT
 
@@ -87,7 +89,7 @@ def token_ids(tower: TextTower, texts: Sequence[str]) -> list[list[int]]:
 
 
 def flops_of(tower: TextTower, tokens: Sequence[Sequence[int]]) -> float:
-    """What the tower multiplies and adds for these texts, each alone: no padding is counted.
+    """What open_clip's tower multiplies and adds for these texts, each alone, without padding.
 
     torch itself counts the operations of its matrix products; what is no product is not counted.
     """
@@ -97,7 +99,7 @@ def flops_of(tower: TextTower, tokens: Sequence[Sequence[int]]) -> float:
     for length, n in Counter(map(len, tokens)).items():
         ids = torch.ones((1, length), dtype=torch.long)
         with torch.inference_mode(), FlopCounterMode(display=False) as counted:
-            tower.module(ids, torch.ones_like(ids))
+            tower.module.tower(ids)
         total += n * counted.get_total_flops()
     return total
 
@@ -109,34 +111,64 @@ def speeds(
     tokens: Sequence[list[int]],
     sizes: Sizes,
 ) -> dict[str, Any]:
-    """Rates on one core, in rounds: the parts of a round take turns, so that all meet the same."""
+    """Rates on one core; in every round all sides take turns, so that all meet the same."""
+    parts = in_parts(texts, tokens, sizes.part)
     flops = flops_of(tower, tokens)
-    few, n_padded = texts[: sizes.n_batch], sizes.n_padded
-    few_flops = flops_of(tower, tokens[: sizes.n_batch])
-    padded = pad(tokens[:n_padded], tower.max_tokens)
+    few, few_flops = texts[: sizes.n_batch], flops_of(tower, tokens[: sizes.n_batch])
+    padded = pad(tokens[: sizes.n_padded], tower.max_tokens)
     as_in_open_clip(tower)
     torch.set_num_threads(1)
-    rounds: list[dict[str, float]] = []
+    timed_product(sizes.product)
     encoder.encode(few)
+    rounds = []
     for _ in range(sizes.rounds):
-        before = peak_gflops(sizes.product)
-        ours_s = timed(lambda: encoder.encode(texts))
-        few_s = timed(lambda: encoder.encode(few))
-        after = peak_gflops(sizes.product)
-        theirs_s = timed(lambda: run_padded(tower, padded)) / n_padded
-        peak = statistics.mean((before, after))
+        watch: Counter[str] = Counter()
+        for part in parts:
+            watch["product"] += timed_product(sizes.product)
+            watch["ours"] += timed(partial(encoder.encode, part))
+        watch["few"] += timed(partial(encoder.encode, few))
+        for four in padded.split(4):
+            watch["theirs"] += timed(partial(run_padded, tower, four))
+        watch["product"] += timed_product(sizes.product)
         rounds.append(
-            {
-                "peak": peak,
-                "gflops": flops / ours_s / 1e9,
-                "share": flops / ours_s / 1e9 / peak,
-                "few_share": few_flops / few_s / 1e9 / peak,
-                "texts_per_s": len(texts) / ours_s,
-                "theirs_per_s": 1 / theirs_s,
-                "times": theirs_s / (ours_s / len(texts)),
-            }
+            rates(
+                watch,
+                product=2.0 * sizes.product**3 * (len(parts) + 1),
+                ours=flops,
+                few=few_flops,
+                n_texts=len(texts),
+                n_padded=len(padded),
+            )
         )
-    return {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+
+
+def in_parts(texts: Sequence[str], tokens: Sequence[list[int]], size: int) -> list[list[str]]:
+    """The texts, those of about the same length together, as they are batched anyway."""
+    order = sorted(range(len(texts)), key=lambda row: len(tokens[row]))
+    return [[texts[row] for row in order[at : at + size]] for at in range(0, len(order), size)]
+
+
+def rates(
+    watch: Mapping[str, float],
+    *,
+    product: float,
+    ours: float,
+    few: float,
+    n_texts: int,
+    n_padded: int,
+) -> dict[str, float]:
+    """Of one round: seconds, and the FLOPs done in them, to what the page tells."""
+    peak = product / watch["product"] / 1e9
+    return {
+        "peak": peak,
+        "gflops": ours / watch["ours"] / 1e9,
+        "share": ours / watch["ours"] / 1e9 / peak,
+        "few_share": few / watch["few"] / 1e9 / peak,
+        "texts_per_s": n_texts / watch["ours"],
+        "theirs_per_s": n_padded / watch["theirs"],
+        "times": watch["theirs"] / n_padded / (watch["ours"] / n_texts),
+    }
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -146,10 +178,10 @@ def timed(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def peak_gflops(size: int) -> float:
-    """A plain matrix product in single precision, the fastest of several."""
+def timed_product(size: int) -> float:
+    """The same of a plain matrix product in single precision."""
     a, b = (torch.rand(size, size) for _ in range(2))
-    return 2 * size**3 / min(timed(lambda: torch.mm(a, b)) for _ in range(4)) / 1e9
+    return timed(lambda: torch.mm(a, b))
 
 
 def as_in_open_clip(tower: TextTower) -> None:
@@ -319,10 +351,12 @@ what it learned.
 How to read this:
 - Medians of {ROUNDS} rounds; in every round all sides take turns. One thread, and seconds of the
   processor, so that other work on the machine counts on no side.
-- The bound is torch's plain matrix product of {_PRODUCT} x {_PRODUCT} in single precision, the best
-  of four before and after ours in the same round. FLOPs are those that torch counts in the matrix
-  products of the tower for every text alone, without padding; tokenising and all else that is no
-  product count as time, not as FLOPs.
+- The bound is torch's plain matrix product of {_PRODUCT} x {_PRODUCT} in single precision, between
+  the parts of ours. FLOPs are those that torch counts in the matrix products of open_clip's tower
+  for every text alone, without padding; tokenising and all else that is no product count as time,
+  not as FLOPs.
+- Ours computes the last layer for the first token alone, which is all that is read of it: the same
+  vectors for 7 % fewer FLOPs. They are counted all the same, as the work that was asked for.
 - Ours is what the worker and the search functions run: onnxruntime over the export, batches of
   texts of one length. open_clip's way is its own text tower with its own attention, every text
   padded to 256 tokens, tokenising not counted.

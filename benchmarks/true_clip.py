@@ -33,8 +33,9 @@ def text_tower(kept: Path = KEPT, architecture: str = "full") -> TextTower:
 
 
 def exported(tower: TextTower, kept: Path = KEPT) -> Path:
-    """The folder with the export of the text tower; an intact one is kept as it is."""
+    """The folder with the export of the text tower, made by the code as it is now."""
     folder = kept / "export"
+    shutil.rmtree(folder, ignore_errors=True)
     export_tower(tower, folder)
     return folder
 
