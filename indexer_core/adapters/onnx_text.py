@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +21,12 @@ MODEL_NAME = "model.onnx"
 TOKENIZER_NAME = "tokenizer.json"
 MANIFEST_NAME = "encoder.json"
 BATCH_SIZE = 32
+FULL_TOKENS = 256
+"""A batch of so many tokens is about as fast as a larger one; a smaller one is not."""
+
+MOST_PADDING = 0.04
+"""Of a batch that is not full; what it costs is less than what the larger batch gains."""
+
 MAX_DEFAULT_THREADS = 4
 
 ReadFile = Callable[[str], bytes]
@@ -103,8 +108,9 @@ def _parse_manifest(data: bytes) -> dict[str, Any]:
 class OnnxTextEncoder:
     """`indexer_core.ports.TextEncoder` over an exported model.
 
-    Texts are batched with others of the same number of tokens, so nothing is ever padded: no work
-    is wasted, and the vector of a text hardly depends on what else is in the call.
+    Texts are batched with others of the same number of tokens, or, where these are few, of nearly
+    so many: next to nothing is padded, and the vector of a text depends on what else is in the call
+    by no more than rounding.
     """
 
     def __init__(self, *, export: Export, threads: int | None = None) -> None:
@@ -137,9 +143,7 @@ class OnnxTextEncoder:
             return vectors
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         for rows in _batches([len(ids) for ids in tokens]):
-            ids = np.array([tokens[row] for row in rows], dtype=np.int64)
-            inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-            (vectors[rows],) = self._session.run(None, inputs)
+            (vectors[rows],) = self._session.run(None, _inputs([tokens[row] for row in rows]))
         return vectors
 
 
@@ -149,15 +153,38 @@ def default_threads() -> int:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Row numbers in groups of one length and at most `BATCH_SIZE` rows, longest first.
+    """Row numbers in groups of about one length and at most `BATCH_SIZE` rows, longest first.
 
     The longest go first so that memory peaks at once instead of at the end.
     """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    for _, group in groupby(order, key=lambda row: lengths[row]):
-        rows = list(group)
-        for start in range(0, len(rows), BATCH_SIZE):
-            yield rows[start : start + BATCH_SIZE]
+    batch: list[int] = []
+    n_tokens = 0
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batch and _is_complete(len(batch), n_tokens, lengths[batch[0]], lengths[row]):
+            yield batch
+            batch, n_tokens = [], 0
+        batch.append(row)
+        n_tokens += lengths[row]
+    if batch:
+        yield batch
+
+
+def _is_complete(n_rows: int, n_tokens: int, longest: int, following: int) -> bool:
+    """Whether a batch is better run than given one more row, of `following` tokens."""
+    if n_rows == BATCH_SIZE or following == longest:
+        return n_rows == BATCH_SIZE
+    padded = (n_rows + 1) * longest
+    return n_tokens >= FULL_TOKENS or padded > (1 + MOST_PADDING) * (n_tokens + following)
+
+
+def _inputs(tokens: Sequence[Sequence[int]]) -> dict[str, NDArray[np.int64]]:
+    """Token ids as the model takes them, the first row being the longest."""
+    ids = np.zeros((len(tokens), len(tokens[0])), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, own in enumerate(tokens):
+        ids[row, : len(own)] = own
+        mask[row, : len(own)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def _open_tokenizer(export: Export) -> Any:
