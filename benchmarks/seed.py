@@ -11,12 +11,11 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +29,7 @@ from benchmarks.run import Line  # noqa: E402
 from gpu_worker.encoders.biomedclip import load_biomedclip  # noqa: E402
 from gpu_worker.encoders.torch_image import TorchImageEncoder  # noqa: E402
 from indexer_core.adapters.onnx_text import OnnxTextEncoder  # noqa: E402
-from indexer_core.pixels.recipe import PixelLimits, PixelRecipe  # noqa: E402
-from indexer_core.pixels.stack import Decode, Slice  # noqa: E402
+from indexer_core.pixels.recipe import PixelRecipe  # noqa: E402
 from indexer_core.ports import ImageEncoder, TextEncoder  # noqa: E402
 from local_host.file_events import walk_events  # noqa: E402
 from local_host.runner import Runner, Tally  # noqa: E402
@@ -39,7 +37,7 @@ from local_host.settings import read_settings  # noqa: E402
 from local_host.wiring import LocalSystem  # noqa: E402
 
 if TYPE_CHECKING:
-    from gpu_worker.loop import Worker
+    from gpu_worker.worker import BatchReport
 
 PAGE = ROOT / "docs" / "benchmarks-seed.md"
 WORK = ROOT / ".bench" / "seed"
@@ -61,31 +59,24 @@ _STAGES = {
     "indexing": "pixels, texts, vectors, commits, merges",
     "ending": "what is left of merging",
 }
-
-
-class Clock:
-    """Seconds by name; several threads may be in one at once, and then count several times."""
-
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
-        self._lock = Lock()
-
-    @contextmanager
-    def running(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.seconds[name] += time.perf_counter() - start
+# Of the worker (gpu_worker/timing.py), in the order in which a series meets them.
+_INNER = {
+    "take": "taking messages",
+    "fetch": "fetching files",
+    "decode": "decoding and windows, in child processes",
+    "see": "image descriptor",
+    "describe": "rules and templates",
+    "texts": "text tower",
+    "write": "segment and commit",
+    "settle": "announcing and acknowledging",
+}
 
 
 class Stages:
     """`local_host.runner.Progress`: whatever passes until a stage advances is that stage's."""
 
-    def __init__(self, n_series: int) -> None:
+    def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
-        self._n_series = n_series
         self._since = self._told = time.perf_counter()
 
     def advance(self, stage: str, n_done: int, n_total: int) -> None:
@@ -97,69 +88,45 @@ class Stages:
             tell(f"{stage}: {n_done:,} of {n_total:,}")
 
 
-class TimedTexts:
-    """`TextEncoder` with a stopwatch; it lies below the cache, so it meets new texts only."""
+class CountedTexts:
+    """`TextEncoder` that is counted; it lies below the cache, so it meets new texts only."""
 
-    def __init__(self, encoder: TextEncoder, clock: Clock) -> None:
+    def __init__(self, encoder: TextEncoder) -> None:
         self.encoder_id = encoder.encoder_id
         self.dimension = encoder.dimension
         self.n_texts = 0
         self._encoder = encoder
-        self._clock = clock
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.n_texts += len(texts)
-        with self._clock.running("texts"):
-            return self._encoder.encode(texts)
+        return self._encoder.encode(texts)
 
 
-class TimedImages:
-    """`ImageEncoder` with a stopwatch."""
+class SeedSystem(LocalSystem):
+    """The one-machine program with a text encoder of our choice."""
 
-    def __init__(self, encoder: ImageEncoder, clock: Clock) -> None:
-        self.encoder_id = encoder.encoder_id
-        self.dimension = encoder.dimension
-        self._encoder = encoder
-        self._clock = clock
-
-    def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        with self._clock.running("descriptor"):
-            return self._encoder.encode(stacks)
-
-
-def timed_decode(decode: Decode, clock: Clock) -> Decode:
-    """Decoding with a stopwatch."""
-
-    def timed(
-        data: bytes, frames: Sequence[int] | None, recipe: PixelRecipe, limits: PixelLimits
-    ) -> Sequence[Slice]:
-        with clock.running("decoding"):
-            return decode(data, frames, recipe, limits)
-
-    return timed
-
-
-class TimedSystem(LocalSystem):
-    """The one-machine program with stopwatches at its ports, and a text encoder of our choice."""
-
-    def __init__(self, data: Path, texts: TextEncoder, clock: Clock) -> None:
+    def __init__(self, data: Path, texts: TextEncoder) -> None:
         environment = {"DICOM_INDEXER_PATIENT_KEY_FILE": str(data / "patient.key")}
         super().__init__(read_settings(str(data), environment))
-        self.texts = TimedTexts(texts, clock)
-        self._stopwatch = clock
+        self.texts = CountedTexts(texts)
 
     @cached_property
     def encoder(self) -> TextEncoder:
         return self.texts
 
-    @cached_property
-    def worker(self) -> "Worker":
-        made = super().worker
-        return replace(
-            made,
-            image_encoders=tuple(TimedImages(e, self._stopwatch) for e in made.image_encoders),
-            decode=timed_decode(made.decode, self._stopwatch),
-        )
+
+class SeedRunner(Runner):
+    """Keeps what the worker tells of its stages."""
+
+    def __init__(self, system: LocalSystem, stages: Stages) -> None:
+        super().__init__(system, stages)
+        self.busy: Counter[str] = Counter()
+
+    def _batches(self, *, once: bool) -> Generator["BatchReport", None, None]:
+        with closing(super()._batches(once=once)) as reports:
+            for report in reports:
+                self.busy.update(report.seconds)
+                yield report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +141,14 @@ class Run:
     texts: list[str]
 
 
-def index(files: Path, data: Path, encoder: TextEncoder, n_series: int) -> Run:
+def index(files: Path, data: Path, encoder: TextEncoder) -> Run:
     """Index a folder into a fresh data directory."""
-    clock, stages = Clock(), Stages(n_series)
+    stages = Stages()
     data.mkdir(parents=True)
-    system = TimedSystem(data, encoder, clock)
+    system = SeedSystem(data, encoder)
     try:
         system.source.add([files])
-        runner = Runner(system, stages)
+        runner = SeedRunner(system, stages)
         start = time.perf_counter()
         runner.emit(walk_events([files], [], system.clock))
         stages.advance("listing", 1, 1)
@@ -192,7 +159,7 @@ def index(files: Path, data: Path, encoder: TextEncoder, n_series: int) -> Run:
             tally=tally,
             wall_s=wall_s,
             stages=stages.seconds,
-            busy=clock.seconds,
+            busy=runner.busy,
             n_embedded=system.texts.n_texts,
             texts=texts_in(system),
         )
@@ -216,7 +183,7 @@ def measure(
     try:
         files = work / "files"
         n_files = seed_files.write_series(files, n_series, told(n_series))
-        run = index(files, work / "data", encoder, n_series)
+        run = index(files, work / "data", encoder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     load = f"{before} when it began, {machine.load()} when it ended"
@@ -342,8 +309,8 @@ How to read this:
   Real archives repeat most of theirs, and each distinct text is embedded once.
 - The text encoder has BiomedCLIP's true size and weights that nobody trained: time does not depend
   on what was learned. Single precision, on the CPU.
-- Stages are wall time, and add up. What is indented happens within a stage, by a stopwatch at the
-  port: where threads or child processes work side by side it counts each of them.
+- Stages are wall time, and add up. What is indented is what the worker tells of its own stages:
+  they go side by side on threads and in child processes, and all of them count.
 """
 
 
@@ -355,15 +322,10 @@ def _stages(found: dict[str, Any]) -> str:
         row(title, found["stages"].get(name, 0.0), _share(found, name))
         for name, title in _STAGES.items()
     ]
-    inner = {
-        "decoding": "decoding and windows, in child processes",
-        "descriptor": "image descriptor",
-        "texts": "text tower",
-    }
     at = list(_STAGES).index("indexing") + 1
     rows[at:at] = [
-        row(f"&nbsp;&nbsp;of it {title}", found["busy"].get(name, 0.0), "side by side")
-        for name, title in inner.items()
+        row(f"&nbsp;&nbsp;{title}", found["busy"].get(name, 0.0), "side by side")
+        for name, title in _INNER.items()
     ]
     rows.append(row("**all**", found["wall_s"]))
     return "\n".join(rows)
