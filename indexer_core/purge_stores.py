@@ -36,7 +36,7 @@ from indexer_core.rejects import SERIES
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
 from indexer_core.text_cache import forget_everywhere
-from indexer_core.thumbnails import PREFIX as THUMBNAILS
+from indexer_core.thumbnails import thumbnail_prefix
 
 _BATCH = 32
 _VISIBILITY_S = 600.0
@@ -283,7 +283,7 @@ class Pictures(_NamedElsewhere):
         names = [
             entry.name
             for key in sorted(subject.series)
-            for entry in self._blobs.list(f"{THUMBNAILS}{key}/")
+            for entry in self._blobs.list(thumbnail_prefix(key))
         ]
         return Erased(counts={"thumbnails": sum(self._blobs.delete(name) for name in names)})
 

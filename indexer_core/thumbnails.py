@@ -1,8 +1,9 @@
 """Thumbnails: a small picture of each series, for people who look at search results.
 
-``thumbnails/<series key>/<revision>-<start of its digest>.webp``, written once by the worker before
-the row is committed. A picture may show what no header holds, so there is none where text is likely
-to be burned into the pixels. Thumbnails may be lost: nothing is told by them alone.
+``thumbnails/<xx>/<series key>-<revision>-<start of its digest>.webp``, where xx are the first two
+digits of the key: a folder for each series would cost as much as the file. Written once by the
+worker, before the row is committed. A picture may show what no header holds, so there is none where
+text is likely to be burned into the pixels. Thumbnails may be lost: nothing is told by them alone.
 
 Whoever shows one asks the index first: a series that is hidden keeps its thumbnails until it is
 purged.
@@ -33,7 +34,7 @@ SIDE = 128
 
 Picture = NDArray[np.uint8]
 
-_NAME = re.compile(rf"{PREFIX}([0-9a-f]{{64}})/(\d{{10}})-[0-9a-f]{{16}}\.webp")
+_NAME = re.compile(rf"{PREFIX}[0-9a-f]{{2}}/([0-9a-f]{{64}})-(\d{{10}})-[0-9a-f]{{16}}\.webp")
 # Screens, photographs and captures: what their headers say of burned-in text is not relied on.
 _WITHOUT = frozenset({"US", "IVUS", "XC", "ES", "SC", "OT", "DOC"})
 _CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
@@ -47,7 +48,12 @@ WinnersOf = Callable[[AbstractSet[str]], Mapping[str, Place]]
 
 def thumbnail_name(series: str, revision: int, digest: str) -> str:
     """Where the thumbnail of a revision lies, if it has one."""
-    return f"{PREFIX}{series}/{revision:010d}-{digest[:16]}.webp"
+    return f"{thumbnail_prefix(series)}{revision:010d}-{digest[:16]}.webp"
+
+
+def thumbnail_prefix(series: str) -> str:
+    """What the names of all thumbnails of a series begin with, and no others."""
+    return f"{PREFIX}{series[:2]}/{series}-"
 
 
 def may_be_shown(record: Mapping[str, Any], facts: SeriesFacts) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from indexer_core.errors import InvalidInputError
 
 _QUALITY = 80
+_EFFORT = 2  # two thirds of the time that the default takes, for 2 % more bytes
 
 
 def encode_webp(picture: NDArray[np.uint8]) -> bytes:
@@ -15,7 +16,7 @@ def encode_webp(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     buffer = BytesIO()
-    Image.fromarray(picture).convert("RGB").save(buffer, "WEBP", quality=_QUALITY)
+    Image.fromarray(picture).convert("RGB").save(buffer, "WEBP", quality=_QUALITY, method=_EFFORT)
     return buffer.getvalue()
 
 

@@ -142,7 +142,7 @@ def test_a_thumbnail_lies_beside_the_index_under_series_and_revision():
     assert (
         kept.name
         == thumbnail_name(KEY, 7, DIGEST)
-        == f"{PREFIX}{KEY}/0000000007-{DIGEST[:16]}.webp"
+        == f"{PREFIX}aa/{KEY}-0000000007-{DIGEST[:16]}.webp"
     )
     assert blobs.get(kept.name).data == bytes([128]) * SIDE * SIDE
 
@@ -238,8 +238,8 @@ def test_files_that_are_no_thumbnails_are_left_alone():
     blobs = MemoryBlobs()
     for name in (
         f"{PREFIX}readme.txt",
-        f"{PREFIX}{KEY}/x.webp",
-        f"{PREFIX}{KEY}/0000000001-0.webp",
+        f"{PREFIX}aa/{KEY}-x.webp",
+        f"{PREFIX}aa/{KEY}-0000000001-0.webp",
     ):
         blobs.put_if_absent(name, b"")
     assert not list(garbage(blobs, lambda _keys: {}, EXPIRY))
