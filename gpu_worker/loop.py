@@ -204,7 +204,7 @@ class _Hands:
 
     def finish(self) -> BatchReport:
         """Settle the oldest batch."""
-        batch = self._batches.popleft()
+        batch = self._batches[0]
         with batch.timings.running():
             manifest = self._settled(batch.work, batch.outcomes)
             for message in batch.alone:
@@ -213,6 +213,7 @@ class _Hands:
                     continue
                 work = self._work_on([message], batch.outcomes, batch.timings, _in_this_thread)
                 manifest = max(manifest, self._settled(work, batch.outcomes))
+        self._batches.popleft()
         return _reported(batch, manifest)
 
     def drop(self) -> None:
@@ -244,7 +245,7 @@ class _Hands:
             work = self._work_on(fresh, outcomes, timings, self._prepare)
         return _Batch(
             work=work,
-            alone=[message for message in messages if message.dequeue_count > 1],
+            alone=_in_turn([message for message in messages if message.dequeue_count > 1]),
             is_full=len(messages) >= self._worker.settings.batch,
             outcomes=outcomes,
             timings=timings,
@@ -300,6 +301,27 @@ class _Hands:
     def _hand_back(self, message: QueueMessage, outcomes: Outcomes) -> None:
         self._held.hand_back(message)
         outcomes[message.id] = "handedBack"
+
+
+def _in_turn(messages: Sequence[QueueMessage]) -> list[QueueMessage]:
+    """Those that were tried least come first; among equals the order turns round at every try.
+
+    What kills the process takes a try from all that wait behind it. They come before it next time.
+    """
+
+    def by_id(message: QueueMessage) -> str:
+        return message.id
+
+    counts = sorted({message.dequeue_count for message in messages})
+    return [
+        message
+        for count in counts
+        for message in sorted(
+            (one for one in messages if one.dequeue_count == count),
+            key=by_id,
+            reverse=count % 2 == 1,
+        )
+    ]
 
 
 def _in_this_thread(preparation: Preparation) -> Callable[[], list[tuple[Job, Result]]]:

@@ -13,7 +13,7 @@ from gpu_worker.loop import BatchReport, Worker, WorkerSettings, work_once
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.announcements import Announcement
 from indexer_core.assembly import Assembly, AssemblySettings
-from indexer_core.descriptor import DIMENSION, ImageDescriptor
+from indexer_core.descriptor import ImageDescriptor
 from indexer_core.encoders import FindEncoder, nowhere
 from indexer_core.entries import Describer
 from indexer_core.errors import IndexerError
@@ -311,7 +311,7 @@ class Process:
             text_encoder=house.text_encoder,
             find_encoder=house.find_encoder,
             image_encoder_ids=[encoder.encoder_id for encoder in image_encoders],
-            image_dimension=DIMENSION,
+            image_dimension=house.image_encoder.dimension,
             describer=house.describer,
             clock=house.clock,
             ids=house.ids,

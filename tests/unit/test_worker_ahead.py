@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from threading import Barrier, Event
 
 import numpy as np
@@ -407,6 +407,31 @@ def test_a_process_that_dies_at_any_write_loses_nothing(pipeline, fault):
         assert waiting(house) == []
         assert house.problems() == []
     assert at > 10
+
+
+@pytest.mark.parametrize("killer", "adf")
+def test_what_kills_every_process_is_set_aside_alone(pipeline, killer):
+    """All that waited behind it in the process that died were tried, too."""
+    names = "abcdef"
+    for number, name in enumerate(names):
+        assemble(pipeline, name, RescaleIntercept=20 * number)
+    bad = stack_of_object(pipeline.inbox.get(f"{killer}.dcm").data).slices
+
+    def before(stacks):
+        if any(np.array_equal(stack, bad) for stack in stacks):
+            raise SimulatedCrash
+
+    pipeline.image_encoder.before = before
+    for _ in range(20):
+        with suppress(SimulatedCrash):
+            run(worker_of(pipeline, batch=6, shift=Naps(pipeline.clock)), until_idle=True)
+            break
+        pipeline.clock.advance(VISIBILITY_S + 1)
+    assert waiting(pipeline) == []
+    assert sorted(revisions(pipeline)) == sorted(key_of(n) for n in names if n != killer)
+    [reject] = pipeline.rejects("series")
+    assert key_of(killer) in reject["body"]
+    assert reject["reason"] == "it was tried too often and never finished"
 
 
 def test_what_was_taken_ahead_is_given_back_by_a_store_that_fails(pipeline):
