@@ -5,9 +5,11 @@ import signal
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from gpu_worker import decoding
 from gpu_worker.decoding import ChildLimits, DecodingChildren
@@ -185,3 +187,30 @@ def test_nonsense_from_a_child_is_not_believed(monkeypatch, tmp_path, answer):
     monkeypatch.setattr(decoding.subprocess, "Popen", start)
     with DecodingChildren() as children:
         same(decoded(children, b"x", [0]), [PixelsUnavailable(PixelProblem.CRASHED)])
+
+
+FUZZED = (
+    "SC_rgb_dcmtk_+eb+cy+s2.dcm",
+    "MR_small_RLE.dcm",
+    "JPEG2000.dcm",
+    "JPEGLSNearLossless_16.dcm",
+    "SC_rgb_jpeg_gdcm.dcm",
+    "examples_palette.dcm",
+    "image_dfl.dcm",
+    "liver_1frame.dcm",
+)
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_a_damaged_file_costs_itself_only_whatever_its_decoder_makes_of_it(children, name):
+    """Real decoders over real damage: now and then one crashes, which is what children are for."""
+    whole = Path(str(get_testdata_file(name))).read_bytes()
+    expected = slices_from_bytes(whole, None, RECIPE, LIMITS)
+    random = Random(name)
+    for _ in range(12):
+        damaged = bytearray(whole[: random.choice((len(whole), random.randrange(len(whole))))])
+        for _ in range(random.choice((1, 3, 20))):
+            damaged[random.randrange(len(damaged))] = random.randrange(256)
+        for found in decoded(children, bytes(damaged)):
+            assert isinstance(found, PixelsUnavailable | np.ndarray)
+    same(decoded(children, whole), expected)
