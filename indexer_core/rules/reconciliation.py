@@ -38,6 +38,8 @@ def votes_of(findings: Iterable[Finding]) -> list[Vote]:
 
 def counted(header: Sequence[Vote], model: Sequence[Vote], field: str, rules: Rules) -> list[Vote]:
     """Those of the model's votes that count in the ballot beside the header's."""
+    if not model:
+        return []
     value, confidence = winner(tally(header))
     if confidence < rules.threshold("body" if field == "bodyRegion" else field):
         return list(model)
@@ -48,12 +50,12 @@ def disagreements(evidence: dict[str, Evidence], rules: Rules) -> set[str]:
     """The flag, where a sure pixel model and a sure header cannot both be right in a field."""
     sure = float(rules.tables["pixels"]["sure"])
     for field, found in evidence.items():
-        said, how_sure = winner(tally(vote for vote in found.votes if not _of_model(vote)))
-        if how_sure < sure:
+        model = [v for v in found.votes if _of_model(v) and v.confidence >= sure]
+        if not model:
             continue
-        for vote in found.votes:
-            if _of_model(vote) and vote.confidence >= sure and not alike(field, said, vote, rules):
-                return {DISAGREEMENT}
+        said, how_sure = winner(tally(vote for vote in found.votes if not _of_model(vote)))
+        if how_sure >= sure and not all(alike(field, said, vote, rules) for vote in model):
+            return {DISAGREEMENT}
     return set()
 
 
