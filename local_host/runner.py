@@ -226,6 +226,7 @@ class Runner:
         n_total = queue.length()
         if n_total == 0:
             return False
+        self._system.check_sight()
         n_done = 0
         with closing(self._batches(once=once)) as reports:
             for report in reports:

@@ -148,7 +148,11 @@ class LocalSystem:
 
     @cached_property
     def indexer(self) -> "Indexer":
-        """The index writer, opened."""
+        """The index writer, opened: it writes whatever image encoder the index uses.
+
+        Most commands see no pixels, and a series must be deletable although a model is gone. Who
+        does see some asks `check_sight`.
+        """
         from gpu_worker.halving import WorkerTextEncoder
         from indexer_core.descriptor import DIMENSION, ImageDescriptor
         from indexer_core.encoders import EXPORT_MANIFEST
@@ -164,11 +168,22 @@ class LocalSystem:
             vector_files=self.vector_files,
             image_encoder_id=ImageDescriptor().encoder_id,
             image_dimension=DIMENSION,
-            image_encoder_ids=self.encoders.images.ids,
+            image_encoder_ids=(),
             rules=self.rules,
             templates=self.templates,
             around=WorkerTextEncoder,
         )
+
+    def check_sight(self) -> None:
+        """Make sure that series with pixels can be indexed now.
+
+        Raises
+        ------
+        NotFoundError
+            The image encoder that the index uses is not here.
+        """
+        self.indexer.check_fitness()
+        self.encoders.needed_image(self.indexer.image_encoder_ids[0])
 
     @property
     def assembly(self) -> "Assembly":

@@ -15,7 +15,7 @@ from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from indexer_core.zero_shot import load_labels, shares
 from tests.support.cli import uid_of
 from tests.support.clip_directory import make_clip_directory
-from tests.support.fake_endpoint import KEY, Status, fake_endpoint, rows_flat
+from tests.support.fake_endpoint import KEY, Status, fake_endpoint
 
 BRAIN = "computed tomography brain axial, (CT BRAIN AXIAL)"
 FLAG = "headerPixelDisagreement"
@@ -62,12 +62,6 @@ def test_labels_are_asked_for_once_for_all_runs(cli, endpoint):
     # The probe alone; the labels' vectors lie beside the index.
     assert sum(r.n_rows for r in endpoint.requests if r.columns == ["text"]) == 1
     assert cli.records()[uid_of("other")]["bodyRegion"] == "head"
-
-
-def test_an_endpoint_that_tells_no_scale_finds_the_same(cli, endpoint):
-    endpoint.shape = rows_flat
-    cli.index()
-    assert cli.records()[uid_of("unsaid")]["bodyRegion"] == "head"
 
 
 def test_a_run_without_the_model_keeps_what_it_found(cli, endpoint, monkeypatch, tmp_path):
@@ -158,7 +152,7 @@ def test_series_that_were_indexed_without_a_model_are_asked_about_later(cli, end
     assert "every checksum fits" in cli.run("verify")
 
 
-def test_the_model_can_make_the_image_vectors_too(cli, endpoint):
+def test_the_model_can_make_the_image_vectors_too(cli, endpoint, monkeypatch):
     cli.index()
     assert "image" in cli.run("encoder", "set", "pixel-model")
     status = json.loads(cli.run("encoder", "status", "--format", "json"))
@@ -171,18 +165,19 @@ def test_the_model_can_make_the_image_vectors_too(cli, endpoint):
     assert sum(r.n_rows for r in endpoint.requests if r.columns == ["image"]) == 2
     assert cli.records()[uid_of("other")]["bodyRegion"] == "head"
     assert "every checksum fits" in cli.run("verify")
-    cli.run("encoder", "set", "image-descriptor")
-    assert "every checksum fits" in cli.run("verify")
 
-
-def test_an_index_of_a_model_is_not_written_without_it(cli, monkeypatch):
-    cli.index()
-    cli.run("encoder", "set", "pixel-model")
+    # Without the model nothing is written any more, and everything is found.
     monkeypatch.delenv("DICOM_INDEXER_PIXEL_MODEL")
-    cli.put("other/1.dcm", series="other", SeriesDescription="series 8")
+    cli.put("last/1.dcm", series="last", SeriesDescription="series 9")
     cli.run("index", cli.folder, status=1)
-    assert "never meet" in cli.error
-    assert len(cli.search("knee")["value"]) == 2
+    assert "set DICOM_INDEXER_PIXEL_MODEL to the model that it is" in cli.error
+    assert len(cli.search("knee")["value"]) == 3
+    cli.run("delete", uid_of("other"))
+    cli.run("encoder", "set", "image-descriptor")
+    cli.run("restore", uid_of("other"))
+    cli.index()
+    assert len(cli.records()) == 4
+    assert "every checksum fits" in cli.run("verify")
 
 
 def test_commands_that_see_no_pixels_ask_no_endpoint(cli, endpoint):
