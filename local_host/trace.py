@@ -6,8 +6,9 @@ from typing import Any
 
 from indexer_core.assembly import MARKER
 from indexer_core.index.reader import Reader
-from indexer_core.ports import Row
+from indexer_core.ports import BlobStore, Row
 from indexer_core.search import keys_of
+from indexer_core.thumbnails import thumbnail_name
 from local_host.named_series import whole_uid
 from local_host.wiring import LocalSystem
 
@@ -26,7 +27,7 @@ def trace_series(system: LocalSystem, uid: str, *, include_blobs: bool) -> Itera
                 "rejectedMessage": system.rejects.series_reason(key),
             },
             "assembly": _marker(next((row for row in rows if row.key == MARKER), None)),
-            "index": _indexed(reader, key),
+            "index": _indexed(reader, key, system.index),
         }
         if include_blobs:
             stages["files"]["blobs"] = sorted(str(row.values["url"]) for row in instances)
@@ -57,13 +58,14 @@ def _marker(row: Row | None) -> dict[str, Any] | None:
     return {name: row.values[name] for name in names}
 
 
-def _indexed(reader: Reader, key: str) -> dict[str, Any] | None:
+def _indexed(reader: Reader, key: str, index: BlobStore) -> dict[str, Any] | None:
     place = reader.winner(key)
     if place is None:
         return None
     row = reader.row(place)
     manifest = reader.snapshot.manifest
     suppressed = key in manifest.suppressed
+    thumbnail = thumbnail_name(key, row.revision, row.digest)
     return {
         "manifest": manifest.number,
         "segment": place.segment_id,
@@ -76,4 +78,5 @@ def _indexed(reader: Reader, key: str) -> dict[str, Any] | None:
         "searchable": row.alive and not suppressed,
         "texts": row.text_count,
         "imageVector": bool(row.image_count),
+        "thumbnail": thumbnail if index.properties(thumbnail) else None,
     }

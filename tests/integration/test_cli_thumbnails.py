@@ -1,5 +1,6 @@
 """Thumbnails on the command line: real WebP files beside the index, and how to have none."""
 
+import json
 import sys
 
 import numpy as np
@@ -29,6 +30,9 @@ def test_a_small_picture_is_left_of_what_shows_no_text_until_it_is_purged(run):
         grey = np.asarray(image.convert("L"), dtype=float)
     assert grey[:10, :10].mean() < 30  # a ramp from dark to bright
     assert grey[-10:, -10:].mean() > 225
+    told = json.loads(run.run("trace", uid_of("ct")))["index"]["thumbnail"]
+    assert run.data / "index" / told == path
+    assert json.loads(run.run("trace", uid_of("us")))["index"]["thumbnail"] is None
     run.run("verify")
     run.run("purge", uid_of("ct"))
     assert pictures(run) == []
