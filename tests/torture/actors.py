@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import random
 import time
 import traceback
@@ -58,6 +59,8 @@ UPKEEP = UpkeepSettings(
 )
 # So that on any machine the collector, alone and killed like all others, keeps up with the writers.
 WRITER_PAUSE_S, MERGER_PAUSE_S, COLLECTOR_PAUSE_S, READER_PAUSE_S = 0.25, 0.3, 0.1, 0.3
+# To the same end where the processor is short: what there is one or two of comes first.
+NICENESS = {"writer": 5, "reader": 5, "merger": 3}
 PURGING = PurgePolicy(grace_s=0.3, clock_margin_s=0.1)
 # Harmless: the same work is done again, by this process or by the next one.
 EXPECTED = (ConflictError, UnavailableError, UnknownOutcomeError)
@@ -97,6 +100,7 @@ class Actor:
 
     def run(self, steps: Callable[["Actor"], Iterator[None]]) -> None:
         """Work until a file named `stop` is there; whatever goes wrong is written down."""
+        os.nice(NICENESS.get(self.spec.role, 0))
         try:
             work = steps(self)
             while not (Path(self.spec.folder) / "stop").exists():
