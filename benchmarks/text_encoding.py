@@ -37,7 +37,7 @@ from indexer_core.text_cache import CachedTextEncoder, TextVectorCache  # noqa: 
 PAGE = ROOT / "docs" / "benchmarks-encoding.md"
 OF_THE_BOUND, OF_THE_SAVING, AGREEMENT = 0.9, 0.8, 0.9999
 ROUNDS = 5
-N_TEXTS, N_PADDED, N_BATCH = 384, 16, 96
+N_TEXTS, N_PADDED, N_BATCH = 768, 16, 96
 N_SERIES = 20_000
 WORKER_BATCH = 32 * 5
 _PRODUCT = 2048
@@ -51,7 +51,7 @@ class Sizes:
     n_texts: int = N_TEXTS
     n_padded: int = N_PADDED
     n_batch: int = N_BATCH
-    part: int = 64
+    part: int = 128
     n_series: int = N_SERIES
     product: int = _PRODUCT
 

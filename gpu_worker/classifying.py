@@ -62,6 +62,8 @@ class TwoTowers:
         What multiplies a cosine, no logarithm.
     on_gpu
         Whether they compute on a GPU of this machine.
+
+    `texts` is the text tower by itself, for the texts of an index.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class TwoTowers:
         self._image = image
         self._text = text
         self._lock = Lock()
+        self.texts: TextEncoder = _Locked(text, self._lock, on_gpu=on_gpu)
 
     def encode_slices(self, slices: Sequence[NDArray[np.float32]]) -> Vectors:
         """Pictures of shape (rows, columns), values in [0, 1], to float32 (n, dimension)."""
@@ -91,6 +94,21 @@ class TwoTowers:
         """Texts to float32 (n, dimension), rows L2-normalised."""
         with self._lock:
             return self._text.encode(texts)
+
+
+class _Locked:
+    """`indexer_core.ports.TextEncoder` that takes turns with what else its model does."""
+
+    def __init__(self, encoder: TextEncoder, lock: Lock, *, on_gpu: bool) -> None:
+        self.encoder_id = encoder.encoder_id
+        self.dimension = encoder.dimension
+        self.on_gpu = on_gpu
+        self._encoder = encoder
+        self._lock = lock
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        with self._lock:
+            return self._encoder.encode(texts)
 
 
 class LabelEncoder:

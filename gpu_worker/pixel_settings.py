@@ -52,6 +52,10 @@ class PixelSettings:
         made = {BIOMEDCLIP: "biomedclip-image/", NONE: "\0"}.get(self.kind, "medimageinsight/")
         return encoder_id.startswith(made)
 
+    def may_have_read(self, encoder_id: str) -> bool:
+        """Whether vectors of texts of this name may be this model's; opens nothing to find out."""
+        return self.kind == BIOMEDCLIP and encoder_id.startswith("biomedclip/")
+
 
 def read_pixel_settings(environment: Mapping[str, str], prefix: str) -> PixelSettings:
     """Settings from variables that begin with `prefix`.

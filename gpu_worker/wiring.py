@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from gpu_worker.background import BackgroundKeeper, Keeper
 from gpu_worker.decoding import DecodingChildren
 from gpu_worker.encoders.finding import FindImageEncoder, ImageEncoders
-from gpu_worker.halving import Halving, WorkerTextEncoder
-from gpu_worker.pixel_models import open_pixel_model
+from gpu_worker.halving import Halving
+from gpu_worker.pixel_models import open_pixel_model, texts_by
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from gpu_worker.seeing import PixelClassifier
 from gpu_worker.worker import Worker, WorkerSettings
@@ -184,7 +184,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         image_encoder_ids=images.ids,
         rules=rules,
         templates=load_templates((), rules),
-        around=WorkerTextEncoder,
+        around=texts_by(lambda _: model),
     )
     announcer = announcer_of(azure, clock)
     assembly = build_assembly(

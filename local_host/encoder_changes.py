@@ -60,6 +60,7 @@ def change_of_texts(encoder: "TextEncoder", system: "LocalSystem") -> Change:
     from indexer_core.index.segment import TEXT_SPACE
     from indexer_core.indexing import cached
 
+    encoder = system.as_worker(encoder)
     return Change(
         space=TEXT_SPACE,
         encoder_id=encoder.encoder_id,

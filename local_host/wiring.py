@@ -104,6 +104,16 @@ class LocalSystem:
         encoder = self.pixel_model.encoder
         return encoder if encoder.encoder_id == encoder_id else None
 
+    def as_worker(self, encoder: "TextEncoder") -> "TextEncoder":
+        """The text encoder as the worker uses it: on a GPU where the pixel model has it there."""
+        from gpu_worker.pixel_models import texts_by
+
+        def model_for(encoder_id: str) -> "PixelModel | None":
+            # It takes seconds to open.
+            return self.pixel_model if self.settings.pixels.may_have_read(encoder_id) else None
+
+        return texts_by(model_for)(encoder)
+
     @cached_property
     def encoder(self) -> "TextEncoder":
         """The text encoder that the index uses, or a new index would.
@@ -153,7 +163,6 @@ class LocalSystem:
         Most commands see no pixels, and a series must be deletable although a model is gone. Who
         does see some asks `check_sight`.
         """
-        from gpu_worker.halving import WorkerTextEncoder
         from indexer_core.descriptor import DIMENSION, ImageDescriptor
         from indexer_core.encoders import EXPORT_MANIFEST
         from indexer_core.indexing import open_index
@@ -171,7 +180,7 @@ class LocalSystem:
             image_encoder_ids=(),
             rules=self.rules,
             templates=self.templates,
-            around=WorkerTextEncoder,
+            around=self.as_worker,
         )
 
     def check_sight(self) -> None:
