@@ -1,0 +1,1 @@
+"""The map: parametric UMAP that grows without moving (ADR 0027)."""
