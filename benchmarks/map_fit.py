@@ -51,7 +51,7 @@ def compared(n: int, seed: int) -> dict[str, Any]:
     archive = MadeUpVectors(seed=seed)
     x, _ = archive.draw(n, seed=1, clusters=SEEN)
     new, _ = archive.draw(N_NEW, seed=2, clusters=SEEN)
-    umap.UMAP(n_jobs=1, random_state=0, n_epochs=2).fit(x[:400]).transform(new[:50])
+    umap.UMAP(n_jobs=1, random_state=0, n_epochs=30).fit(x[:400]).transform(new[:50])
     near, knn_s = _timed(lambda: neighbours_within(x, 14, n_exact=n, seed=0))
     found: dict[str, Any] = {"knn_s": knn_s}
     own = np.arange(n)[:, None]

@@ -106,7 +106,13 @@ def calibrate(k: int, distances: Floats, kept: NDArray[np.float64]) -> DriftRefe
 
 
 def look_at(
-    vectors: Floats, projector: Projector, searched: Floats, places: Floats, k: int
+    vectors: Floats,
+    projector: Projector,
+    searched: Floats,
+    places: Floats,
+    k: int,
+    *,
+    device: str = "cpu",
 ) -> tuple[Floats, NDArray[np.float64]]:
     """Distance of each vector to its k-th neighbour, and the share of neighbours that are kept.
 
@@ -117,8 +123,8 @@ def look_at(
     places : ndarray of float32, shape (n, 2)
         Theirs.
     """
-    near = nearest(vectors, searched, k)
-    on_map = nearest(projector.project(vectors), places, k)
+    near = nearest(vectors, searched, k, device=device)
+    on_map = nearest(projector.project(vectors), places, k, device=device)
     return near.distances[:, -1], preserved(near.indices, on_map.indices)
 
 

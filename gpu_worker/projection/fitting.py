@@ -9,7 +9,7 @@ from gpu_worker.projection.alignment import aligned, alignment_of
 from gpu_worker.projection.drift import DriftReference, calibrate, look_at
 from gpu_worker.projection.graph import fuzzy_graph
 from gpu_worker.projection.inputs import distinct_rows, require_enough, require_finite
-from gpu_worker.projection.neighbours import nearest, neighbours_within
+from gpu_worker.projection.neighbours import Neighbours, nearest, neighbours_within
 from gpu_worker.projection.network import new_network
 from gpu_worker.projection.quality import preserved
 from gpu_worker.projection.recipe import FitRecipe
@@ -81,26 +81,19 @@ def fit_map(
     require_enough(len(rows), len(vectors))
     trained_rows, held_rows = _divided(vectors, rows, recipe, seed)
     trained = np.ascontiguousarray(vectors[trained_rows])
+    k = recipe.n_neighbours
     with repeatable(recipe.n_threads):
-        k = recipe.n_neighbours - 1
         near = neighbours_within(trained, k, n_exact=recipe.n_exact, seed=seed, device=device)
         network = new_network(trained, recipe.preset, seed=seed, device=device)
         features = network.features(trained)
-        n_encodes = train(
-            network, features, fuzzy_graph(near), recipe, seed=seed, progress=progress
-        )
+        graph = fuzzy_graph(_nearest_of(near, k - 1))
+        n_encodes = train(network, features, graph, recipe, seed=seed, progress=progress)
         projector = network.projector(version, encoder_id)
         if old_points is not None:
             projector = _laid_over(projector, vectors, old_points)
-        places = _finite_places(projector, trained)
-        reference = _calibrated(
-            projector,
-            trained,
-            places,
-            vectors[held_rows],
-            recipe.n_neighbours,
-            is_sample=len(trained_rows) + len(held_rows) < len(rows),
-        )
+        calibration = _Calibration(projector, trained, near, device)
+        is_sample = len(trained_rows) + len(held_rows) < len(rows)
+        reference = calibration.reference(vectors[held_rows], k, is_sample=is_sample)
     n_frozen = sum(layer.is_frozen for layer in network.layers)
     return FittedMap(
         projector=projector,
@@ -127,37 +120,40 @@ def _laid_over(projector: Projector, vectors: Floats, old_points: Floats) -> Pro
     return aligned(projector, alignment_of(moving, old_points[known]))
 
 
-def _finite_places(projector: Projector, trained: Floats) -> Floats:
-    places = projector.project(trained)
-    if not np.isfinite(places).all():
-        raise InvalidInputError(
-            "the fit of the map did not settle, and nothing was published; try another seed"
+def _nearest_of(neighbours: Neighbours, k: int) -> Neighbours:
+    return Neighbours(indices=neighbours.indices[:, :k], distances=neighbours.distances[:, :k])
+
+
+class _Calibration:
+    """What is usual on a map that has just been fitted."""
+
+    def __init__(
+        self, projector: Projector, trained: Floats, near: Neighbours, device: str
+    ) -> None:
+        self._projector, self._trained = projector, trained
+        self._near, self._device = near, device
+        self._places = projector.project(trained)
+        if not np.isfinite(self._places).all():
+            raise InvalidInputError(
+                "the fit of the map did not settle, and nothing was published; try another seed"
+            )
+
+    def reference(self, held: Floats, k: int, *, is_sample: bool) -> DriftReference:
+        """From points held back, and as far as distances go from trained ones too.
+
+        Distances owe nothing to the training, so each trained point can be asked among the others:
+        a percentile of two hundred points alone is a matter of luck. Not so where a sample was
+        trained on, which has more than its share of rare kinds.
+        """
+        own = self._near.distances[:, -1]
+        if not len(held):
+            return calibrate(k, own, self._preserved_of_trained(k) * _FLATTERED)
+        distances, kept = look_at(
+            held, self._projector, self._trained, self._places, k, device=self._device
         )
-    return places
+        return calibrate(k, distances if is_sample else np.concatenate([own, distances]), kept)
 
-
-def _calibrated(
-    projector: Projector,
-    trained: Floats,
-    places: Floats,
-    held: Floats,
-    k: int,
-    *,
-    is_sample: bool,
-) -> DriftReference:
-    """What is usual, from points held back, and as far as distances go from trained ones too.
-
-    Distances owe nothing to the training, so each trained point can be asked among the others: a
-    percentile of two hundred points alone is a matter of luck. Not so where a sample was trained
-    on, which has more than their share of rare kinds.
-    """
-    if is_sample:
-        return calibrate(k, *look_at(held, projector, trained, places, k))
-    own = np.arange(len(trained))
-    near = nearest(trained, trained, k, own_rows=own)
-    if not len(held):
-        on_map = nearest(places, places, k, own_rows=own)
-        kept = preserved(near.indices, on_map.indices) * _FLATTERED
-        return calibrate(k, near.distances[:, -1], kept)
-    distances, kept = look_at(held, projector, trained, places, k)
-    return calibrate(k, np.concatenate([near.distances[:, -1], distances]), kept)
+    def _preserved_of_trained(self, k: int) -> NDArray[np.float64]:
+        rows = np.arange(len(self._places))
+        on_map = nearest(self._places, self._places, k, own_rows=rows, device=self._device)
+        return preserved(self._near.indices, on_map.indices)

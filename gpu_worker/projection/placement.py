@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.projection.inputs import require_finite
 from gpu_worker.projection.neighbours import Neighbours
 from indexer_core.projector import Projector
 
@@ -39,10 +40,16 @@ def place(
     tau
         `DriftReference.tau`.
 
+    Raises
+    ------
+    InvalidInputError
+        When a vector is not finite: it would have no place, and its row would say so by NaN.
+
     Notes
     -----
     The median, not the mean: between two neighbourhoods it chooses one instead of the void.
     """
+    require_finite(vectors)
     points = projector.project(vectors)
     strange = neighbours.distances[:, -1] > tau
     points[strange] = np.median(old_points[neighbours.indices[strange]], axis=1)

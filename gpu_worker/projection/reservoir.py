@@ -49,9 +49,11 @@ def sample_to_train(vectors: NDArray[np.float32], n: int, *, seed: int) -> Rows:
 def _far_apart(candidates: NDArray[np.float32], n: int) -> NDArray[np.float32]:
     """Vectors each of which was the furthest from those before it (Gonzalez 1985)."""
     chosen = [0]
+    norms = np.square(candidates).sum(axis=1)
     distances = np.full(len(candidates), np.inf)
     for _ in range(min(n, len(candidates)) - 1):
-        squares = np.square(candidates - candidates[chosen[-1]]).sum(axis=1)
+        last = chosen[-1]
+        squares = norms + norms[last] - 2 * (candidates @ candidates[last])
         distances = np.minimum(distances, squares)
         chosen.append(int(distances.argmax()))
     return candidates[chosen]

@@ -26,9 +26,9 @@ def references() -> dict[str, NDArray[Any]]:
         return dict(arrays)
 
 
-def archive(n, *, seed=1, of=0, clusters=SEEN):
+def archive(n, *, seed=1, of=0, clusters=SEEN, dimension=1024):
     """Vectors of a made-up archive."""
-    return MadeUpVectors(seed=of).draw(n, seed=seed, clusters=clusters)[0]
+    return MadeUpVectors(seed=of, dimension=dimension).draw(n, seed=seed, clusters=clusters)[0]
 
 
 def delta(n, *, of=0, unseen=0.75, clusters=SEEN, kind=UNSEEN[0]):

@@ -30,7 +30,7 @@ PARTS = 3
 
 @pytest.fixture(scope="module")
 def kept():
-    x = archive(300)
+    x = archive(300, dimension=64)
     found = fitted(x)
     old = in_force(found, x)
     return Checkpoint(
@@ -67,7 +67,7 @@ def same(a, b):
 def test_a_checkpoint_comes_back_bit_by_bit(blobs, kept):
     found = load_checkpoint(blobs, save_checkpoint(blobs, kept))
     assert same(found, kept)
-    x = archive(50, seed=3)
+    x = archive(50, seed=3, dimension=64)
     assert found.projector.project(x).tobytes() == kept.projector.project(x).tobytes()
 
 

@@ -20,6 +20,7 @@ from gpu_worker.projection.neighbours import nearest
 from gpu_worker.projection.placement import place
 from gpu_worker.projection.quality import diagonal
 from gpu_worker.projection.recipe import FitRecipe, Preset
+from indexer_core.errors import InvalidInputError
 from tests.support.maps import UNSEEN, archive, delta, fitted
 
 N_BATCHES = 20
@@ -166,6 +167,16 @@ def test_no_new_points_have_no_places(world):
     placed = place(none, found.projector, nearest(none, trained, 15), places, 1.0)
     assert placed.points.shape == (0, 2)
     assert placed.is_provisional.shape == (0,)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_has_no_place(world, bad):
+    _, found, trained, places = world
+    new = trained[:3].copy()
+    near = nearest(new, trained, 15)
+    new[1, 7] = bad
+    with pytest.raises(InvalidInputError, match="1 of 3 vectors are not finite"):
+        place(new, found.projector, near, places, found.reference.tau)
 
 
 def test_deltas_never_touch_a_byte_of_the_old_points(world):

@@ -15,6 +15,7 @@ from gpu_worker.projection.inputs import MIN_DISTINCT, distinct_rows, finite_row
 from gpu_worker.projection.losses import cross_entropy
 from gpu_worker.projection.neighbours import neighbours_within
 from gpu_worker.projection.network import network_of, new_network
+from gpu_worker.projection.quality import drift
 from gpu_worker.projection.recipe import FitRecipe, Preset
 from gpu_worker.projection.reservoir import pick_landmarks, sample_to_train, spread_over
 from gpu_worker.projection.training import _Edges, n_steps_for, repeatable, train
@@ -27,7 +28,7 @@ FULL = FitRecipe(preset=Preset.FULL, min_steps=20, passes=0.1)
 
 @pytest.fixture(scope="module")
 def vectors():
-    return archive(600)
+    return archive(600, dimension=128)
 
 
 @pytest.fixture(scope="module", params=[HASTY, FULL], ids=["small", "full"])
@@ -208,6 +209,28 @@ def test_repeated_vectors_share_a_place_and_make_no_difference_to_the_map(vector
     assert len(np.unique(places[600:700], axis=0)) == 1
 
 
+def test_a_refit_is_laid_over_the_map_before_it(vectors):
+    before = fitted(vectors).projector.project(vectors)
+    old_points = before.copy()
+    old_points[::7] = np.nan  # came after that map
+    free = fitted(vectors, seed=1).projector.project(vectors)
+    laid = fitted(vectors, seed=1, old_points=old_points).projector.project(vectors)
+    assert np.isfinite(laid).all()
+    assert drift(before, laid).median < 0.9 * drift(before, free).median
+    # Turned and shifted, not fitted anew.
+    np.testing.assert_allclose(
+        np.linalg.norm(laid[1:] - laid[0], axis=1),
+        np.linalg.norm(free[1:] - free[0], axis=1),
+        atol=1e-3,
+    )
+
+
+def test_a_refit_without_a_point_on_the_map_before_it_lies_as_it_fell(vectors):
+    nowhere = np.full((len(vectors), 2), np.nan, np.float32)
+    laid = fitted(vectors, old_points=nowhere).projector
+    assert laid.to_bytes() == fitted(vectors).projector.to_bytes()
+
+
 def test_vectors_that_vary_in_one_direction_only_give_a_finite_map():
     x = np.zeros((200, 16), np.float32)
     x[:, 3] = np.linspace(0, 1, 200)
@@ -249,7 +272,8 @@ def test_landmarks_of_points_that_coincide_are_just_some_of_them():
 
 
 def test_a_sample_to_train_on_keeps_rare_kinds():
-    rare, usual = archive(30, clusters=[39]), archive(6000, clusters=[0, 1, 2])
+    rare = archive(30, clusters=[39], dimension=128)
+    usual = archive(6000, clusters=[0, 1, 2], dimension=128)
     rows = sample_to_train(np.concatenate([rare, usual]), 600, seed=0)
     assert 590 < len(rows) <= 600
     assert (rows < 30).sum() > 6  # its share would be three
