@@ -143,21 +143,19 @@ class Run:
 
 def index(files: Path, data: Path, encoder: TextEncoder) -> Run:
     """Index a folder into a fresh data directory."""
-    stages = Stages()
     data.mkdir(parents=True)
     system = SeedSystem(data, encoder)
     try:
         system.source.add([files])
+        stages = Stages()
         runner = SeedRunner(system, stages)
-        start = time.perf_counter()
         runner.emit(walk_events([files], [], system.clock))
         stages.advance("listing", 1, 1)
         tally = runner.run_until_idle()
         stages.advance("ending", 1, 1)
-        wall_s = time.perf_counter() - start
         return Run(
             tally=tally,
-            wall_s=wall_s,
+            wall_s=stages.seconds.total(),
             stages=stages.seconds,
             busy=runner.busy,
             n_embedded=system.texts.n_texts,

@@ -358,8 +358,8 @@ How to read this:
 - Ours computes the last layer for the first token alone, which is all that is read of it: the same
   vectors for 7 % fewer FLOPs. They are counted all the same, as the work that was asked for.
 - Ours is what the worker and the search functions run: onnxruntime over the export, batches of
-  texts of one length. open_clip's way is its own text tower with its own attention, every text
-  padded to 256 tokens, tokenising not counted.
+  texts of about one length. open_clip's way is its own text tower with its own attention, every
+  text padded to 256 tokens, tokenising not counted.
 - The texts come out of the rules and templates for {N_SERIES:,} made-up series.
 """
 
