@@ -170,39 +170,43 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
 
 
 def _lines_of(n: int, found: Mapping[str, Any]) -> list[Line]:
-    ours, umap, speeds = found["full"], found["umap"], found["ms_per_point"]
-    at = f"{n:,} points"
-    rows = [
+    rows = [line for name in ("small", "full") for line in _lines_of_encoder(n, name, found)]
+    single = Line(
+        what=f"{n:,} points, full: one point, median",
+        measured=f"{found['single_ms']:.2f} ms",
+        bar="under 2 ms",
+        met=found["single_ms"] < 2,
+    )
+    return [
+        *rows,
+        single,
+        Line(what=f"{n:,} points: peak memory, peers included", measured=_mib(found)),
+    ]
+
+
+def _lines_of_encoder(n: int, name: str, found: Mapping[str, Any]) -> list[Line]:
+    ours, umap, speeds = found[name], found["umap"], found["ms_per_point"]
+    at = f"{n:,} points, {name}"
+    given, trained_s = found["umap_graph_given_s"], ours["fit_s"] - found["knn_s"]
+    has_bar = n <= 5000
+    return [
         _ratio_line(f"{at}: trust of the fit over umap-learn's", ours, umap, "trust", 0.995),
         _ratio_line(f"{at}: recall of the fit over umap-learn's", ours, umap, "recall", 0.85),
         _ratio_line(f"{at}: trust of new points over `transform`'s", ours, umap, "new_trust", 0.99),
         Line(
             what=f"{at}: `umap.transform` against placing 500 points",
-            measured=f"{speeds['umap'] / speeds['full']:,.0f} times the CPU time "
-            f"({speeds['umap']:.2f} and {speeds['full']:.4f} ms a point)",
+            measured=f"{speeds['umap'] / speeds[name]:,.0f} times the CPU time "
+            f"({speeds['umap']:.2f} and {speeds[name]:.4f} ms a point)",
             bar="at least 100",
-            met=speeds["umap"] >= 100 * speeds["full"],
+            met=speeds["umap"] >= 100 * speeds[name],
         ),
-        Line(
-            what=f"{at}: one point, median",
-            measured=f"{found['single_ms']:.2f} ms",
-            bar="under 2 ms",
-            met=found["single_ms"] < 2,
-        ),
-    ]
-    given = found["umap_graph_given_s"]
-    trained_s = ours["fit_s"] - found["knn_s"]
-    is_small = n <= 5000
-    rows.append(
         Line(
             what=f"{at}: CPU time of a fit over umap-learn's, neighbours given",
             measured=f"{trained_s / given:.2f} ({trained_s:.0f} and {given:.0f} s)",
-            bar="at most 3" if is_small else "-",
-            met=trained_s <= 3 * given if is_small else None,
-        )
-    )
-    rows.append(Line(what=f"{at}: peak memory, peers included", measured=_mib(found)))
-    return rows
+            bar="at most 3" if has_bar else "-",
+            met=trained_s <= 3 * given if has_bar else None,
+        ),
+    ]
 
 
 def _ratio_line(
