@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 from gpu_worker.encoders.biomedclip import BiomedClip, load_biomedclip
 from gpu_worker.encoders.torch_image import TorchImageEncoder
 from gpu_worker.encoders.torch_text import TorchTextEncoder
+from indexer_core.pixels.recipe import PixelRecipe
 
 RUNS = 5
 N_TEXTS = 20_000
@@ -134,8 +135,8 @@ def padded(model: BiomedClip, tokenizer: Tokenizer, texts: list[str]) -> float:
 def image_figures(directory: Path) -> dict[str, object]:
     chance = np.random.default_rng(0)
     stacks = [chance.random((3, 256, 256), dtype=np.float32) for _ in range(N_STACKS)]
-    on_cpu = TorchImageEncoder(loaded(directory).image, recipe_id="bench")
-    on_gpu = TorchImageEncoder(loaded(directory).image, recipe_id="bench", device="cuda")
+    on_cpu = TorchImageEncoder(loaded(directory).image, recipe=PixelRecipe())
+    on_gpu = TorchImageEncoder(loaded(directory).image, recipe=PixelRecipe(), device="cuda")
     few = stacks[:8]
     agreement = float((on_gpu.encode(few) * on_cpu.encode(few)).sum(axis=1).min())
     seconds = median_s(lambda: on_gpu.encode(stacks))

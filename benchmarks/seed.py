@@ -361,7 +361,7 @@ def main() -> None:
     options = parser.parse_args()
     tell("the model, and its export ...")
     model = load_biomedclip(true_clip.weights())
-    image = TorchImageEncoder(model.image, recipe_id=PixelRecipe().recipe_id)
+    image = TorchImageEncoder(model.image, recipe=PixelRecipe())
     encoder = OnnxTextEncoder.load(true_clip.exported(model.text))
     found = measure(options.series, options.work, encoder, image)
     print(json.dumps(found, indent=2))

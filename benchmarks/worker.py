@@ -99,6 +99,7 @@ class GpuEye:
     on_gpu = True
     encoder_id = ImageDescriptor().encoder_id
     dimension = ImageDescriptor().dimension
+    recipe = ImageDescriptor().recipe
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         time.sleep(GPU_CALL_S + len(stacks) * GPU_SERIES_S)

@@ -38,6 +38,7 @@ class SeriesEncoder:
         self.eye = eye
         self.encoder_id = eye.encoder_id
         self.dimension = eye.dimension
+        self.recipe = eye.recipe
         self.on_gpu = _on_gpu(eye)
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> Vectors:
@@ -77,6 +78,7 @@ class TwoTowers:
     ) -> None:
         self.encoder_id = image.encoder_id
         self.dimension = image.dimension
+        self.recipe = image.recipe
         self.wording = wording
         self.scale = scale
         self.on_gpu = on_gpu

@@ -1,24 +1,29 @@
 """From a message to what is to be seen: the instance list, the bytes, the prepared slices."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpu_worker.seeing import Subject
 from gpu_worker.timing import stage
 from gpu_worker.worker import Worker
-from indexer_core.anatomy import Anatomy
 from indexer_core.errors import NotFoundError
 from indexer_core.instance_lists import AssembledInstance, AssembledSeries
 from indexer_core.look import content_of
 from indexer_core.messages import SeriesReady
-from indexer_core.pixels.errors import PixelError, PixelProblem, PixelsUnavailable
+from indexer_core.pixels.errors import PixelError, PixelProblem
 from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
-from indexer_core.pixels.stack import PixelSource, Slice, StackResult, stack_of
+from indexer_core.pixels.stack import PixelSource, Slice, Stack, stacks_of
 from indexer_core.ports import BlobRange, PreconditionFailed, QueueMessage
+
+Stacks = Mapping[PixelRecipe, NDArray[np.float32]]
+"""Of a series, by recipe: `indexer_core.pixels.stack.Stack.slices`."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,19 +65,22 @@ def load(job: Job, worker: Worker) -> Loaded:
     IndexerError
         The instance list or a blob cannot be had.
     """
-    assembled, stack = look_at(job.ready, worker)
-    if stack is None:
+    with stage("fetch"):
+        assembled = worker.assembly.load(job.ready)
+    if not _with_pixels(assembled):
         return Loaded(job=job, assembled=assembled)
-    if isinstance(stack, PixelsUnavailable):
-        return Loaded(job=job, assembled=assembled, flags=("pixelsUnavailable",))
     # Labels are those of the modality; where nothing is labelled, nobody needs to know it.
     modality = worker.indexer.modality_of(assembled) if worker.classifier else ""
-    subject = Subject(slices=stack.slices, modality=modality)
-    return Loaded(job=job, assembled=assembled, subject=subject)
+    stacks = _stacks(assembled, worker.sight.recipes(modality), worker)
+    if stacks is None:
+        return Loaded(job=job, assembled=assembled, flags=("pixelsUnavailable",))
+    return Loaded(job=job, assembled=assembled, subject=Subject(stacks=stacks, modality=modality))
 
 
-def look_at(ready: SeriesReady, worker: Worker) -> tuple[AssembledSeries, StackResult | None]:
-    """The instances of a content, and the slices that represent it; None if it has no pixels.
+def slices_again(
+    ready: SeriesReady, recipe: PixelRecipe, worker: Worker
+) -> NDArray[np.float32] | None:
+    """The slices that represent a content that was indexed; None where it has no pixels.
 
     Raises
     ------
@@ -81,19 +89,24 @@ def look_at(ready: SeriesReady, worker: Worker) -> tuple[AssembledSeries, StackR
     IndexerError
         The instance list or a blob cannot be had.
     """
-    with stage("fetch"):
-        assembled = worker.assembly.load(ready)
-    instances = [instance for instance in assembled.used if instance.facts.has_pixels]
-    if not instances:
-        return assembled, None
+    assembled = worker.assembly.load(ready)
+    stacks = _stacks(assembled, (recipe,), worker) if _with_pixels(assembled) else None
+    return None if stacks is None else stacks[recipe]
+
+
+def _with_pixels(assembled: AssembledSeries) -> list[AssembledInstance]:
+    return [instance for instance in assembled.used if instance.facts.has_pixels]
+
+
+def _stacks(
+    assembled: AssembledSeries, recipes: Sequence[PixelRecipe], worker: Worker
+) -> Stacks | None:
+    """The prepared slices by every recipe, or None: a series is seen by all who look, or not."""
     with stage("describe"):
         anatomy = worker.indexer.anatomy_of(assembled)
-    return assembled, _stack(instances, anatomy, worker)
-
-
-def _stack(instances: Sequence[AssembledInstance], anatomy: Anatomy, worker: Worker) -> StackResult:
     sources = [
-        PixelSource(facts=instance.facts, fetch=_fetch(worker, instance)) for instance in instances
+        PixelSource(facts=instance.facts, fetch=_fetch(worker, instance))
+        for instance in _with_pixels(assembled)
     ]
 
     def decode(
@@ -102,7 +115,9 @@ def _stack(instances: Sequence[AssembledInstance], anatomy: Anatomy, worker: Wor
         with stage("decode"):
             return worker.decode(data, frames, recipe, limits)
 
-    return stack_of(sources, limits=worker.settings.limits, decode=decode, anatomy=anatomy)
+    found = stacks_of(sources, recipes, worker.settings.limits, decode, anatomy)
+    seen = {recipe: stack.slices for recipe, stack in found.items() if isinstance(stack, Stack)}
+    return seen if len(seen) == len(found) else None
 
 
 def _fetch(worker: Worker, instance: AssembledInstance) -> Callable[[], bytes]:

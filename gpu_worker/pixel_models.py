@@ -136,9 +136,7 @@ def _endpoint(settings: PixelSettings) -> _Opened:
         credential = KeyFile(settings.key_file)
     elif not is_loopback(settings.place):
         credential = Token()
-    encoder = EndpointEncoder(
-        endpoint, credential, recipe_id=DEFAULT_RECIPE.recipe_id, version=settings.version
-    )
+    encoder = EndpointEncoder(endpoint, credential, version=settings.version)
     try:
         return encoder, encoder.close, encoder.check()
     except Exception:
@@ -157,7 +155,7 @@ def _biomedclip(source: str) -> PictureTextEncoder:
     model = load_biomedclip(locate_biomedclip(source))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TwoTowers(
-        TorchImageEncoder(model.image, recipe_id=DEFAULT_RECIPE.recipe_id, device=device),
+        TorchImageEncoder(model.image, recipe=DEFAULT_RECIPE, device=device),
         TorchTextEncoder(model.text, device=device),
         scale=model.scale,
         wording=BIOMEDCLIP,
@@ -168,7 +166,7 @@ def _biomedclip(source: str) -> PictureTextEncoder:
 def _mlflow(place: str) -> PictureTextEncoder:
     from gpu_worker.medimageinsight.mlflow_model import load_mlflow_model
 
-    return load_mlflow_model(Path(place), recipe_id=DEFAULT_RECIPE.recipe_id)
+    return load_mlflow_model(Path(place))
 
 
 def _nothing() -> None:

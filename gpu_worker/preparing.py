@@ -43,7 +43,9 @@ class Preparation:
         self._timings = timings
         self._on_gpu = any(map(runs_on_gpu, (*worker.image_encoders, worker.classifier)))
         self._is_abandoned = False
-        self._loads = InOrder(worker.threads, self._load, jobs, worker.settings.loaded)
+        fitting = worker.settings.loaded_bytes // max(1, worker.sight.series_bytes)
+        most = min(worker.settings.loaded, max(1, fitting))
+        self._loads = InOrder(worker.threads, self._load, jobs, most)
 
     def results(self) -> list[tuple[Job, Result]]:
         """What became of each job, in order; to be called once, on any one thread."""
@@ -131,7 +133,7 @@ class Preparation:
         if self._worker.thumbnails is not None and loaded.subject is not None:
             # Before the commit: a row that can be found has its picture.
             with stage("thumbnail"):
-                self._worker.thumbnails.keep(entry, loaded.subject.slices)
+                self._worker.thumbnails.keep(entry, next(iter(loaded.subject.stacks.values())))
         return Prepared(job=loaded.job, entry=entry)
 
 

@@ -5,7 +5,7 @@ are given, and what else is in the batch, changes nothing of what is seen of eac
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from gpu_worker.classifying import SeriesEncoder, slice_vectors
 from indexer_core.entries import Vector
 from indexer_core.errors import UnavailableError
 from indexer_core.facts import Finding
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.ports import ImageEncoder, PictureTextEncoder
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,13 @@ class Subject:
 
     Parameters
     ----------
-    slices : ndarray of float32, shape (n_slices, rows, columns), values in [0, 1]
-        `indexer_core.pixels.stack.Stack.slices`.
+    stacks
+        By recipe its prepared slices, `indexer_core.pixels.stack.Stack.slices`.
     modality
         What its objects are, as the rules say; a classifier has labels for each.
     """
 
-    slices: NDArray[np.float32]
+    stacks: Mapping[PixelRecipe, NDArray[np.float32]]
     modality: str = ""
 
 
@@ -76,6 +77,26 @@ class Sight:
     wanted: Sequence[str]
     classifier: PixelClassifier | None = None
 
+    def recipes(self, modality: str) -> tuple[PixelRecipe, ...]:
+        """By which the slices of such a series are looked at, each once, the live encoder's first.
+
+        None where this program lacks the live encoder: `see` tells.
+        """
+        asked = self.classifier is not None and self.classifier.has_labels(modality)
+        return self._recipes(self.classifier if asked else None)
+
+    @property
+    def series_bytes(self) -> int:
+        """Memory that the prepared slices of one series take at most, by all recipes together."""
+        return sum(recipe.stack_bytes for recipe in self._recipes(self.classifier))
+
+    def _recipes(self, classifier: PixelClassifier | None) -> tuple[PixelRecipe, ...]:
+        by_id = {encoder.encoder_id: encoder.recipe for encoder in self.encoders}
+        found = [by_id[encoder_id] for encoder_id in self.wanted if encoder_id in by_id]
+        if classifier is not None:
+            found.append(classifier.eye.recipe)
+        return tuple(dict.fromkeys(found))
+
 
 def see(subjects: Sequence[Subject], sight: Sight) -> list[Seen]:
     """What is seen of each subject, in order.
@@ -92,7 +113,7 @@ def see(subjects: Sequence[Subject], sight: Sight) -> list[Seen]:
         return []
     live, *building = sight.wanted
     eye = sight.classifier.eye if sight.classifier is not None else None
-    slices = _Slices([subject.slices for subject in subjects], eye)
+    slices = _Slices([subject.stacks for subject in subjects], eye)
     images: dict[str, NDArray[np.float32]] = {}
     for encoder in sight.encoders:
         if encoder.encoder_id == live:
@@ -122,9 +143,11 @@ class _Slices:
     """
 
     def __init__(
-        self, stacks: Sequence[NDArray[np.float32]], eye: PictureTextEncoder | None
+        self,
+        stacks: Sequence[Mapping[PixelRecipe, NDArray[np.float32]]],
+        eye: PictureTextEncoder | None,
     ) -> None:
-        self.stacks = stacks
+        self._stacks = stacks
         self._eye = eye
         self._seen: dict[str, list[NDArray[np.float32]]] = {}
 
@@ -134,13 +157,22 @@ class _Slices:
             return SeriesEncoder(self._eye).joined(self.seen_by(self._eye))
         if isinstance(encoder, SeriesEncoder):
             return encoder.joined(self.seen_by(encoder.eye))
-        return encoder.encode(self.stacks)
+        return encoder.encode(self.prepared(encoder.recipe, range(len(self._stacks))))
 
     def seen_by(self, eye: PictureTextEncoder) -> list[NDArray[np.float32]]:
         """Of each subject float32 of shape (n_slices, dimension)."""
         if eye.encoder_id not in self._seen:
-            self._seen[eye.encoder_id] = slice_vectors(eye, self.stacks)
+            stacks = self.prepared(eye.recipe, range(len(self._stacks)))
+            self._seen[eye.encoder_id] = slice_vectors(eye, stacks)
         return self._seen[eye.encoder_id]
+
+    def prepared(self, recipe: PixelRecipe, numbers: Iterable[int]) -> list[NDArray[np.float32]]:
+        """The slices of these subjects by one recipe."""
+        try:
+            return [self._stacks[number][recipe] for number in numbers]
+        except KeyError as error:
+            # As above: what looks at them has changed since they were prepared.
+            raise UnavailableError("slices were prepared for another image encoder") from error
 
     def have_been_seen_by(self, eye: PictureTextEncoder) -> bool:
         return eye.encoder_id in self._seen
@@ -157,7 +189,7 @@ def _found(
     if slices.have_been_seen_by(classifier.eye):
         vectors = [slices.seen_by(classifier.eye)[number] for number in asked]
     else:
-        vectors = slice_vectors(classifier.eye, [slices.stacks[number] for number in asked])
+        vectors = slice_vectors(classifier.eye, slices.prepared(classifier.eye.recipe, asked))
     for number, seen in zip(asked, vectors, strict=True):
         found[number] = classifier.classify(subjects[number].modality, seen)
     return found

@@ -11,12 +11,12 @@ from concurrent.futures import Executor, Future
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu_worker.loading import Overtaken, look_at
+from gpu_worker.loading import Overtaken, slices_again
 from gpu_worker.worker import Worker
 from indexer_core.errors import CorruptIndexError, NotFoundError
 from indexer_core.index.rows import IndexRow
 from indexer_core.messages import SeriesReady
-from indexer_core.pixels.stack import Stack
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.ports import ImageEncoder
 
 TOGETHER = 16
@@ -76,17 +76,16 @@ class SeenAgain:
         return [self._threads.submit(self._slices_of, row) for row in rows]
 
 
-def slices_by(worker: Worker) -> SlicesOf:
+def slices_by(worker: Worker, recipe: PixelRecipe) -> SlicesOf:
     """Has a worker look at the content that a row was made of, as it does when it indexes it."""
 
     def slices_of(row: IndexRow) -> Slices | None:
         ready = SeriesReady(series=row.series_key, revision=row.revision, digest=row.digest)
         try:
-            _, stack = look_at(ready, worker)
+            return slices_again(ready, recipe, worker)
         except (Overtaken, NotFoundError, CorruptIndexError):
             # The blob is another one by now, its folder is none of ours any more, or nobody knows
             # what the row was made of.
             return None
-        return stack.slices if isinstance(stack, Stack) else None
 
     return slices_of

@@ -12,7 +12,7 @@ from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
 from indexer_core.indexing import Indexer
 from indexer_core.pixels.decode import DEFAULT_LIMITS
-from indexer_core.pixels.recipe import PixelLimits
+from indexer_core.pixels.recipe import MEBIBYTE, PixelLimits
 from indexer_core.pixels.stack import Decode, slices_from_bytes
 from indexer_core.ports import ImageEncoder, WorkQueue
 from indexer_core.rejects import Rejects
@@ -30,8 +30,9 @@ class WorkerSettings:
         Series per commit.
     ahead
         Batches that are fetched and seen while another one is committed; 0: one after the other.
-    loaded
-        Series of one batch that may be on their way or wait to be seen: bounds memory.
+    loaded, loaded_bytes
+        Series of one batch that may be on their way or wait to be seen, and the memory that their
+        slices may take; one is always on its way.
     visibility_s
         How long a message is hidden while it is worked on.
     retry_s
@@ -45,6 +46,7 @@ class WorkerSettings:
     batch: int = 32
     ahead: int = 1
     loaded: int = 64
+    loaded_bytes: int = 128 * MEBIBYTE
     visibility_s: float = 600.0
     retry_s: float = 30.0
     max_tries: int = 5

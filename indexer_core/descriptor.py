@@ -51,8 +51,8 @@ class ImageDescriptor:
 
     def __init__(self, recipe: PixelRecipe | None = None) -> None:
         """`recipe` is the one that the stacks are prepared by; it is part of the encoder id."""
-        recipe = PixelRecipe() if recipe is None else recipe
-        self.encoder_id = f"image-descriptor/{VERSION}/{recipe.recipe_id}"
+        self.recipe = PixelRecipe() if recipe is None else recipe
+        self.encoder_id = f"image-descriptor/{VERSION}/{self.recipe.recipe_id}"
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Describe stacks of slices.

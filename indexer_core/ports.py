@@ -9,10 +9,14 @@ Behaviour around a port (counting, failing, delaying) is added by wrappers, not 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from mmap import mmap
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    # It comes with all that decodes pixels, which most who need a port do not.
+    from indexer_core.pixels.recipe import PixelRecipe
 
 # What supports the buffer protocol: collections.abc.Buffer, from Python 3.12 on.
 Buffer = bytes | bytearray | memoryview | mmap
@@ -192,6 +196,8 @@ class ImageEncoder(Protocol):
 
     encoder_id: str
     dimension: int
+    recipe: "PixelRecipe"
+    """By which it wants its slices prepared; its id is part of the encoder id."""
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Stacks of shape (n_slices, rows, columns), values in [0, 1].
@@ -208,6 +214,8 @@ class PictureTextEncoder(Protocol):
 
     encoder_id: str
     dimension: int
+    recipe: "PixelRecipe"
+    """By which it wants its slices prepared; its id is part of the encoder id."""
     wording: str
     """How the texts that it was trained on are worded; label sets have wordings of that name."""
 

@@ -81,7 +81,7 @@ def change_of_images(encoder: "ImageEncoder", system: "LocalSystem") -> Change:
     from indexer_core.index.segment import IMAGE_SPACE
 
     worker = system.worker
-    again = SeenAgain(encoder, slices_by(worker), worker.threads)
+    again = SeenAgain(encoder, slices_by(worker, encoder.recipe), worker.threads)
     return Change(
         space=IMAGE_SPACE,
         encoder_id=encoder.encoder_id,

@@ -21,7 +21,8 @@ def ask_about_pixels(system: "LocalSystem", progress: "Progress") -> str:
     classifier, worker = system.needed_pixel_model.classifier, system.worker
     rows = unasked(system.indexer, classifier)
     n_unseen = 0
-    for asked in ask_again(rows, system.indexer, classifier, slices_by(worker), worker.threads):
+    slices_of = slices_by(worker, classifier.eye.recipe)
+    for asked in ask_again(rows, system.indexer, classifier, slices_of, worker.threads):
         progress.advance("looking", asked.n_done, asked.n_total)
         n_unseen = asked.n_unseen
     unseen = f", {n_unseen} without pixels that can be read now" if n_unseen else ""

@@ -117,7 +117,7 @@ def _least_cosine(tower: ImageTower, export: ImageExport, recipe: PixelRecipe) -
     # One that is not noise: edges are where resizing differs.
     stacks.append(np.zeros((1, *shape), dtype=np.float32))
     stacks[-1][0, shape[0] // 3 : shape[0] // 2, shape[1] // 4 :] = 1.0
-    expected = TorchImageEncoder(tower, recipe_id=recipe.recipe_id).encode(stacks)
+    expected = TorchImageEncoder(tower, recipe=recipe).encode(stacks)
     found = OnnxImageEncoder(export=export).encode(stacks)
     return float((expected * found).sum(axis=1).min())
 

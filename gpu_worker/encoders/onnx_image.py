@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from indexer_core.adapters.onnx_text import default_threads, open_session
 from indexer_core.encoders import EXPORT_MANIFEST
 from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.pixels.recipe import PixelRecipe
 
 EXPORT_FORMAT = 1
 KIND = "image"
@@ -105,11 +106,22 @@ class OnnxImageEncoder:
         self.encoder_id: str = export.manifest["encoder_id"]
         self.dimension: int = export.manifest["dimension"]
         self._shape = (export.manifest["rows"], export.manifest["columns"])
+        self.recipe = PixelRecipe(rows=self._shape[0], columns=self._shape[1])
+        if not self.encoder_id.endswith(self.recipe.recipe_id):
+            raise InvalidInputError(
+                f"{self.encoder_id} takes slices as another version of this program prepares them"
+            )
         self._session = open_session(export.model, threads or default_threads())
 
     @classmethod
     def load(cls, source: Path | ReadFile, *, threads: int | None = None) -> Self:
-        """Read, verify and open an export; see `read_image_export` for `source` and errors."""
+        """Read, verify and open an export; see `read_image_export` for `source` and errors.
+
+        Raises
+        ------
+        InvalidInputError
+            This program prepares slices otherwise.
+        """
         return cls(export=read_image_export(source), threads=threads)
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

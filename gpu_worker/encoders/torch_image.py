@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.encoders.biomedclip import ImageTower
 from gpu_worker.halving import Halving
+from indexer_core.pixels.recipe import PixelRecipe
 
 MAX_IMAGES_PER_BATCH = 256
 
@@ -24,12 +25,13 @@ class TorchImageEncoder:
         self,
         tower: ImageTower,
         *,
-        recipe_id: str,
+        recipe: PixelRecipe,
         device: str = "cpu",
         max_images_per_batch: int = MAX_IMAGES_PER_BATCH,
     ) -> None:
-        """`recipe_id`: how the slices were prepared, `PixelRecipe.recipe_id`."""
-        self.encoder_id = f"{tower.encoder_id}/{recipe_id}"
+        """`recipe`: how the slices are prepared."""
+        self.encoder_id = f"{tower.encoder_id}/{recipe.recipe_id}"
+        self.recipe = recipe
         self.dimension = tower.dimension
         self._device = torch.device(device)
         self.on_gpu = self._device.type == "cuda"

@@ -53,8 +53,8 @@ class EndpointSettings:
     deployment
         One deployment of the endpoint, "" for whichever its traffic rules choose.
     max_images, max_texts
-        Rows per request: Azure takes a thousand, its documentation advises dozens. Sixteen pictures
-        of 256 pixels are at most 1.4 MB.
+        Rows per request: Azure takes a thousand, its documentation advises dozens. Eight pictures
+        of 480 x 480 are at most 2.5 MB.
     concurrency
         Requests at a time; a deployment of MedImageInsight takes three per instance.
     connect_s, answer_s
@@ -67,7 +67,7 @@ class EndpointSettings:
 
     url: str
     deployment: str = ""
-    max_images: int = 16
+    max_images: int = 8
     max_texts: int = 64
     concurrency: int = 4
     connect_s: float = 10.0

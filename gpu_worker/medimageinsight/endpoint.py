@@ -16,6 +16,7 @@ from gpu_worker.medimageinsight.wire import (
     DIMENSION,
     PICTURES,
     PUBLISHED_SCALE,
+    RECIPE,
     WORDING,
     Answer,
     Column,
@@ -40,14 +41,13 @@ class EndpointEncoder:
 
     Parameters
     ----------
-    recipe_id
-        How the slices were prepared, `PixelRecipe.recipe_id`.
     version
         What the operator calls the model behind the endpoint. Nothing in an answer tells.
     client
         Further arguments of `EndpointClient`.
     """
 
+    recipe = RECIPE
     wording = WORDING
 
     def __init__(
@@ -55,13 +55,12 @@ class EndpointEncoder:
         settings: EndpointSettings,
         credential: Credential | None,
         *,
-        recipe_id: str,
         version: str = "1",
         dimension: int = DIMENSION,
         **client: Any,
     ) -> None:
         checked_url(settings.url)
-        self.encoder_id = f"medimageinsight/{version}/{PICTURES}-{recipe_id}"
+        self.encoder_id = f"medimageinsight/{version}/{PICTURES}-{RECIPE.recipe_id}"
         self.dimension = dimension
         self._loop = _Loop()
         self._client: EndpointClient | None = None

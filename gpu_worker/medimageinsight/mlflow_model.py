@@ -21,6 +21,7 @@ from gpu_worker.medimageinsight.wire import (
     DIMENSION,
     PICTURES,
     PUBLISHED_SCALE,
+    RECIPE,
     WORDING,
     Column,
     MalformedAnswerError,
@@ -45,6 +46,7 @@ class MlflowEncoder:
         What `mlflow.pyfunc.load_model` gives.
     """
 
+    recipe = RECIPE
     wording = WORDING
 
     def __init__(self, model: Any, encoder_id: str, dimension: int) -> None:
@@ -92,7 +94,6 @@ class MlflowEncoder:
 def load_mlflow_model(
     folder: Path,
     *,
-    recipe_id: str,
     dimension: int = DIMENSION,
     untrained_allowed: bool = False,
 ) -> MlflowEncoder:
@@ -100,8 +101,6 @@ def load_mlflow_model(
 
     Parameters
     ----------
-    recipe_id
-        How the slices were prepared, `PixelRecipe.recipe_id`.
     untrained_allowed
         Take random weights all the same, for tests.
 
@@ -117,7 +116,7 @@ def load_mlflow_model(
             _refuse_untrained(file)
     encoder = MlflowEncoder(
         _loaded(folder),
-        f"medimageinsight/{_digest(weights)[:12]}/{PICTURES}-{recipe_id}",
+        f"medimageinsight/{_digest(weights)[:12]}/{PICTURES}-{RECIPE.recipe_id}",
         dimension,
     )
     # A model of another kind is told now, not by the first series.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.medimageinsight.png import png_bytes
 from indexer_core.errors import InvalidInputError
+from indexer_core.pixels.recipe import PixelRecipe
 
 DIMENSION = 1024
 PUBLISHED_SCALE = math.exp(4.516357)
@@ -27,6 +28,9 @@ PUBLISHED_SCALE = math.exp(4.516357)
 
 PICTURES = "png8-v1"
 """How a prepared slice becomes a picture file; raised when that changes."""
+
+RECIPE = PixelRecipe(rows=480, columns=480)
+"""The size that the model itself makes of any picture, and that its published client sends."""
 
 WORDING = "medimageinsight"
 """The wordings of labels that the model was taught."""

@@ -14,6 +14,7 @@ from indexer_core.pixels.stack import (
     slices_from_bytes,
     stack_of,
     stack_of_object,
+    stacks_of,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "slices_from_bytes",
     "stack_of",
     "stack_of_object",
+    "stacks_of",
 ]

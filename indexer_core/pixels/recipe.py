@@ -93,6 +93,11 @@ class PixelRecipe:
         text = json.dumps(asdict(self), sort_keys=True)
         return f"px{self.version}-{sha256(text.encode()).hexdigest()[:12]}"
 
+    @property
+    def stack_bytes(self) -> int:
+        """Memory that a prepared stack takes at most."""
+        return 4 * self.n_slices * self.rows * self.columns
+
     def for_anatomy(self, anatomy: Anatomy) -> Self:
         """The recipe with the window of this anatomy as its CT window.
 

@@ -1,6 +1,6 @@
 """The prepared stack of a series: what an image encoder sees."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,13 +107,37 @@ def stack_of(
     Stack or PixelsUnavailable
         A stack of those slices that could be had; unavailable, with the first reason, when none.
     """
-    recipe = recipe.for_anatomy(anatomy)
+    return stacks_of(sources, (recipe,), limits, decode, anatomy)[recipe]
+
+
+def stacks_of(
+    sources: Sequence[PixelSource],
+    recipes: Sequence[PixelRecipe],
+    limits: PixelLimits = DEFAULT_LIMITS,
+    decode: Decode = slices_from_bytes,
+    anatomy: Anatomy = UNKNOWN_ANATOMY,
+) -> Mapping[PixelRecipe, StackResult]:
+    """As `stack_of`, by several recipes at once: each object is fetched once, one at a time."""
     facts = [source.facts for source in sources]
-    chosen = choose_slices(facts, recipe.n_slices, recipe.central_share)
-    found: list[Slice] = []
-    for instance, frames in _frames_by_instance(chosen):
-        found.extend(_slices(sources[instance], frames, decode, recipe, limits))
-    return _joined(found)
+    frames = {
+        recipe: _frames_by_instance(choose_slices(facts, recipe.n_slices, recipe.central_share))
+        for recipe in recipes
+    }
+    found: dict[PixelRecipe, dict[int, Sequence[Slice]]] = {recipe: {} for recipe in recipes}
+    for instance in dict.fromkeys(number for chosen in frames.values() for number in chosen):
+        data = _fetched(sources[instance])
+        for recipe, chosen in frames.items():
+            if instance in chosen:
+                own = recipe.for_anatomy(anatomy)
+                found[recipe][instance] = (
+                    (data,) * len(chosen[instance])
+                    if isinstance(data, PixelsUnavailable)
+                    else decode(data, chosen[instance], own, limits)
+                )
+    return {
+        recipe: _joined([one for number in chosen for one in found[recipe][number]])
+        for recipe, chosen in frames.items()
+    }
 
 
 def stack_of_object(
@@ -126,18 +150,11 @@ def stack_of_object(
     return _joined(slices_from_bytes(data, None, recipe.for_anatomy(anatomy), limits))
 
 
-def _slices(
-    source: PixelSource,
-    frames: Sequence[int],
-    decode: Decode,
-    recipe: PixelRecipe,
-    limits: PixelLimits,
-) -> Sequence[Slice]:
+def _fetched(source: PixelSource) -> bytes | PixelsUnavailable:
     try:
-        data = source.fetch()
+        return source.fetch()
     except PixelError as error:
-        return (PixelsUnavailable(error.problem),) * len(frames)
-    return decode(data, frames, recipe, limits)
+        return PixelsUnavailable(error.problem)
 
 
 def _joined(found: Sequence[Slice]) -> StackResult:
@@ -150,12 +167,12 @@ def _joined(found: Sequence[Slice]) -> StackResult:
     return Stack(slices=stacked, problems=problems)
 
 
-def _frames_by_instance(chosen: Sequence[SliceRef]) -> list[tuple[int, list[int]]]:
-    """Frames grouped by instance, so that no object is fetched or parsed twice."""
+def _frames_by_instance(chosen: Sequence[SliceRef]) -> dict[int, list[int]]:
+    """Frames grouped by instance, so that no object is fetched, or parsed by a recipe, twice."""
     grouped: dict[int, list[int]] = {}
     for slice_ref in chosen:
         grouped.setdefault(slice_ref.instance, []).append(slice_ref.frame)
-    return list(grouped.items())
+    return grouped
 
 
 def _frame_at(place: int, order: Sequence[int] | None) -> int:

@@ -19,6 +19,7 @@ from gpu_worker.medimageinsight.endpoint import EndpointEncoder
 from gpu_worker.medimageinsight.png import png_bytes
 from gpu_worker.medimageinsight.wire import PUBLISHED_SCALE, UnusableVectorError
 from indexer_core.errors import InvalidInputError, UnavailableError
+from indexer_core.pixels.recipe import PixelRecipe
 from tests.support.fake_endpoint import (
     KEY,
     LOG_SCALE,
@@ -75,7 +76,6 @@ def encoder(endpoint, pauses):
             EndpointEncoder(
                 chosen,
                 credential or Key(KEY),
-                recipe_id="px",
                 sleep=pauses,
                 jitter=lambda: 0.5,
             )
@@ -241,7 +241,6 @@ def test_pauses_are_drawn_anew(endpoint):
     one = EndpointEncoder(
         EndpointSettings(url=endpoint.url, longest_pause_s=1.5),
         Key(KEY),
-        recipe_id="px",
         sleep=pauses,
         jitter=lambda: next(drawn),
     )
@@ -474,11 +473,10 @@ def test_every_error_of_the_http_library_is_one_that_we_know():
 
 def test_the_id_names_version_pictures_and_recipe(endpoint):
     settings = EndpointSettings(url=endpoint.url)
-    ids = {
-        EndpointEncoder(settings, None, recipe_id=recipe, version=version).encoder_id
-        for recipe in ("px1", "px2")
-        for version in ("1", "2")
-    }
-    assert len(ids) == 4
-    same = EndpointEncoder(replace(settings, deployment="x"), None, recipe_id="px1")
+    ids = {EndpointEncoder(settings, None, version=version).encoder_id for version in ("1", "2")}
+    assert len(ids) == 2
+    same = EndpointEncoder(replace(settings, deployment="x"), None)
     assert same.encoder_id in ids
+    recipe = PixelRecipe(rows=480, columns=480)
+    assert same.recipe == recipe
+    assert same.encoder_id == f"medimageinsight/1/png8-v1-{recipe.recipe_id}"

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return load_mlflow_model(folder, recipe_id="px", dimension=DIMENSION)
+    return load_mlflow_model(folder, dimension=DIMENSION)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_scale_is_the_exponential_of_what_the_model_tells(encoder):
 
 def test_other_weights_are_another_encoder(encoder, tmp_path):
     other = make_mlflow_directory(tmp_path / "other", seed=1)
-    found = load_mlflow_model(other, recipe_id="px", dimension=DIMENSION)
+    found = load_mlflow_model(other, dimension=DIMENSION)
     assert found.encoder_id != encoder.encoder_id
     assert found.encoder_id.startswith("medimageinsight/")
     assert encoder.encoder_id.endswith("/png8-v1-px")
@@ -80,14 +80,14 @@ def test_other_weights_are_another_encoder(encoder, tmp_path):
 def test_a_folder_without_weights_is_refused(copy):
     weights(copy).unlink()
     with pytest.raises(InvalidInputError, match="holds no weights"):
-        load_mlflow_model(copy, recipe_id="px", dimension=DIMENSION)
+        load_mlflow_model(copy, dimension=DIMENSION)
 
 
 def test_weights_that_nobody_trained_are_refused(tmp_path):
     random = make_mlflow_directory(tmp_path / "random", trained=False)
     with pytest.raises(InvalidInputError, match="random, not trained"):
-        load_mlflow_model(random, recipe_id="px", dimension=DIMENSION)
-    found = load_mlflow_model(random, recipe_id="px", dimension=DIMENSION, untrained_allowed=True)
+        load_mlflow_model(random, dimension=DIMENSION)
+    found = load_mlflow_model(random, dimension=DIMENSION, untrained_allowed=True)
     assert found.encode_labels(["a"]).shape == (1, DIMENSION)
 
 
@@ -99,13 +99,13 @@ def test_safetensors_by_another_name_are_looked_at_too(copy):
     (copy / "artifacts" / "extra.pt").unlink(missing_ok=True)
     save_file(model.state_dict(), copy / "artifacts" / "extra.pt")
     with pytest.raises(InvalidInputError, match=r"extra\.pt are random"):
-        load_mlflow_model(copy, recipe_id="px", dimension=DIMENSION)
+        load_mlflow_model(copy, dimension=DIMENSION)
 
 
 def test_damaged_weights_are_told(copy):
     weights(copy).write_bytes(weights(copy).read_bytes()[:1000])
     with pytest.raises(InvalidInputError, match="damaged"):
-        load_mlflow_model(copy, recipe_id="px", dimension=DIMENSION)
+        load_mlflow_model(copy, dimension=DIMENSION)
 
 
 def test_a_pickle_among_the_weights_is_not_run(copy, tmp_path):
@@ -117,30 +117,30 @@ def test_a_pickle_among_the_weights_is_not_run(copy, tmp_path):
 
     (copy / "artifacts" / "evil.bin").write_bytes(pickle.dumps(Touch()))
     with pytest.raises(InvalidInputError, match=r"evil\.bin is damaged"):
-        load_mlflow_model(copy, recipe_id="px", dimension=DIMENSION)
+        load_mlflow_model(copy, dimension=DIMENSION)
     assert not (tmp_path / "touched").exists()
 
 
 def test_what_is_no_model_folder_is_told(tmp_path, copy):
     with pytest.raises(InvalidInputError, match="not the folder of an MLflow model"):
-        load_mlflow_model(tmp_path, recipe_id="px")
+        load_mlflow_model(tmp_path)
     (copy / "MLmodel").write_text("flavors: {sklearn: {}}\n")
     with pytest.raises(InvalidInputError, match="cannot be called from Python"):
-        load_mlflow_model(copy, recipe_id="px")
+        load_mlflow_model(copy)
     (copy / "MLmodel").write_text("flavors: [")
     with pytest.raises(InvalidInputError, match="not the folder of an MLflow model"):
-        load_mlflow_model(copy, recipe_id="px")
+        load_mlflow_model(copy)
 
 
 def test_a_model_of_another_length_is_refused_when_it_is_loaded(folder):
     with pytest.raises(InvalidInputError, match="24 numbers, not 1024"):
-        load_mlflow_model(folder, recipe_id="px")
+        load_mlflow_model(folder)
 
 
 def test_code_that_fails_is_told_without_what_it_said(copy):
     (copy / "python_model.pkl").write_bytes(b"broken")
     with pytest.raises(InvalidInputError, match="cannot be loaded") as caught:
-        load_mlflow_model(copy, recipe_id="px", dimension=DIMENSION)
+        load_mlflow_model(copy, dimension=DIMENSION)
     assert "requirements.txt" in str(caught.value)
 
 

@@ -47,7 +47,7 @@ def stacks(seed=0, shape=(48, 40)):
 
 
 def test_vectors_and_id_are_those_of_torch_whatever_the_batches(tower, export):
-    in_torch = TorchImageEncoder(tower, recipe_id=RECIPE.recipe_id)
+    in_torch = TorchImageEncoder(tower, recipe=RECIPE)
     encoder = OnnxImageEncoder.load(export)
     assert (encoder.encoder_id, encoder.dimension) == (in_torch.encoder_id, in_torch.dimension)
     found = encoder.encode(stacks())

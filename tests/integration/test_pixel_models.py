@@ -11,6 +11,7 @@ from gpu_worker.classifying import TwoTowers
 from gpu_worker.pixel_models import open_pixel_model
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from indexer_core.errors import InvalidInputError, UnavailableError
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from indexer_core.zero_shot import load_labels, shares
 from tests.support.cli import uid_of
@@ -265,7 +266,7 @@ def test_both_towers_of_a_clip_model_meet_in_one_space(tmp_path):
     from gpu_worker.encoders.torch_text import TorchTextEncoder
 
     model = load_biomedclip(make_clip_directory(tmp_path / "model"))
-    image = TorchImageEncoder(model.image, recipe_id="px")
+    image = TorchImageEncoder(model.image, recipe=PixelRecipe())
     eye = TwoTowers(image, TorchTextEncoder(model.text), scale=model.scale, wording="biomedclip")
     stack = np.random.default_rng(1).random((3, 40, 40), dtype=np.float32)
     slices = eye.encode_slices(list(stack))
@@ -292,7 +293,7 @@ def test_a_gpu_finds_what_a_cpu_finds(tmp_path):
     for device in ("cpu", "cuda"):
         model = load_biomedclip(folder)
         eye = TwoTowers(
-            TorchImageEncoder(model.image, recipe_id="px", device=device),
+            TorchImageEncoder(model.image, recipe=PixelRecipe(), device=device),
             TorchTextEncoder(model.text, device=device),
             scale=model.scale,
             wording="biomedclip",

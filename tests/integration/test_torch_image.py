@@ -8,6 +8,7 @@ import torch
 
 from gpu_worker.encoders.biomedclip import load_biomedclip
 from gpu_worker.encoders.torch_image import TorchImageEncoder
+from indexer_core.pixels.recipe import PixelRecipe
 from tests.support.clip_directory import make_clip_directory
 
 pytestmark = pytest.mark.skipif(
@@ -21,7 +22,7 @@ def directory(tmp_path_factory):
 
 
 def encoder_of(directory, **options):
-    return TorchImageEncoder(load_biomedclip(directory).image, recipe_id="px1-test", **options)
+    return TorchImageEncoder(load_biomedclip(directory).image, recipe=PixelRecipe(), **options)
 
 
 def stacks(seed=0):
@@ -45,7 +46,7 @@ def test_vectors_are_the_same_whatever_the_batches(directory):
 
 def test_a_series_is_the_mean_of_its_slices_and_grey_is_seen_by_all_channels(directory):
     model = load_biomedclip(directory).image
-    encoder = TorchImageEncoder(model, recipe_id="px1-test")
+    encoder = TorchImageEncoder(model, recipe=PixelRecipe())
     stack = np.stack([np.full((32, 32), level, np.float32) for level in (0.25, 0.75)])
     mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (model.mean, model.std))
     images = (torch.from_numpy(stack)[:, None].expand(-1, 3, -1, -1) - mean) / std
@@ -56,7 +57,7 @@ def test_a_series_is_the_mean_of_its_slices_and_grey_is_seen_by_all_channels(dir
 
 def test_the_encoder_id_names_weights_and_pixels(directory):
     encoder = encoder_of(directory)
-    other = TorchImageEncoder(load_biomedclip(directory).image, recipe_id="px2-test")
+    other = TorchImageEncoder(load_biomedclip(directory).image, recipe=PixelRecipe(rows=480))
     assert encoder.encoder_id.startswith("biomedclip-image/")
     assert encoder.encoder_id != other.encoder_id
 

@@ -12,6 +12,7 @@ from gpu_worker.encoders.biomedclip import load_biomedclip
 from gpu_worker.encoders.torch_image import TorchImageEncoder
 from gpu_worker.halving import Halving
 from gpu_worker.loop import WorkerSettings, batches
+from indexer_core.pixels.recipe import PixelRecipe
 from tests.support.clip_directory import make_clip_directory
 from tests.support.pipeline import Inline, Pipeline, slice_of
 
@@ -36,7 +37,7 @@ def tower(directory):
 
 def filled(tower, device="cpu"):
     house = Pipeline()
-    house.image_encoder = TorchImageEncoder(tower, recipe_id="px-test", device=device)
+    house.image_encoder = TorchImageEncoder(tower, recipe=PixelRecipe(), device=device)
     encoder_id = house.image_encoder.encoder_id
     house.describer = replace(house.describer, image_encoder_id=encoder_id)
     for number in range(N_SERIES):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gpu_worker.classifying import ZeroShotClassifier
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.zero_shot import Label, LabelSet
 from tests.support.segments import unit_vectors
 
@@ -21,6 +22,7 @@ class Convinced:
 
     encoder_id = "convinced"
     dimension = 16
+    recipe = PixelRecipe()
     wording = "medimageinsight"
     scale = 90.0
 

@@ -161,7 +161,10 @@ class Request:
 
 
 class FakeEndpoint:
-    """`faults` are used up one by one; `shape` is that of good answers; `keys` are accepted."""
+    """`faults` are used up one by one; `shape` is that of good answers; `keys` are accepted.
+
+    `sizes`: columns and rows of the pictures that it has seen.
+    """
 
     def __init__(self) -> None:
         self.shape: Shape = rows_nested
@@ -171,6 +174,7 @@ class FakeEndpoint:
         self.bad_pictures: set[int] = set()
         self.most_rows = 1000
         self.requests: list[Request] = []
+        self.sizes: list[tuple[int, int]] = []
         self.most_at_once = 0
         self.together: threading.Barrier | None = None
         self._at_once = 0
@@ -204,6 +208,7 @@ class FakeEndpoint:
     def _image_vector(self, image: str) -> list[float]:
         with Image.open(io.BytesIO(b64decode(image))) as picture:
             assert picture.format in ("PNG", "JPEG")
+            self.sizes.append(picture.size)
             pixels = np.asarray(picture.convert("L"))
         grey = int(pixels.max())
         if grey in self.bad_pictures:

@@ -158,6 +158,7 @@ class CountingImageEncoder:
 
     encoder_id = _DESCRIPTOR.encoder_id
     dimension = _DESCRIPTOR.dimension
+    recipe = _DESCRIPTOR.recipe
 
     def __init__(self) -> None:
         self.n_series = 0

@@ -10,6 +10,7 @@ from gpu_worker.encoders.biomedclip import load_biomedclip
 from gpu_worker.encoders.torch_image import TorchImageEncoder
 from gpu_worker.timing import STAGES
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
+from indexer_core.pixels.recipe import PixelRecipe
 
 pytestmark = pytest.mark.skipif(
     find_spec("open_clip") is None, reason="BiomedCLIP needs open_clip, which is not installed"
@@ -22,7 +23,7 @@ def found(tmp_path_factory):
     kept = tmp_path_factory.mktemp("bench")
     model = load_biomedclip(true_clip.weights(kept, "tiny"))
     encoder = OnnxTextEncoder.load(true_clip.exported(model.text, kept))
-    image = TorchImageEncoder(model.image, recipe_id="px1-test")
+    image = TorchImageEncoder(model.image, recipe=PixelRecipe())
     work = kept / "seed"
     measured = measure(N_SERIES, work, encoder, image)
     assert not work.exists()

@@ -12,6 +12,7 @@ from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.switching import SpaceSwitch, state_of
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.projector import bootstrap_projector
 from indexer_core.search import search_text, select
 from tests.support.encoders import NEW, NamedEncoder
@@ -26,6 +27,7 @@ class OtherEye:
 
     encoder_id = EYE
     dimension = 6
+    recipe = PixelRecipe()
 
     def encode(self, stacks):
         return np.concatenate([unit_vectors(str(float(s.sum())), 1, 6) for s in stacks])

@@ -6,8 +6,12 @@ import pytest
 from gpu_worker.classifying import SeriesEncoder, ZeroShotClassifier
 from gpu_worker.seeing import Seen, Sight, Subject, see
 from indexer_core.errors import UnavailableError
+from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.zero_shot import Label, LabelSet
 from tests.support.segments import unit_vectors
+
+RECIPE = PixelRecipe()
+LARGE = PixelRecipe(rows=480, columns=480)
 
 
 class Eye:
@@ -15,8 +19,9 @@ class Eye:
 
     dimension = 6
 
-    def __init__(self, encoder_id: str) -> None:
+    def __init__(self, encoder_id: str, recipe: PixelRecipe = RECIPE) -> None:
         self.encoder_id = encoder_id
+        self.recipe = recipe
         self.n_calls = 0
 
     def encode(self, stacks):
@@ -39,6 +44,7 @@ class Reader:
 
     encoder_id = "reader"
     dimension = 16
+    recipe = RECIPE
     wording = "medimageinsight"
     scale = 90.0
     names = ("abdomen axial", "brain coronal", "knee sagittal")
@@ -71,13 +77,15 @@ def classifier(eye: Reader) -> ZeroShotClassifier:
 def showing(*numbers: int, modality: str = "CT") -> Subject:
     """Slices that show what the reader's names say."""
     slices = np.stack([np.full((4, 4), number / 10, dtype=np.float32) for number in numbers])
-    return Subject(slices=slices, modality=modality)
+    return Subject(stacks={RECIPE: slices}, modality=modality)
 
 
 def subjects(n: int) -> list[Subject]:
     random = np.random.default_rng(5)
     return [
-        Subject(slices=random.random((1 + i % 3, 8, 8), dtype=np.float32) / 5, modality="CT")
+        Subject(
+            stacks={RECIPE: random.random((1 + i % 3, 8, 8), dtype=np.float32) / 5}, modality="CT"
+        )
         for i in range(n)
     ]
 
@@ -118,7 +126,7 @@ def test_a_model_that_makes_vectors_and_findings_looks_at_each_slice_once():
     found = see(batch, sight)
     assert eye.n_slices == 3
     assert [len(one.findings) for one in found] == [2, 0]
-    expected = series.encode([subject.slices for subject in batch])
+    expected = series.encode([subject.stacks[RECIPE] for subject in batch])
     np.testing.assert_array_equal([one.images["reader"] for one in found], expected)
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-6)
 
@@ -128,7 +136,7 @@ def test_an_export_of_the_model_that_names_pictures_is_not_run_beside_it():
     export = Blind(eye.encoder_id)
     sight = Sight(encoders=(export,), wanted=(eye.encoder_id,), classifier=classifier(eye))
     [found] = see([showing(0, 1)], sight)
-    expected = SeriesEncoder(eye).encode([showing(0, 1).slices])[0]
+    expected = SeriesEncoder(eye).encode([showing(0, 1).stacks[RECIPE]])[0]
     np.testing.assert_array_equal(found.images[eye.encoder_id], expected)
     assert eye.n_slices == 4  # two of them just now
 

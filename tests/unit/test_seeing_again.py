@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gpu_worker.seeing_again import SeenAgain
 from indexer_core.errors import UnavailableError
+from indexer_core.pixels.recipe import PixelRecipe
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Row:
 
 
 class Eye:
-    encoder_id, dimension = "eye", 2
+    encoder_id, dimension, recipe = "eye", 2, PixelRecipe()
 
     def __init__(self):
         self.sizes = []

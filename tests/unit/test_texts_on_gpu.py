@@ -8,12 +8,14 @@ from gpu_worker.pixel_models import PixelModel, texts_by
 from gpu_worker.pixel_settings import PixelSettings
 from gpu_worker.timing import Timings
 from indexer_core.errors import InvalidInputError
+from indexer_core.pixels.recipe import PixelRecipe
 
 
 class Texts:
     """Tells by its vectors who made them."""
 
     dimension = 2
+    recipe = PixelRecipe()
 
     def __init__(self, encoder_id: str, number: float) -> None:
         self.encoder_id = encoder_id

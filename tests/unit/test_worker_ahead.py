@@ -512,6 +512,7 @@ class SmallEye:
     def __init__(self, pipeline, fits, refuses=lambda stack: False):
         self._inner = pipeline.image_encoder
         self.encoder_id, self.dimension = self._inner.encoder_id, self._inner.dimension
+        self.recipe = self._inner.recipe
         self.fits = fits
         self.refuses = refuses
         self.sizes = []
