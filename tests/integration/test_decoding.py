@@ -88,6 +88,15 @@ def test_a_child_uses_the_window_of_the_series(children):
     assert not np.array_equal(found[0], decoded(children, data)[0])
 
 
+def test_a_child_makes_slices_as_large_as_they_are_wanted_at_one_request_and_the_next(children):
+    data, large = dicom_object(), PixelRecipe(rows=480, columns=480)
+    for recipe in (RECIPE, large, RECIPE):
+        found = children(data, [0], recipe, LIMITS)
+        assert found[0].shape == (recipe.rows, recipe.columns)
+        same(found, slices_from_bytes(data, [0], recipe, LIMITS))
+    assert children._idle.qsize() == 1
+
+
 def test_children_make_what_the_process_itself_makes(children, samples):
     files = sorted(samples.rglob("*.dcm"))[::60]
     assert files

@@ -75,6 +75,14 @@ def test_slices_of_another_recipe_are_refused(export):
         OnnxImageEncoder.load(export).encode(stacks(shape=(40, 48)))
 
 
+def test_an_export_says_by_which_recipe_and_one_that_is_prepared_for_otherwise_is_refused(export):
+    assert OnnxImageEncoder.load(export).recipe == RECIPE
+    path = export / "encoder.json"
+    path.write_text(path.read_text().replace(RECIPE.recipe_id, "px1-0123456789ab"))
+    with pytest.raises(InvalidInputError, match="another version of this program"):
+        OnnxImageEncoder.load(export)
+
+
 def test_a_damaged_export_is_refused(export):
     model = bytearray((export / MODEL_NAME).read_bytes())
     model[len(model) // 2] ^= 1

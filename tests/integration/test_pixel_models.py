@@ -21,6 +21,7 @@ from tests.support.fake_endpoint import KEY, Status, fake_endpoint
 BRAIN = "computed tomography brain axial, (CT BRAIN AXIAL)"
 FLAG = "headerPixelDisagreement"
 BRIGHTEST = 255
+PROBE = (64, 64)
 
 
 @pytest.fixture
@@ -51,6 +52,28 @@ def test_an_endpoint_names_what_headers_do_not_and_is_flagged_where_they_differ(
     hits = cli.search("anything", "--filter", f"flags={FLAG}")["value"]
     assert [hit["seriesInstanceUid"] for hit in hits] == [uid_of("knee")]
     assert "head" in unsaid["texts"][0].lower() + unsaid["texts"][1].lower()
+
+
+def shown_to(endpoint):
+    """Columns and rows of the pictures since it was last asked, without those of the probe."""
+    sizes, endpoint.sizes = endpoint.sizes, []
+    return [size for size in sizes if size != PROBE]
+
+
+def test_the_endpoint_is_shown_pictures_of_its_size_whenever_it_is_asked(
+    cli, endpoint, monkeypatch
+):
+    cli.index()
+    assert shown_to(endpoint) == [(480, 480)] * 2
+    monkeypatch.delenv("DICOM_INDEXER_PIXEL_MODEL")
+    cli.put("later/1.dcm", series="later", SeriesDescription="series 8")
+    cli.index()
+    monkeypatch.setenv("DICOM_INDEXER_PIXEL_MODEL", endpoint.url)
+    cli.run("reprocess", "--pixels")
+    assert shown_to(endpoint) == [(480, 480)]
+    assert cli.records()[uid_of("later")]["bodyRegion"] == "head"
+    cli.run("encoder", "set", "pixel-model")
+    assert set(shown_to(endpoint)) == {(480, 480)}
 
 
 def test_labels_are_asked_for_once_for_all_runs(cli, endpoint):

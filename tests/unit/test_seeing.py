@@ -171,6 +171,48 @@ def test_encoders_that_the_index_does_not_ask_for_are_not_run():
     assert found.findings == ()
 
 
+def test_each_is_given_the_slices_that_it_wants():
+    small, large = np.zeros((2, 4, 4), np.float32), np.zeros((2, 9, 9), np.float32)
+    given = {}
+
+    class Keeping(Eye):
+        def encode(self, stacks):
+            given[self.encoder_id] = [stack.shape for stack in stacks]
+            return super().encode(stacks)
+
+    eye = Reader()
+    eye.recipe = LARGE
+    sight = Sight(
+        encoders=(Keeping("b", LARGE), Keeping("a")),
+        wanted=("a", "b"),
+        classifier=classifier(eye),
+    )
+    assert sight.recipes("CT") == sight.recipes("US") == (RECIPE, LARGE)  # the live one's first
+    [found] = see([Subject(stacks={RECIPE: small, LARGE: large}, modality="CT")], sight)
+    assert given == {"a": [(2, 4, 4)], "b": [(2, 9, 9)]}
+    assert len(found.findings) == 2
+
+
+def test_only_recipes_of_those_who_look_are_prepared():
+    eye = Reader()
+    eye.recipe = LARGE
+    encoders = (Eye("a"), Eye("c", PixelRecipe(rows=8)))
+    sight = Sight(encoders=encoders, wanted=("a", "b"), classifier=classifier(eye))
+    assert sight.recipes("US") == (RECIPE,)
+    assert sight.recipes("CT") == (RECIPE, LARGE)
+    assert sight.series_bytes == RECIPE.stack_bytes + LARGE.stack_bytes == 4 * 3 * (256**2 + 480**2)
+    assert Sight(encoders=encoders, wanted=("x",)).recipes("CT") == ()
+
+
+def test_slices_that_were_prepared_before_the_index_changed_its_encoder_come_back():
+    encoders = (Eye("a"), Eye("b", LARGE))
+    with pytest.raises(UnavailableError, match="another image encoder"):
+        see(subjects(2), Sight(encoders=encoders, wanted=("b",)))
+    # One that is being built is not waited for.
+    found = see(subjects(2), Sight(encoders=encoders, wanted=("a", "b")))
+    assert [set(one.images) for one in found] == [{"a"}, {"a"}]
+
+
 def test_nothing_to_see_asks_nobody():
     assert see([], Sight(encoders=(Blind("a"),), wanted=("a",))) == []
 
