@@ -21,7 +21,7 @@ from tests.support.fake_endpoint import KEY, Status, fake_endpoint
 BRAIN = "computed tomography brain axial, (CT BRAIN AXIAL)"
 FLAG = "headerPixelDisagreement"
 BRIGHTEST = 255
-PROBE = (64, 64)
+SIZE, PROBE = (480, 480), (64, 64)
 
 
 @pytest.fixture
@@ -41,6 +41,12 @@ def cli(run, endpoint, monkeypatch):
     return run
 
 
+def shown_to(endpoint):
+    """Columns and rows of the pictures since this was last asked, without those of the probe."""
+    sizes, endpoint.sizes = endpoint.sizes, []
+    return [size for size in sizes if size != PROBE]
+
+
 def test_an_endpoint_names_what_headers_do_not_and_is_flagged_where_they_differ(cli, endpoint):
     cli.index()
     found = cli.records()
@@ -52,28 +58,7 @@ def test_an_endpoint_names_what_headers_do_not_and_is_flagged_where_they_differ(
     hits = cli.search("anything", "--filter", f"flags={FLAG}")["value"]
     assert [hit["seriesInstanceUid"] for hit in hits] == [uid_of("knee")]
     assert "head" in unsaid["texts"][0].lower() + unsaid["texts"][1].lower()
-
-
-def shown_to(endpoint):
-    """Columns and rows of the pictures since it was last asked, without those of the probe."""
-    sizes, endpoint.sizes = endpoint.sizes, []
-    return [size for size in sizes if size != PROBE]
-
-
-def test_the_endpoint_is_shown_pictures_of_its_size_whenever_it_is_asked(
-    cli, endpoint, monkeypatch
-):
-    cli.index()
-    assert shown_to(endpoint) == [(480, 480)] * 2
-    monkeypatch.delenv("DICOM_INDEXER_PIXEL_MODEL")
-    cli.put("later/1.dcm", series="later", SeriesDescription="series 8")
-    cli.index()
-    monkeypatch.setenv("DICOM_INDEXER_PIXEL_MODEL", endpoint.url)
-    cli.run("reprocess", "--pixels")
-    assert shown_to(endpoint) == [(480, 480)]
-    assert cli.records()[uid_of("later")]["bodyRegion"] == "head"
-    cli.run("encoder", "set", "pixel-model")
-    assert set(shown_to(endpoint)) == {(480, 480)}
+    assert shown_to(endpoint) == [SIZE] * 2
 
 
 def test_labels_are_asked_for_once_for_all_runs(cli, endpoint):
@@ -165,6 +150,7 @@ def test_series_that_were_indexed_without_a_model_are_asked_about_later(cli, end
     monkeypatch.setenv("DICOM_INDEXER_PIXEL_MODEL", endpoint.url)
     told = cli.run("reprocess", "--pixels").splitlines()
     assert told == ["reprocessed 0 series", "asked the pixel model about 2 series"]
+    assert shown_to(endpoint) == [SIZE] * 2
     after = cli.records()
     assert after[uid_of("unsaid")]["bodyRegion"] == "head"
     assert after[uid_of("knee")]["flags"] == [FLAG]
@@ -178,13 +164,16 @@ def test_series_that_were_indexed_without_a_model_are_asked_about_later(cli, end
 
 def test_the_model_can_make_the_image_vectors_too(cli, endpoint, monkeypatch):
     cli.index()
+    shown_to(endpoint)
     assert "image" in cli.run("encoder", "set", "pixel-model")
+    assert shown_to(endpoint) == [SIZE] * 2
     status = json.loads(cli.run("encoder", "status", "--format", "json"))
     live = {space["space"]: space["live"] for space in status["spaces"]}
     assert live["image"].startswith("medimageinsight/1/png8-v1-")
     del endpoint.requests[:]
     cli.put("other/1.dcm", series="other", SeriesDescription="series 8")
     cli.index()
+    assert shown_to(endpoint) == [SIZE]
     # One slice, seen once for its vector and for what is on it; the other picture is the probe.
     assert sum(r.n_rows for r in endpoint.requests if r.columns == ["image"]) == 2
     assert cli.records()[uid_of("other")]["bodyRegion"] == "head"
