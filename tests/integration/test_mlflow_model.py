@@ -74,7 +74,8 @@ def test_other_weights_are_another_encoder(encoder, tmp_path):
     found = load_mlflow_model(other, dimension=DIMENSION)
     assert found.encoder_id != encoder.encoder_id
     assert found.encoder_id.startswith("medimageinsight/")
-    assert encoder.encoder_id.endswith("/png8-v1-px")
+    assert (encoder.recipe.rows, encoder.recipe.columns) == (480, 480)
+    assert encoder.encoder_id.endswith(f"/png8-v1-{encoder.recipe.recipe_id}")
 
 
 def test_a_folder_without_weights_is_refused(copy):
