@@ -109,20 +109,24 @@ class Manifests:
         return found
 
     @contextmanager
-    def unless_expired(self, number: int) -> Iterator[None]:
-        """Around reading the files of manifest `number`: they may be collected meanwhile.
+    def unless_expired(self, manifest: Manifest) -> Iterator[None]:
+        """Around reading the files of a manifest: they may be collected meanwhile.
 
         Raises
         ------
         NotFoundError
-            Something was missing because the manifest has expired.
+            Something was missing because the manifest has expired, or a purge has written it anew.
         """
         try:
             yield
         except CorruptIndexError as error:
-            # Its stub is there before the first of its files goes.
-            if isinstance(self.read(number), Stub):
-                raise NotFoundError(f"manifest {number} has expired") from error
+            # Its stub, or what takes its place, is there before the first of its files goes.
+            match self.read(manifest.number):
+                case Stub():
+                    raise NotFoundError(f"manifest {manifest.number} has expired") from error
+                case Manifest() as now if set(now.files()) != set(manifest.files()):
+                    reason = "was written anew by a purge: ask for it again"
+                    raise NotFoundError(f"manifest {manifest.number} {reason}") from error
             raise
 
     def newest(self, known: Manifest = EMPTY) -> Manifest:

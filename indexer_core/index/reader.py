@@ -132,7 +132,7 @@ class Reader:
         """Adopt the newest manifest; one GET when there is no news."""
         newest = self._manifests.newest(self._snapshot.manifest)
         try:
-            with self._manifests.unless_expired(newest.number):
+            with self._manifests.unless_expired(newest):
                 return self.adopt(newest)
         except NotFoundError:  # replaced, expired and collected since it was read
             return self.adopt(self._manifests.newest())
@@ -200,7 +200,7 @@ class Reader:
             opened=self._loaded,
             follows=False,
         )
-        with self._manifests.unless_expired(number):
+        with self._manifests.unless_expired(then):
             return past.adopt(replace(then, suppressed=now.suppressed))
 
     def winner(self, series_key: str) -> Place | None:

@@ -38,6 +38,7 @@ from indexer_core.text_cache import CachedTextEncoder, TextVectorCache
 from tests.torture.content import (
     FILES,
     IMAGE_DIMENSION,
+    PURGED,
     TEXT_DIMENSION,
     TEXT_ENCODER,
     Content,
@@ -361,7 +362,7 @@ def purges(actor: Actor) -> Iterator[None]:
                     actor.journal.note("purged")
             time.sleep(0.1)
             yield
-        key = f"purged-{actor.spec.number}-{number}"
+        key = f"{PURGED}{actor.spec.number}-{number}"
         for part in range(2):
             ids.begin(f"{actor.spec.name}/{number}.{part}")
             content = Content(key=key, revision=part + 1, tag="p", alive=True)

@@ -18,6 +18,9 @@ N_TEXTS = 5
 OWN_TEXT = 1
 """Number of a text that no other row has."""
 
+PURGED = "purged-"
+"""How the keys of series begin that are written to be purged."""
+
 FILES = FlatFp16Vectors()
 
 

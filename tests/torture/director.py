@@ -234,10 +234,16 @@ class Director:
         zygote.stdin.flush()
 
     def _point_for(self, role: str) -> str | None:
-        """Where a new process shall die: where none has died yet, as long as there are such."""
+        """Where a new process shall die: where none has died yet, as long as there are such.
+
+        Each of them is left to one process: some are met rarely, and while all waited for the same
+        one, nobody would die at the others.
+        """
         known = sorted(self._report.reached | REQUIRED)
         mine = [point for point in known if point.partition(".")[0] in _OPERATIONS[role]]
-        missing = [point for point in mine if not self._report.kills[point]]
+        specs = (*self._starting.values(), *(each.spec for each in self._running.values()))
+        left = {spec.die_at for spec in specs}
+        missing = [p for p in mine if not self._report.kills[p] and p not in left]
         if missing and self._chance.random() < 0.8:
             return self._chance.choice(missing)
         return self._chance.choice(mine) if self._chance.random() < 0.3 else None

@@ -101,7 +101,7 @@ class Oracle:
         told = {key: content_of(reader.row(place)) for key, place in places.items()}
         expected = self._expected({recipe.digest: recipe.number for recipe in manifest.recipes})
         yield from self._judge_winners(winners, told, manifest, expected)
-        yield from gone_back(winners, self.seen)
+        yield from gone_back(winners, self.seen, manifest)
         missing = [
             ("in the end", key, order, manifest.forgotten_before)
             for key, order in gone(winners, self.seen, manifest)

@@ -28,7 +28,7 @@ def reads(actor: Actor) -> Iterator[None]:
         snapshot = reader.refresh()
         try:
             # It opens files that were not needed yet, of a manifest that may expire meanwhile.
-            with manifests.unless_expired(snapshot.manifest.number):
+            with manifests.unless_expired(snapshot.manifest):
                 seen.check(snapshot, reader)
         except NotFoundError:
             actor.journal.note("overtaken", manifest=snapshot.manifest.number)
@@ -63,7 +63,7 @@ class _Seen:
 
     def _check_winners(self, reader: Reader, manifest: Manifest) -> None:
         winners = {key: (place.order, place.alive) for key, place in reader.winners()}
-        for wrong in gone_back(winners, self._best):
+        for wrong in gone_back(winners, self._best, manifest):
             self._bad(wrong)
         for key, order in gone(winners, self._best, manifest):
             self._actor.journal.note(

@@ -160,6 +160,15 @@ def test_commit_without_an_answer_may_be_there_or_not(run):
     assert run.verdict() == []
 
 
+def test_purge_takes_the_rows_of_its_series_in_any_order(run):
+    content = Content("purged-1", 1, "p", True)
+    run.write(content)
+    run.learn(e="seen", rows={"purged-1": [[2, 1, "0" * 32], True]})
+    assert any("purged-1 went back from (2" in wrong for wrong in run.verdict())
+    run.indexer.suppress(frozenset({"purged-1"}))
+    assert not any("went back" in wrong for wrong in run.verdict())
+
+
 def test_reader_that_looks_rarely_may_find_a_deletion_forgotten(run):
     run.learn(e="gone", manifest=9, key="b", order=[3, 1, "0" * 32], forgotten="f" * 32)
     assert run.verdict() == []

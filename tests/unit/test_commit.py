@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from indexer_core.errors import ConflictError, CorruptIndexError, UnavailableError
+from indexer_core.errors import ConflictError, CorruptIndexError, NotFoundError, UnavailableError
 from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import (
     HINT,
@@ -163,6 +163,28 @@ def test_a_manifest_that_changed_meanwhile_is_not_expired(blobs):
 
     assert not Manifests(Overtaken()).expire(1)
     assert isinstance(Manifests(blobs).read(1), Manifest)
+
+
+def test_files_that_are_missing_are_damage_only_where_the_manifest_still_names_them(blobs):
+    """A reader may hold a manifest that expires, or that a purge writes anew."""
+    manifests = Manifests(blobs)
+    for number in (1, 2):
+        suppress(blobs, str(number))
+    first, held = (replace(manifests.at(n), segments=(_EMPTY,)) for n in (1, 2))
+    assert manifests.rewrite(held)
+
+    def read_of(manifest):
+        with manifests.unless_expired(manifest):
+            raise CorruptIndexError("a file is missing")
+
+    with pytest.raises(CorruptIndexError, match="a file is missing"):
+        read_of(held)
+    assert manifests.rewrite(replace(held, segments=()))
+    with pytest.raises(NotFoundError, match="manifest 2 was written anew by a purge"):
+        read_of(held)
+    assert manifests.expire(1)
+    with pytest.raises(NotFoundError, match="manifest 1 has expired"):
+        read_of(first)
 
 
 def test_restoring_undoes_suppressing_at_a_later_number(blobs):
