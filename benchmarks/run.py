@@ -109,6 +109,14 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[Line]:
     ]
 
 
+def _others() -> str:
+    """Links to the pages that other benchmarks have written, by their titles."""
+    return ", ".join(
+        f"[{other.read_text(encoding='utf-8').splitlines()[0].removeprefix('# ')}]({other.name})"
+        for other in sorted(PAGE.parent.glob("benchmarks-*.md"))
+    )
+
+
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/benchmarks.md."""
     verdicts = {True: "met", False: "**missed**", None: ""}
@@ -122,6 +130,8 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 Written by `make bench` (`benchmarks/run.py`); do not edit. Run it on your own machine and files:
 `python benchmarks/run.py FOLDER`.
+
+Apart: {_others()}.
 
 | what | measured | bar | |
 | --- | --- | --- | --- |
