@@ -1,10 +1,15 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell that runs this in its background has Ctrl-C ignored, and so would the programs that tests
+# start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests that import onnxruntime by themselves shall not report to its maker either.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
