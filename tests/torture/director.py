@@ -198,7 +198,7 @@ class Director:
     @contextmanager
     def _zygote(self) -> Iterator[subprocess.Popen[str]]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = ["nice", "-n", "10", sys.executable, "-m", "tests.torture.zygote"]
+        command = ["nice", "-n", "13", sys.executable, "-m", "tests.torture.zygote"]
         with subprocess.Popen(
             command,
             cwd=ROOT,
