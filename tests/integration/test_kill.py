@@ -141,10 +141,10 @@ def test_twenty_kills_leave_the_index_of_an_undisturbed_run(tmp_path, samples, t
     killed: Counter[str] = Counter()
     for stage, reached in _moments(disturbed, folder, duration_s, chance):
         for n_runs in count(1):
-            if n_runs > _MOST_RUNS:  # a fast worker may never leave what the moment waits for
-                reached = _after(chance.uniform(0.2, 0.8) * duration_s)
             process = disturbed.start("index", str(folder))
-            if _kill_when(process, reached):
+            # A fast worker may never leave what the moment waits for.
+            by_clock = _after(chance.uniform(0.2, 0.8) * duration_s)
+            if _kill_when(process, reached if n_runs <= _MOST_RUNS else by_clock):
                 killed[stage] += 1
                 break
             assert process.returncode == 0
