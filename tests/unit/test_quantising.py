@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_worker.encoders import quantising
-from gpu_worker.encoders.biomedclip import load_biomedclip
+from gpu_worker.encoders.biomedclip import NormalisedText, load_biomedclip
 from gpu_worker.encoders.export import export_tower
 from gpu_worker.encoders.quantising import FEWEST_TEXTS, Measured, recall_at, spread
 from indexer_core.adapters.onnx_text import MODEL_NAME, OnnxTextEncoder, read_export
@@ -83,25 +83,25 @@ def kept_precision(folder):
 
 def keeps_texts_apart(tower):
     """The tower with stronger weights: those of a new one put all texts in one place."""
-    module = copy.deepcopy(tower.module)
+    model = copy.deepcopy(tower.module.tower)
     with torch.no_grad():
-        for name, weights in module.tower.transformer.encoder.named_parameters():
+        for name, weights in model.transformer.encoder.named_parameters():
             if name.endswith("dense.weight") or ".self." in name:
                 weights.mul_(5)
-    return replace(tower, module=module)
+    # Built anew: it holds weights of its own, joined from those of the model.
+    return replace(tower, module=NormalisedText(model).eval())
 
 
 @needs_open_clip
 def test_an_encoder_that_finds_the_same_in_8_bits_is_exported_so(tower, tmp_path, monkeypatch):
     tower = keeps_texts_apart(tower)
-    # What is tested is the way that an accepted one takes: no tower that is made in a second finds
-    # 99 of 100, and how many it finds depends on the processor.
-    monkeypatch.setattr(quantising, "BAR", 0.4)
+    # It finds nine in ten; no tower that is made in a second finds more.
+    monkeypatch.setattr(quantising, "BAR", 0.8)
     manifest = export_tower(tower, tmp_path / "export", int8_on=TEXTS)
     assert manifest["encoder_id"] == f"{tower.encoder_id}-int8"
     precision = kept_precision(tmp_path / "export")
     assert (precision["used"], precision["texts"]) == ("int8", len(TEXTS))
-    assert 0.4 <= precision["recall_at_10"] <= 1
+    assert 0.8 <= precision["recall_at_10"] <= 1
     encoder = OnnxTextEncoder.load(tmp_path / "export")
     exact = export_tower(tower, tmp_path / "exact")
     assert "precision" not in exact
