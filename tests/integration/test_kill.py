@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,11 @@ def _selection(samples: Path) -> list[Path]:
 
 
 def _moments(command: CommandLine, folder: Path, duration_s: float, chance: random.Random):
-    """When to kill, each as (stage, condition); the conditions come true while a run works."""
+    """When to kill, each as (stage, condition of a run that is about to start).
+
+    The conditions come true while a run works, if it has work enough. Each is made anew for every
+    run: what was queued when an earlier one began may be more than this one ever has.
+    """
     n_files = sum(1 for _ in folder.iterdir())
 
     def headers() -> Callable[[], bool]:
@@ -89,13 +92,7 @@ def _moments(command: CommandLine, folder: Path, duration_s: float, chance: rand
     kinds = [headers] * 5 + [closing_series] * 4 + [worker] * 5 + [any_time] * 6
     assert len(kinds) == N_KILLS
     for kind in chance.sample(kinds, N_KILLS):
-        yield kind.__name__, kind()
-
-
-def _after(wait_s: float) -> Callable[[], bool]:
-    """A moment by the clock alone."""
-    at_s = time.monotonic() + wait_s
-    return lambda: time.monotonic() >= at_s
+        yield kind.__name__, kind
 
 
 def _kill_when(process: subprocess.Popen, reached: Callable[[], bool]) -> bool:
@@ -121,9 +118,6 @@ def _touch(folder: Path, chance: random.Random) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
 
-_MOST_RUNS = 3
-
-
 # About forty runs of the program, each some seconds on an idle machine: a limit against hangs.
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
@@ -139,12 +133,11 @@ def test_twenty_kills_leave_the_index_of_an_undisturbed_run(tmp_path, samples, t
     duration_s = time.monotonic() - started_s
     chance = random.Random(20)
     killed: Counter[str] = Counter()
-    for stage, reached in _moments(disturbed, folder, duration_s, chance):
-        for n_runs in count(1):
+    for stage, condition in _moments(disturbed, folder, duration_s, chance):
+        while True:
+            reached = condition()
             process = disturbed.start("index", str(folder))
-            # A fast worker may never leave what the moment waits for.
-            by_clock = _after(chance.uniform(0.2, 0.8) * duration_s)
-            if _kill_when(process, reached if n_runs <= _MOST_RUNS else by_clock):
+            if _kill_when(process, reached):
                 killed[stage] += 1
                 break
             assert process.returncode == 0
