@@ -79,10 +79,11 @@ def _peer_can_read(data: bytes) -> bool:
 
 
 def _seconds(read: Callable[[bytes], object], objects: list[bytes]) -> float:
-    start = time.perf_counter()
+    """Of the processor: what is read lies in memory, so other programs change nothing."""
+    start = time.thread_time()
     for data in objects:
         read(data)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def run(samples: Path) -> dict[str, float | int | str]:

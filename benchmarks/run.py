@@ -143,8 +143,9 @@ How to read this:
 - Times are medians: of {index["rounds"]} fresh data directories for `index`, of more short runs.
 - Ratios compare runs that took turns, so that other work on the machine meets both sides. Seconds
   depend on it: compare the load average with the number of cores before comparing them.
-- The header benchmark holds files in memory: it compares parsing, not disks. pydicom's side stops
-  before pixels and reads the same attributes; ours also scrubs descriptions and hashes the patient.
+- The header benchmark holds files in memory and counts seconds of the processor. pydicom's side
+  stops before pixels and reads the same attributes; ours also scrubs descriptions and hashes the
+  patient.
 - Compared were {header["files_compared"]} of {header["files"]} files: those that pydicom can read.
   Requests and bytes count every file.
 - The samples are small public files, many of them cut down for tests: real archives spend more of

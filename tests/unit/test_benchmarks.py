@@ -1,7 +1,6 @@
 """The bars that a shared machine can hold: counts, and one ratio of runs that take turns."""
 
 import math
-from itertools import chain
 
 import pytest
 
@@ -25,12 +24,10 @@ def test_few_requests_and_bytes_are_spent_on_any_file(figures):
     assert figures["bytes_per_file"] < 64 * 1024
 
 
-def test_headers_are_read_no_slower_than_by_pydicom(figures, samples):
-    # Twice as fast where nothing else runs; the median of interleaved rounds forgives the rest, but
-    # not that other tests take the processor away for most of a measurement: it is repeated then.
+def test_headers_are_read_no_slower_than_by_pydicom(figures):
+    # Twice as fast where nothing else runs; the median of interleaved rounds forgives the rest.
     assert figures["files_compared"] > 700
-    repeated = (header_ingest.run(samples)["times_pydicom"] for _ in range(3))
-    assert any(ratio >= 1 for ratio in chain([figures["times_pydicom"]], repeated))
+    assert figures["times_pydicom"] >= 1
 
 
 def made_up(**changes: float) -> dict[str, dict[str, float]]:
