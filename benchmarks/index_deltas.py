@@ -25,7 +25,7 @@ from benchmarks.made_up_index import (
     row_of,
     unit_vectors,
 )
-from benchmarks.run import Line
+from benchmarks.pages import Line
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import TEXT_SPACE

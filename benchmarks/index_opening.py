@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.made_up_index import TEXTS, MadeUpIndex  # noqa: E402
-from benchmarks.run import Line  # noqa: E402
+from benchmarks.pages import Line  # noqa: E402
 from indexer_core.adapters.file_cache import CachedFiles, MappedFiles  # noqa: E402
 from indexer_core.adapters.folder import FolderBlobs  # noqa: E402
 from indexer_core.index.files import ImmutableFiles, StoredFiles  # noqa: E402

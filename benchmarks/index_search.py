@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pages import Line
 from benchmarks.real_vectors import Between, RealVectors, real_vectors
-from benchmarks.run import Line
 from indexer_core.adapters.faiss_vectors import FlatFp16Reader, FlatFp16Vectors
 from indexer_core.adapters.faiss_vectors.layout import parse
 from indexer_core.adapters.faiss_vectors.scan import usable_cores

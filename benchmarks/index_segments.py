@@ -18,7 +18,7 @@ from benchmarks.made_up_index import (
     row_of,
     unit_vectors,
 )
-from benchmarks.run import Line
+from benchmarks.pages import Line
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.filters import parse_filter
 from indexer_core.index.reader import Snapshot

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.apart import in_child
 from benchmarks.made_up_vectors import MadeUpVectors
-from benchmarks.run import Line
+from benchmarks.pages import Line
 from gpu_worker.projection.fitting import fit_map
 from gpu_worker.projection.neighbours import nearest, neighbours_within
 from gpu_worker.projection.quality import fidelity

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.made_up_vectors import MadeUpVectors
-from benchmarks.run import Line
+from benchmarks.pages import Line
 from gpu_worker.projection.alignment import aligned, alignment_of
 from gpu_worker.projection.drift import (
     DriftReference,

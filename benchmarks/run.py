@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import header_ingest, machine, searching, whole_run  # noqa: E402
+from benchmarks.pages import Line, listed, table, tell  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 DEFAULT_SAMPLES = ROOT.parent / "shared" / "data" / "dicom"
 _COLD_QUERY = "CT of the head"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One row of the page; `met` is None where the project has set no bar."""
-
-    what: str
-    measured: str
-    bar: str = "-"
-    met: bool | None = None
 
 
 def measure(samples: Path, rounds: int) -> dict[str, Mapping[str, Any]]:
@@ -119,13 +109,7 @@ def _others() -> str:
 
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/benchmarks.md."""
-    verdicts = {True: "met", False: "**missed**", None: ""}
-    table = "\n".join(
-        f"| {line.what} | {line.measured} | {line.bar} | {verdicts[line.met]} |"
-        for line in lines(found)
-    )
     header, index = found["header"], found["index"]
-    told = "\n".join(f"- {name}: {value}" for name, value in found["machine"].items())
     return f"""# Benchmarks
 
 Written by `make bench` (`benchmarks/run.py`); do not edit. Run it on your own machine and files:
@@ -133,11 +117,9 @@ Written by `make bench` (`benchmarks/run.py`); do not edit. Run it on your own m
 
 Apart: {_others()}.
 
-| what | measured | bar | |
-| --- | --- | --- | --- |
-{table}
+{table(lines(found))}
 
-{told}
+{listed(found["machine"])}
 
 How to read this:
 - Times are medians: of {index["rounds"]} fresh data directories for `index`, of more short runs.
@@ -163,8 +145,7 @@ def main() -> None:
         parser.error(f"{options.samples} is no folder: name one with DICOM files")
     found = measure(Path(options.samples), options.rounds)
     PAGE.write_text(page(found), encoding="utf-8")
-    for line in lines(found):
-        print(f"{line.what}: {line.measured} (bar: {line.bar})")
+    tell(lines(found))
 
 
 if __name__ == "__main__":

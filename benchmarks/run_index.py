@@ -4,13 +4,8 @@ Each part measures all that it compares in one go; what is measured again replac
 that part in `.bench/`, and the page is written from all parts that are there.
 """
 
-import argparse
-import json
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -21,10 +16,9 @@ from benchmarks import (  # noqa: E402
     index_peers,
     index_search,
     index_segments,
-    machine,
 )
-from benchmarks.real_vectors import CACHE  # noqa: E402
-from benchmarks.run import Line  # noqa: E402
+from benchmarks.pages import table  # noqa: E402
+from benchmarks.parts import Kept, lines_of, machines, run  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks-index.md"
 # Each has `measure(work)`, and `lines` or `table` of what that gives.
@@ -37,46 +31,16 @@ PARTS = {
 }
 
 
-def measure(name: str) -> dict[str, Any]:
-    """The figures of one part, with the machine that they were taken on."""
-    before = machine.load()
-    with tempfile.TemporaryDirectory() as folder:
-        found = PARTS[name].measure(Path(folder))
-    load = f"{before} when it began, {machine.load()} when it ended"
-    return {"found": found, "machine": {**machine.describe(), "Load average": load}}
-
-
-def lines(kept: Mapping[str, Mapping[str, Any]]) -> list[Line]:
-    """The rows of the page, beside the bars."""
-    return [
-        line
-        for name, part in PARTS.items()
-        if name in kept and hasattr(part, "lines")
-        for line in part.lines(kept[name]["found"])
-    ]
-
-
-def page(kept: Mapping[str, Mapping[str, Any]]) -> str:
+def page(kept: Kept) -> str:
     """docs/benchmarks-index.md."""
-    verdicts = {True: "met", False: "**missed**", None: ""}
-    rows = "\n".join(
-        f"| {line.what} | {line.measured} | {line.bar} | {verdicts[line.met]} |"
-        for line in lines(kept)
-    )
-    machines = "\n".join(
-        f"- {name}: " + "; ".join(f"{what}: {value}" for what, value in each["machine"].items())
-        for name, each in kept.items()
-    )
     return f"""# Benchmarks of the index
 
 Written by `make bench-index` (`benchmarks/run_index.py`); do not edit.
 
-| what | measured | bar | |
-| --- | --- | --- | --- |
-{rows}
+{table(lines_of(PARTS, kept))}
 {_peers(kept)}
 ## How this was measured
-{machines}
+{machines(kept)}
 
 - Times are medians; what is compared took turns in one process, so that other work on the machine
   meets all sides. Compare the load average with the number of cores before comparing times.
@@ -90,7 +54,7 @@ Written by `make bench-index` (`benchmarks/run_index.py`); do not edit.
 """
 
 
-def _peers(kept: Mapping[str, Mapping[str, Any]]) -> str:
+def _peers(kept: Kept) -> str:
     if "peers" not in kept:
         return ""
     found = kept["peers"]["found"]
@@ -110,22 +74,9 @@ def _peers(kept: Mapping[str, Mapping[str, Any]]) -> str:
 {index_peers.narrow(found)}"""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-    wanted = parser.parse_args(arguments).parts or list(PARTS)
-    if unknown := set(wanted) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    CACHE.mkdir(exist_ok=True)
-    for name in wanted:
-        found = json.dumps(measure(name), default=float, indent=1)
-        (CACHE / f"measured-{name}.json").write_text(found, encoding="utf-8")
-    files = {name: CACHE / f"measured-{name}.json" for name in PARTS}
-    kept = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+def _write(kept: Kept) -> None:
     PAGE.write_text(page(kept), encoding="utf-8")
-    for line in lines(kept):
-        print(f"{line.what}: {line.measured} (bar: {line.bar})")
 
 
 if __name__ == "__main__":
-    main()
+    run(PARTS, description=__doc__, prefix="measured-", write=_write)

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import machine, seed_files, true_clip  # noqa: E402
-from benchmarks.run import Line  # noqa: E402
+from benchmarks.pages import Line, listed, table  # noqa: E402
 from gpu_worker.encoders.biomedclip import load_biomedclip  # noqa: E402
 from gpu_worker.encoders.torch_image import TorchImageEncoder  # noqa: E402
 from indexer_core.adapters.onnx_text import OnnxTextEncoder  # noqa: E402
@@ -264,19 +264,11 @@ def lines(found: dict[str, Any]) -> list[Line]:
 
 def page(found: dict[str, Any]) -> str:
     """docs/benchmarks-seed.md."""
-    verdicts = {True: "met", False: "**missed**", None: ""}
-    bars = "\n".join(
-        f"| {line.what} | {line.measured} | {line.bar} | {verdicts[line.met]} |"
-        for line in lines(found)
-    )
-    told_of = "\n".join(f"- {name}: {value}" for name, value in found["machine"].items())
     return f"""# An archive, from files to index
 
 Written by `make bench-seed` (`benchmarks/seed.py`); do not edit.
 
-| what | measured | bar | |
-| --- | --- | --- | --- |
-{bars}
+{table(lines(found))}
 
 ## Where the time goes
 
@@ -297,7 +289,7 @@ apart: BiomedCLIP's image tower, at its true size, takes {found["image_s"]:.2f} 
 slices of a series on this processor, {(found["wall_s"] / found["series"] + found["image_s"]):.2f} s
 a series in all; on a GPU about a thousandth of that ([benchmarks-gpu](benchmarks-gpu.md)).
 
-{told_of}
+{listed(found["machine"])}
 
 How to read this:
 - The files are generated (`benchmarks/seed_files.py`): {seed_files.FILES_PER_SERIES:.1f} a series

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import machine, true_clip  # noqa: E402
 from benchmarks.made_up_series import texts_of  # noqa: E402
-from benchmarks.run import Line  # noqa: E402
+from benchmarks.pages import Line, listed, table, tell  # noqa: E402
 from gpu_worker.encoders.minilm import TextTower  # noqa: E402
 from indexer_core.adapters.onnx_text import OnnxTextEncoder  # noqa: E402
 from indexer_core.adapters.system import RandomIds, SystemClock  # noqa: E402
@@ -330,23 +330,15 @@ def lines(found: dict[str, Any]) -> list[Line]:
 
 def page(found: dict[str, Any]) -> str:
     """docs/benchmarks-encoding.md."""
-    verdicts = {True: "met", False: "**missed**", None: ""}
-    table = "\n".join(
-        f"| {line.what} | {line.measured} | {line.bar} | {verdicts[line.met]} |"
-        for line in lines(found)
-    )
-    told = "\n".join(f"- {name}: {value}" for name, value in found["machine"].items())
     return f"""# Text encoding
 
 Written by `make bench-encoding` (`benchmarks/text_encoding.py`); do not edit. BiomedCLIP's true
 architecture on the CPU, with weights that nobody trained: what a model costs does not depend on
 what it learned.
 
-| what | measured | bar | |
-| --- | --- | --- | --- |
-{table}
+{table(lines(found))}
 
-{told}
+{listed(found["machine"])}
 
 How to read this:
 - Medians of {ROUNDS} rounds; in every round all sides take turns. One thread, and seconds of the
@@ -370,8 +362,7 @@ def main() -> None:
     encoder = OnnxTextEncoder.load(true_clip.exported(tower), threads=1)
     found = measure(tower, encoder, Sizes())
     PAGE.write_text(page(found), encoding="utf-8")
-    for line in lines(found):
-        print(f"{line.what}: {line.measured} (bar: {line.bar})")
+    tell(lines(found))
 
 
 if __name__ == "__main__":

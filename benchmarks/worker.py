@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import machine  # noqa: E402
 from benchmarks.made_up_series import series as made_up_series  # noqa: E402
+from benchmarks.pages import listed  # noqa: E402
 from gpu_worker.decoding import DecodingChildren  # noqa: E402
 from gpu_worker.halving import Halving, WorkerTextEncoder, runs_on_gpu  # noqa: E402
 from gpu_worker.loop import WorkerSettings, batches  # noqa: E402
@@ -268,7 +269,6 @@ def page(found: Found, told: Mapping[str, str]) -> str:
         for scene, ways in found.items()
         for way, runs in ways.items()
     )
-    machine_ = "\n".join(f"- {name}: {value}" for name, value in told.items())
     n_series = middle(found[FAR][NOW.name]).n_indexed
     n_rounds = len(found[FAR][NOW.name])
     return f"""# The worker: what overlaps
@@ -287,7 +287,7 @@ the clock.
 | --- | --- | ---: | {" | ".join(["---:"] * len(STAGES))} | ---: |
 {rows}
 
-{machine_}
+{listed(told)}
 
 How to read this:
 - {n_series} generated series of three slices of {SIZE} x {SIZE}, in batches of {BATCH}; medians of

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import map_growth, run_map
+from benchmarks.parts import lines_of
 from gpu_worker.projection.recipe import FineTuneRecipe
 from tests.support.maps import HASTY
 
@@ -53,7 +54,7 @@ def kept(fit, growth):
 def test_the_page_has_a_row_for_every_line_and_all_methods_side_by_side(grown):
     page = run_map.page(kept(FIT, grown))
     assert page.count("\n| 3,000 |") == 5
-    assert all(f"| {line.what} |" in page for line in run_map.lines(kept(FIT, grown)))
+    assert all(f"| {line.what} |" in page for line in lines_of(run_map.PARTS, kept(FIT, grown)))
 
 
 @pytest.mark.parametrize(
