@@ -18,10 +18,9 @@ from indexer_core.adapters.onnx_text import (
     MODEL_NAME,
     TOKENIZER_NAME,
     OnnxTextEncoder,
-    ReadFile,
     read_export,
 )
-from indexer_core.encoders import encoder_id_of, export_in_store, folder_of, loaded_once
+from indexer_core.encoders import ReadFile, encoder_id_of, export_in_store, folder_of, loaded_once
 from indexer_core.errors import (
     CorruptIndexError,
     InvalidInputError,

@@ -5,10 +5,8 @@ model takes slices as the pixel recipe prepares them: resizing, colours and norm
 it.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.adapters.onnx_text import default_threads, open_session
-from indexer_core.encoders import EXPORT_MANIFEST
+from indexer_core.encoders import EXPORT_MANIFEST, ReadFile
 from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.exports import checked_file, files_of, parse_manifest
 from indexer_core.pixels.recipe import PixelRecipe
 
 EXPORT_FORMAT = 1
@@ -26,7 +25,15 @@ MODEL_NAME = "model.onnx"
 INPUT, OUTPUT = "slices", "embeddings"
 MAX_SLICES_PER_BATCH = 16
 
-ReadFile = Callable[[str], bytes]
+_WHAT = "image encoder"
+_KINDS = {
+    "kind": str,
+    "encoder_id": str,
+    "dimension": int,
+    "rows": int,
+    "columns": int,
+    "sha256": dict,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,46 +59,15 @@ def read_image_export(source: Path | ReadFile) -> ImageExport:
     CorruptIndexError
         A file is not what the manifest says.
     """
-    read = source if callable(source) else _reader(source)
-    manifest = _parsed(read(EXPORT_MANIFEST))
-    model = read(MODEL_NAME)
-    if sha256(model).hexdigest() != manifest["sha256"].get(MODEL_NAME):
-        raise CorruptIndexError(f"{MODEL_NAME} of the image encoder has a wrong sha256")
+    read = files_of(source, _WHAT)
+    misfit = f"{EXPORT_MANIFEST} is not that of an image encoder"
+    manifest = parse_manifest(
+        read(EXPORT_MANIFEST), _WHAT, _KINDS, newest=EXPORT_FORMAT, misfit=misfit
+    )
+    if manifest["kind"] != KIND:
+        raise CorruptIndexError(misfit)
+    model = checked_file(read, MODEL_NAME, manifest, _WHAT)
     return ImageExport(manifest=manifest, model=model)
-
-
-def _reader(folder: Path) -> ReadFile:
-    def read(name: str) -> bytes:
-        try:
-            return (folder / name).read_bytes()
-        except OSError as error:
-            raise InvalidInputError(f"{name} of the image encoder cannot be read") from error
-
-    return read
-
-
-def _parsed(data: bytes) -> dict[str, Any]:
-    kinds = {
-        "kind": str,
-        "encoder_id": str,
-        "dimension": int,
-        "rows": int,
-        "columns": int,
-        "sha256": dict,
-    }
-    try:
-        manifest = json.loads(data)
-        version = int(manifest["format_version"])
-        complete = all(isinstance(manifest[key], kind) for key, kind in kinds.items())
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptIndexError(f"{EXPORT_MANIFEST} of the image encoder is unreadable") from error
-    if version > EXPORT_FORMAT:
-        raise InvalidInputError(
-            f"the image encoder has format {version}; this program reads up to {EXPORT_FORMAT}"
-        )
-    if not complete or manifest["kind"] != KIND:
-        raise CorruptIndexError(f"{EXPORT_MANIFEST} is not that of an image encoder")
-    return dict(manifest)
 
 
 class OnnxImageEncoder:

@@ -3,23 +3,23 @@
 Reads the folder that `gpu_worker.encoders.export` writes, from disk or from a blob store.
 """
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.encoders import EXPORT_MANIFEST, ReadFile
+from indexer_core.errors import InvalidInputError
+from indexer_core.exports import checked_file, files_of, parse_manifest
 
 EXPORT_FORMAT = 1
 MODEL_NAME = "model.onnx"
 TOKENIZER_NAME = "tokenizer.json"
-MANIFEST_NAME = "encoder.json"
+MANIFEST_NAME = EXPORT_MANIFEST
 BATCH_SIZE = 32
 FULL_TOKENS = 256
 """A batch of so many tokens is about as fast as a larger one; a smaller one is not."""
@@ -29,7 +29,8 @@ MOST_PADDING = 0.04
 
 MAX_DEFAULT_THREADS = 4
 
-ReadFile = Callable[[str], bytes]
+_WHAT = "text encoder"
+_KINDS = {"encoder_id": str, "dimension": int, "max_tokens": int, "sha256": dict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,53 +57,16 @@ def read_export(source: Path | ReadFile) -> Export:
     CorruptIndexError
         When a file is not what the manifest says.
     """
-    read = _reader(source)
-    manifest = _parse_manifest(read(MANIFEST_NAME))
-    model, tokenizer = read(MODEL_NAME), read(TOKENIZER_NAME)
-    for name, data in ((MODEL_NAME, model), (TOKENIZER_NAME, tokenizer)):
-        if sha256(data).hexdigest() != manifest["sha256"].get(name):
-            raise CorruptIndexError(f"{name} of the text encoder has a wrong sha256: export again")
+    read = files_of(source, _WHAT, advice=": export it first")
+    misfit = f"{MANIFEST_NAME} of the {_WHAT} has a value of a wrong type"
+    manifest = parse_manifest(
+        read(MANIFEST_NAME), _WHAT, _KINDS, newest=EXPORT_FORMAT, misfit=misfit
+    )
+    model, tokenizer = (
+        checked_file(read, name, manifest, _WHAT, advice=": export again")
+        for name in (MODEL_NAME, TOKENIZER_NAME)
+    )
     return Export(manifest=manifest, model=model, tokenizer_json=tokenizer.decode())
-
-
-def _reader(source: Path | ReadFile) -> ReadFile:
-    if not isinstance(source, Path):
-        return source
-    folder = source
-
-    def read(name: str) -> bytes:
-        try:
-            return (folder / name).read_bytes()
-        except OSError as error:
-            raise InvalidInputError(
-                f"{name} of the text encoder cannot be read: export it first"
-            ) from error
-
-    return read
-
-
-def _parse_manifest(data: bytes) -> dict[str, Any]:
-    try:
-        manifest = json.loads(data)
-        version = int(manifest["format_version"])
-        complete = all(
-            isinstance(manifest[key], kind)
-            for key, kind in (
-                ("encoder_id", str),
-                ("dimension", int),
-                ("max_tokens", int),
-                ("sha256", dict),
-            )
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptIndexError(f"{MANIFEST_NAME} of the text encoder is unreadable") from error
-    if version > EXPORT_FORMAT:
-        raise InvalidInputError(
-            f"the text encoder has format {version}; this program reads up to {EXPORT_FORMAT}"
-        )
-    if not complete:
-        raise CorruptIndexError(f"{MANIFEST_NAME} of the text encoder has a value of a wrong type")
-    return dict(manifest)
 
 
 class OnnxTextEncoder:
