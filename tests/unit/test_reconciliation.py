@@ -8,27 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.facts import Finding, SeriesFacts
+from indexer_core.facts import Finding
 from indexer_core.records import build_record, to_public_json
 from indexer_core.rules import classify, load_rules
 from indexer_core.rules.model import PLANES, REGIONS, UNKNOWN
+from tests.support.facts import series_facts as series
 
 RULES = load_rules()
 FLAG = "headerPixelDisagreement"
-
-
-def series(*found: Finding, planes: dict[str, int] | None = None, **attributes: str) -> SeriesFacts:
-    return SeriesFacts(
-        scope="s",
-        series_instance_uid="1.2",
-        study_instance_uid="1.1",
-        instances=1,
-        frames=1,
-        has_pixels=True,
-        attributes={keyword: ((value, 1),) for keyword, value in attributes.items()},
-        planes=planes or {},
-        findings=found,
-    )
 
 
 def seen(value: str, confidence: float = 0.9, field: str = "bodyRegion") -> Finding:

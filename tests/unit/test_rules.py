@@ -1,17 +1,16 @@
 """Rules as a whole: votes, conflicts, phantoms, user files, and text of any kind."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.facts import SeriesFacts
 from indexer_core.rules import Vote, classify, load_rules
 from indexer_core.rules.ballot import combined, ordered, tally, winner
 from indexer_core.rules.model import CONTRASTS, PLANES, REGIONS
+from tests.support.facts import series_facts as series
 
 RULES = load_rules()
 TEXT_KEYWORDS = (
@@ -26,19 +25,6 @@ TEXT_KEYWORDS = (
     "ImageType",
     "ROIName",
 )
-
-
-def series(planes: dict[str, int] | None = None, **attributes: Any) -> SeriesFacts:
-    return SeriesFacts(
-        scope="s",
-        series_instance_uid="1.2",
-        study_instance_uid="1.1",
-        instances=1,
-        frames=1,
-        has_pixels=True,
-        attributes={keyword: ((value, 1),) for keyword, value in attributes.items()},
-        planes=planes or {},
-    )
 
 
 def test_description_beats_a_header_body_part_that_contradicts_it() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from indexer_core.facts import SeriesFacts
 from indexer_core.rules import Rules, classify, load_rules
+from tests.support.facts import series_facts as series
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -15,19 +16,6 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 @pytest.fixture(scope="module")
 def rules() -> Rules:
     return load_rules()
-
-
-def series(planes: dict[str, int] | None = None, **attributes: Any) -> SeriesFacts:
-    return SeriesFacts(
-        scope="s",
-        series_instance_uid="1.2",
-        study_instance_uid="1.1",
-        instances=1,
-        frames=1,
-        has_pixels=True,
-        attributes={keyword: ((value, 1),) for keyword, value in attributes.items()},
-        planes=planes or {},
-    )
 
 
 def described(modality: str, description: str, study: str = "", **more: Any) -> SeriesFacts:
@@ -458,7 +446,7 @@ PLANES = [
 def test_plane_follows_geometry_then_kind_then_words(
     rules: Rules, planes: dict[str, int], attributes: dict[str, Any], plane: str
 ) -> None:
-    assert classify(series(planes, **attributes), rules).plane == plane
+    assert classify(series(planes=planes, **attributes), rules).plane == plane
 
 
 @pytest.mark.parametrize(
