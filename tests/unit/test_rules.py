@@ -81,7 +81,7 @@ def test_names_of_structures_tell_the_region_by_their_number() -> None:
 def test_every_classified_field_has_evidence_with_all_its_votes() -> None:
     said = classify(
         series(
-            {"axial": 20},
+            planes={"axial": 20},
             Modality="CT",
             SeriesDescription="HEAD W/O 5MM",
             BodyPartExamined="CHEST",
