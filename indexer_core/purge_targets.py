@@ -7,9 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from indexer_core.assembly import MARKER
-from indexer_core.index.commit import Manifests
-from indexer_core.index.files import read_file
-from indexer_core.index.rows import RowTexts, column_of, table_of
+from indexer_core.index.all_rows import tables_in_history
+from indexer_core.index.rows import RowTexts, column_of
 from indexer_core.stores import Stores
 
 _MIXED = "mixedPatient"
@@ -24,7 +23,7 @@ def series_with_uid(stores: Stores, uid: str) -> frozenset[str]:
     found = set(_instances(stores, uid, is_it))
     if stores.instances.get(uid, MARKER) is not None:
         found.add(uid)
-    for table in _tables(stores):
+    for table in tables_in_history(stores.index):
         named = pc.or_(_equals(table, "seriesKey", uid), _equals(table, "seriesInstanceUid", uid))
         found.update(table.column("seriesKey").filter(named).to_pylist())
     return frozenset(found)
@@ -43,20 +42,13 @@ def series_of_patient(stores: Stores, patient_key: str, scope: str | None = None
         return facts["patient_key"] == patient_key
 
     found = set(_instances(stores, patient_key, is_theirs, scope))
-    for table in _tables(stores):
+    for table in tables_in_history(stores.index):
         theirs = _equals(table, "patientKey", patient_key)
         if scope is not None:
             theirs = pc.and_(theirs, _equals(table, "scope", scope))
         found.update(table.column("seriesKey").filter(theirs).to_pylist())
         found.update(_mixed(table, patient_key, scope))
     return frozenset(found)
-
-
-def _tables(stores: Stores) -> Iterator[pa.Table]:
-    """Every rows file of every retained manifest, one at a time."""
-    history = Manifests(stores.index).history()
-    files = {s.rows.name: s.rows for manifest in history for s in manifest.segments}
-    return (table_of(read_file(stores.index, file), file.name) for file in files.values())
 
 
 def _equals(table: pa.Table, column: str, value: str) -> pa.Array:

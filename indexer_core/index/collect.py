@@ -216,7 +216,7 @@ class Collector:
         return _report(fenced, gone, deleted, n_left=n_wanted - len(expired) - len(garbage))
 
     def _named_by(self, manifest: Manifest, listed: Mapping[int, BlobEntry]) -> frozenset[str]:
-        """The files that are named by any manifest which `manifest` retains."""
+        """The files that are named by any manifest which `manifest` retains, itself included."""
         for number in range(manifest.retained_from, manifest.number + 1):
             # Not in the list: a stub, or the list is behind. Read, it tells.
             etag = listed[number].properties.etag if number in listed else ""
@@ -227,7 +227,10 @@ class Collector:
         kept = {n for n, last in self._named_last.items() if last >= manifest.retained_from}
         # A purge may rewrite pinned manifests, so these are read every time.
         pinned = {name for number in manifest.pins for name in self._names_in(number)}
-        return frozenset(kept | pinned)
+        # Its own stub may stand in its place, for a purge has no use for it: others name on what is
+        # live in it.
+        own = {file.name for file in manifest.files()}
+        return frozenset(kept | pinned | own)
 
     def _names_in(self, number: int) -> Iterator[str]:
         found = self._manifests.read(number)

@@ -175,11 +175,19 @@ class Manifests:
         }
 
     def history(self) -> Iterator[Manifest]:
-        """Retained manifests, oldest first."""
+        """Retained manifests, oldest first; the last is the newest, whatever expires meanwhile."""
+        known = EMPTY
         for number in self.listed():
             parsed = self.read(number)
             if isinstance(parsed, Manifest):  # it may have expired since it was listed
+                known = parsed
                 yield parsed
+        # A purge expires all but what is newest by then, which the list did not have yet.
+        newest = self.newest(known)
+        while newest.number > known.number:
+            known = newest
+            yield newest
+            newest = self.newest(newest)
 
     def expire(self, number: int) -> bool:
         """Replace manifest `number` by its stub; False when it is none or has changed meanwhile.
@@ -193,19 +201,21 @@ class Manifests:
         stub = dump_stub(number)
         return isinstance(self._blobs.put_if_match(name, stub, found.etag), Written)
 
-    def rewrite(self, manifest: Manifest) -> bool:
-        """Replace the manifest of this number, for a purge alone; False when it is a stub by now.
+    def rewrite(self, before: Manifest, after: Manifest) -> bool:
+        """Put `after` in the place of `before`, for a purge alone; False when that has changed.
 
         Nothing else ever changes a manifest. It must be pinned: others are not kept, but expired.
         """
-        name = manifest_name(manifest.number)
+        name = manifest_name(before.number)
+        data = dump_manifest(after)
         while True:
             found = self._blobs.get(name)
-            if found is None or not isinstance(
-                parse_numbered(found.data, manifest.number), Manifest
-            ):
+            if found is None:
                 return False
-            data = dump_manifest(manifest)
+            if found.data == data:
+                return True
+            if parse_numbered(found.data, before.number) != before:
+                return False
             if isinstance(self._blobs.put_if_match(name, data, found.etag), Written):
                 return True
 

@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import ConflictError, CorruptIndexError
-from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
+from indexer_core.index.all_rows import tables_in_history
+from indexer_core.index.commit import Abandoned, Committed, Manifests, commit, manifest_name
 from indexer_core.index.files import read_file
 from indexer_core.index.filling import PARTS_PREFIX
 from indexer_core.index.lineage import made_now
@@ -36,7 +37,7 @@ from indexer_core.index.segment import (
     load_points,
 )
 from indexer_core.index.updates import Collect, MergeSegments, Suppress, Unpin, Update
-from indexer_core.index.write_ids import fence_at, is_file_behind
+from indexer_core.index.write_ids import fence_at, is_behind, is_file_behind, write_id_of
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 from indexer_core.purge import Erased, Subject
 from indexer_core.purge_receipts import Remaining
@@ -75,7 +76,7 @@ class Segments:
         self._clock = clock
         self._ids = ids
         self._fence = fence_at(behind_s)
-        # Files that held the series, and those that this run has written in their place.
+        # Files that held the series; write ids of what this run has written in their place.
         self._replaced: set[str] = set()
         self._written: set[str] = set()
         self._copies: dict[Segment, Segment | None] = {}
@@ -84,12 +85,8 @@ class Segments:
     def find(self, series: frozenset[str]) -> Subject:
         """URLs, UIDs and texts of all rows that any retained manifest has of the series."""
         subject = Subject()
-        files = {s.rows.name: s.rows for m in self._manifests.history() for s in m.segments}
-        for rows in files.values():
-            try:
-                table = table_of(read_file(self._blobs, rows), rows.name)
-            except CorruptIndexError:
-                continue  # it goes as it is
+        # What is damaged goes as it is.
+        for table in tables_in_history(self._blobs, skips_damaged=True):
             subject |= _named_by(table.filter(_is_of(table, series)))
         return subject
 
@@ -120,9 +117,13 @@ class Segments:
             held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
             if not held:
                 return n_rows
-            self._replaced |= {file.name for segment in held for file in segment.files()}
             for segment in held:
-                copy = self._copy(segment, series)
+                try:
+                    copy = self._copy(segment, series)
+                except CorruptIndexError:
+                    if segment in self._manifests.newest().segments:
+                        raise
+                    break  # another purge has written it anew and deleted its files
                 n_gone = segment.n_rows - (0 if copy is None else copy.n_rows)
                 update = MergeSegments(inputs=(segment.id,), output=copy)
                 if isinstance(self._commit(update, {"rows": n_gone}), Committed):
@@ -154,30 +155,58 @@ class Segments:
         return len(expired), n_rewritten
 
     def _rewrite(self, original: Manifest, series: frozenset[str]) -> bool:
-        """Take the rows out of what a pinned manifest names, in place; False when it has gone."""
+        """Take the rows out of what a pinned manifest names, in place; False when it has gone.
+
+        Another purge may rewrite the same one: this one then begins from what that one left.
+        """
+        standing = original
         for _ in range(_ATTEMPTS):
-            copies = [
-                self._copy(segment, series) if self._is_holding(segment.rows, series) else segment
-                for segment in original.segments
-            ]
-            lineage = original.lineage
-            rewritten = replace(
-                original,
-                segments=tuple(copy for copy in copies if copy is not None),
-                lineage=replace(
-                    lineage, details={**lineage.details, "purged": f"{self._clock.now_s():.0f}"}
-                ),
-            )
-            if not self._manifests.rewrite(rewritten):
-                return False
+            rewritten = self._without(original, standing, series)
+            if rewritten is None or not self._manifests.rewrite(standing, rewritten):
+                now = self._manifests.read(standing.number)
+                if not isinstance(now, Manifest):
+                    return False
+                if rewritten is None and now == standing:
+                    raise CorruptIndexError(
+                        f"{manifest_name(standing.number)}: what it names of the series cannot be "
+                        "read, nor rewritten without it: unpin it first"
+                    )
+                original = standing = now
+                continue
+            standing = rewritten
             # A collector reads pinned manifests after it has raised its fence: it knows of what we
             # have just named, unless our files were behind that fence already.
             fence = self._manifests.newest().collected_before
-            ours = self._written.intersection(file.name for file in rewritten.files())
-            if not any(is_file_behind(name, fence) for name in ours):
+            ours = self._written.intersection(segment.id for segment in rewritten.segments)
+            if not any(is_behind(write_id, fence) for write_id in ours):
                 return True
             self._copies.clear()
-        raise ConflictError("the collector kept winning every race; run the purge again later")
+        raise ConflictError("others kept winning every race; run the purge again later")
+
+    def _without(
+        self, original: Manifest, standing: Manifest, series: frozenset[str]
+    ) -> Manifest | None:
+        """What is to stand in the place of a manifest; None where its files cannot be read.
+
+        The collector takes either the copies that stand there by now, or what they are copies of.
+        """
+        details = {**original.lineage.details, "purged": f"{self._clock.now_s():.0f}"}
+        for source in (original, standing):
+            try:
+                copies = [
+                    self._copy(segment, series)
+                    if segment.id in self._written or self._is_holding(segment.rows, series)
+                    else segment
+                    for segment in source.segments
+                ]
+            except CorruptIndexError:
+                continue
+            return replace(
+                original,
+                segments=tuple(copy for copy in copies if copy is not None),
+                lineage=replace(original.lineage, details=details),
+            )
+        return None
 
     def _unpin(self, expired: Iterable[int]) -> None:
         """Take names off stubs: somebody pinned a manifest just as it expired."""
@@ -190,10 +219,17 @@ class Segments:
         """Delete files that no manifest names; how many, and how many are left to others."""
         named = {file.name for m in self._manifests.history() for file in m.files()}
         unnamed = [e.name for e in self._blobs.list(PREFIX) if e.name not in named]
-        ours = self._replaced | self._written
-        garbage = [n for n in unnamed if n in ours or is_file_behind(n, self._fence)]
+        garbage = [name for name in unnamed if self._is_ours(name)]
         n_deleted = sum(self._blobs.delete(name) for name in garbage)
         return n_deleted, len(unnamed) - len(garbage)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether an unnamed file is for this run to delete."""
+        return (
+            name in self._replaced
+            or write_id_of(name) in self._written
+            or is_file_behind(name, self._fence)
+        )
 
     def _delete_parts(self) -> int:
         """Delete parts of vectors that are being made for segments which are no longer live."""
@@ -209,10 +245,10 @@ class Segments:
 
     def _copy(self, segment: Segment, series: frozenset[str]) -> Segment | None:
         if segment not in self._copies:
-            copy = self._copier.without(segment, series, self._ids.new_id())
-            self._copies[segment] = copy
-            if copy is not None:
-                self._written |= {file.name for file in copy.files()}
+            write_id = self._ids.new_id()
+            self._replaced |= {file.name for file in segment.files()}
+            self._written.add(write_id)  # before, for it may fail half-way
+            self._copies[segment] = self._copier.without(segment, series, write_id)
         return self._copies[segment]
 
     def _is_holding(self, rows: FileRef, series: frozenset[str]) -> bool:

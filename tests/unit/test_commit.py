@@ -165,13 +165,24 @@ def test_a_manifest_that_changed_meanwhile_is_not_expired(blobs):
     assert isinstance(Manifests(blobs).read(1), Manifest)
 
 
+def test_a_manifest_is_written_anew_only_by_who_knows_what_it_says(blobs):
+    manifests = Manifests(blobs)
+    suppress(blobs, "1")
+    first = manifests.at(1)
+    second, third = (replace(first, lineage=replace(LINEAGE, created_s=at)) for at in (2.0, 3.0))
+    assert manifests.rewrite(first, second)
+    assert manifests.rewrite(first, second)  # an answer was lost
+    assert not manifests.rewrite(first, third)
+    assert manifests.at(1) == second
+
+
 def test_files_that_are_missing_are_damage_only_where_the_manifest_still_names_them(blobs):
     """A reader may hold a manifest that expires, or that a purge writes anew."""
     manifests = Manifests(blobs)
     for number in (1, 2):
         suppress(blobs, str(number))
     first, held = (replace(manifests.at(n), segments=(_EMPTY,)) for n in (1, 2))
-    assert manifests.rewrite(held)
+    assert manifests.rewrite(manifests.at(2), held)
 
     def read_of(manifest):
         with manifests.unless_expired(manifest):
@@ -179,7 +190,7 @@ def test_files_that_are_missing_are_damage_only_where_the_manifest_still_names_t
 
     with pytest.raises(CorruptIndexError, match="a file is missing"):
         read_of(held)
-    assert manifests.rewrite(replace(held, segments=()))
+    assert manifests.rewrite(held, replace(held, segments=()))
     with pytest.raises(NotFoundError, match="manifest 2 was written anew by a purge"):
         read_of(held)
     assert manifests.expire(1)

@@ -8,6 +8,7 @@ import pytest
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import IndexerError, NotFoundError
+from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
 from indexer_core.index.erasure import (
     EXPIRED,
@@ -121,11 +122,11 @@ class Shelf:
             self.commit(MergeSegments(inputs=(segment.id,), output=output)), Committed
         )
 
-    def purge(self, blobs=None):
+    def purge(self, blobs=None, series=GONE):
         blobs = blobs or self.blobs
-        suppress(Manifests(blobs), GONE, clock=self.clock, ids=self.ids)
+        suppress(Manifests(blobs), series, clock=self.clock, ids=self.ids)
         self.clock.advance(1)
-        return self.segments(blobs).erase(Subject(series=GONE))
+        return self.segments(blobs).erase(Subject(series=series))
 
     def segments(self, blobs=None) -> Segments:
         return Segments(
@@ -325,6 +326,22 @@ def test_killed_at_any_write_the_next_run_ends_the_work(fault):
     assert at > 20
 
 
+class BetweenAll(PassThrough):
+    """Does something once, before the k-th request."""
+
+    def __init__(self, at, meanwhile) -> None:
+        self.at, self.meanwhile, self.n = at, meanwhile, 0
+
+    def read(self, operation, call):
+        return self.write(operation, call)
+
+    def write(self, operation, call):
+        self.n += 1
+        if self.n == self.at:
+            self.meanwhile()
+        return call()
+
+
 class Between(PassThrough):
     """Does something once, before the k-th write."""
 
@@ -359,6 +376,89 @@ def at_every_write(meanwhile, check=lambda shelf: None) -> None:
         assert "s3" in shelf.keys_at(shelf.newest.number)
         check(shelf)
     assert at > 10
+
+
+def test_another_purge_between_any_two_requests_undoes_nothing_and_is_not_undone():
+    at = 0
+    while True:
+        at += 1
+        shelf = filled().copy()
+        around = BetweenAll(at, lambda shelf=shelf: shelf.purge(series=frozenset({"s3"})))
+        shelf.purge(WrappedBlobs(shelf.blobs, around))
+        if around.n < at:
+            break
+        # What lost a race to be named holds nothing of them, and is the collector's.
+        assert shelf.stored_keys() == {"s1", "s4", "s5"}
+        assert verify(shelf.blobs, shelf.files).problems == []
+        assert shelf.keys_at(shelf.newest.number) == {"s1", "s4", "s5"}
+        assert shelf.keys_at(shelf.pinned) == {"s1"}
+        assert shelf.newest.suppressed == {"s2", "s3"}
+    assert at > 50
+
+
+class Committing(BetweenAll):
+    """Also commits something before the fence of a collection, as late as can be."""
+
+    def __init__(self, at, meanwhile, late) -> None:
+        super().__init__(at, meanwhile)
+        self.late, self.n_writes, self.is_late_in = late, 0, False
+
+    def read(self, operation, call):
+        return super().write(operation, call)
+
+    def write(self, operation, call):
+        self.n_writes += 1
+        if self.n_writes == 2:  # the first tells the store's time
+            self.is_late_in = isinstance(self.late(), Committed)
+        return super().write(operation, call)
+
+
+def test_a_collection_loses_nothing_to_a_purge_between_any_two_requests():
+    """What was garbage by its plan is committed before its fence; then the purge expires all
+    manifests that the collection could learn of that from."""
+    policy = RetentionPolicy(keep_s=0, keep_newest=1, grace_s=0)
+    at, n_in = 0, 0
+    while True:
+        at += 1
+        shelf = filled().copy()
+        late = shelf.write(s6=1)
+        shelf.clock.advance(1)
+        around = Committing(
+            at,
+            lambda shelf=shelf: shelf.purge(),
+            lambda shelf=shelf, late=late: shelf.commit(AddSegment(segment=late)),
+        )
+        Collector(WrappedBlobs(shelf.blobs, around), shelf.clock, shelf.ids).collect(policy)
+        if around.n < at:
+            break
+        n_in += around.is_late_in  # unless the purge came first, with a fence of its own
+        assert verify(shelf.blobs, shelf.files).problems == []
+        late_one = {"s6"} if around.is_late_in else set()
+        assert shelf.keys_at(shelf.newest.number) == {"s1", "s3", "s4", "s5"} | late_one
+        assert shelf.keys_at(shelf.pinned) == {"s1", "s3"}
+        assert "s2" not in shelf.stored_keys()
+    assert 10 < n_in < at
+
+
+def test_a_purge_loses_nothing_to_a_collection_between_any_two_requests():
+    policy = RetentionPolicy(keep_s=0, keep_newest=1, grace_s=0)
+    at = 0
+    while True:
+        at += 1
+        shelf = filled().copy()
+
+        def meanwhile(shelf=shelf):
+            shelf.clock.advance(1)
+            Collector(shelf.blobs, shelf.clock, shelf.ids).collect(policy)
+            shelf.clock.advance(1)
+
+        around = BetweenAll(at, meanwhile)
+        shelf.purge(WrappedBlobs(shelf.blobs, around))
+        if around.n < at:
+            break
+        shelf.purge()
+        shelf.assert_erased()
+    assert at > 50
 
 
 def test_a_merge_that_is_committed_at_any_write_does_not_bring_it_back():
