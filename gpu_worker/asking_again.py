@@ -1,13 +1,11 @@
 """A pixel model is asked about series that were indexed without it, or by other labels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gpu_worker.classifying import ZeroShotClassifier, slice_vectors
+from gpu_worker.seeing_again import Slices, SlicesOf
 from indexer_core.errors import InvalidInputError
 from indexer_core.facts import Finding, series_from_json
 from indexer_core.index.reader import Place
@@ -16,10 +14,6 @@ from indexer_core.indexing import Indexer
 
 TOGETHER = 32
 """Series per commit."""
-
-Slices = NDArray[np.float32]
-SlicesOf = Callable[[IndexRow], Slices | None]
-"""The prepared slices (n, rows, columns) of a row's series; None where they cannot be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_worker.halving import runs_on_gpu
 from indexer_core.facts import Finding
 from indexer_core.ports import ImageEncoder, PictureTextEncoder, TextEncoder
 from indexer_core.zero_shot import LabelSet, findings, shares
@@ -39,7 +40,7 @@ class SeriesEncoder:
         self.encoder_id = eye.encoder_id
         self.dimension = eye.dimension
         self.recipe = eye.recipe
-        self.on_gpu = _on_gpu(eye)
+        self.on_gpu = runs_on_gpu(eye)
 
     def encode(self, stacks: Sequence[NDArray[np.float32]]) -> Vectors:
         """float32 of shape (len(stacks), dimension), rows L2-normalised."""
@@ -144,7 +145,7 @@ class ZeroShotClassifier:
         name: str,
     ) -> None:
         self.eye = eye
-        self.on_gpu = _on_gpu(eye)
+        self.on_gpu = runs_on_gpu(eye)
         self._sets = sets
         self._encode_labels = encode_labels
         self._source = f"model:{name}"
@@ -181,7 +182,3 @@ class ZeroShotClassifier:
             if labels.digest not in self._known:
                 self._known[labels.digest] = labels.pooled(self._encode_labels(labels.texts))
             return self._known[labels.digest]
-
-
-def _on_gpu(eye: PictureTextEncoder) -> bool:
-    return bool(getattr(eye, "on_gpu", False))
