@@ -20,7 +20,7 @@ from benchmarks.pages import Line
 from gpu_worker.projection.fitting import fit_map
 from gpu_worker.projection.neighbours import nearest, neighbours_within
 from gpu_worker.projection.quality import fidelity
-from gpu_worker.projection.recipe import SMALL_MAP, FitRecipe
+from gpu_worker.projection.recipe import FULL_MAP, FitRecipe
 from indexer_core.projector import Projector
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def compared(n: int, seed: int) -> dict[str, Any]:
     new_places = np.asarray(model.transform(new), dtype=np.float32)
     found["umap"] = {"fit_s": umap_s} | _faithful(x, new, places, new_places)
     projectors = {}
-    for name, recipe in (("full", FitRecipe()), ("small", SMALL_MAP)):
+    for name, recipe in (("full", FULL_MAP), ("small", FitRecipe())):
         fitted, fit_s = _timed(lambda recipe=recipe: _fit(x, recipe))
         projectors[name] = fitted
         places, new_places = fitted.project(x), fitted.project(new)
@@ -83,9 +83,7 @@ def sampled(n: int, seed: int) -> dict[str, Any]:
     """A large archive: trained on a sample of what fits in memory, all of it projected."""
     archive = MadeUpVectors(seed=seed)
     first, _ = archive.draw(min(n, 120_000), seed=1, clusters=SEEN)
-    recipe = FitRecipe(
-        preset=SMALL_MAP.preset, jitter=SMALL_MAP.jitter, n_trained=N_TRAINED, passes=5
-    )
+    recipe = FitRecipe(n_trained=N_TRAINED, passes=5)
     projector, fit_s = _timed(lambda: _fit(first, recipe))
     project_s, places = 0.0, []
     for number, start in enumerate(range(0, n, _DRAWN_AT_ONCE)):

@@ -14,19 +14,14 @@ from numpy.typing import NDArray
 from benchmarks.made_up_vectors import MadeUpVectors
 from benchmarks.pages import Line
 from gpu_worker.projection.alignment import aligned, alignment_of
-from gpu_worker.projection.drift import (
-    DriftReference,
-    DriftRule,
-    DriftWatch,
-    look_at,
-    summarise,
-    watch,
-)
+from gpu_worker.projection.drift import look_at, summarise
 from gpu_worker.projection.fitting import fit_map
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.growing import Grown, OldMap, grow, major_map, published
 from gpu_worker.projection.quality import drift, fidelity
-from gpu_worker.projection.recipe import SMALL_MAP, FineTuneRecipe
+from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
+from gpu_worker.projection.watching import DriftRule, DriftWatch, watch
+from indexer_core.map_state import DriftReference
 from indexer_core.projector import Projector
 
 Floats = NDArray[np.float32]
@@ -50,7 +45,7 @@ def chain(n: int, n_deltas: int, seed: int) -> dict[str, Any]:
     """One archive and its deltas; those with an unseen kind in detail."""
     archive = MadeUpVectors(seed=seed)
     x, _ = archive.draw(n, seed=1, clusters=SEEN)
-    fitted = fit_map(x, SMALL_MAP, version="1.0", encoder_id="image/made-up", seed=0)
+    fitted = fit_map(x, FitRecipe(), version="1.0", encoder_id="image/made-up", seed=0)
     old = major_map(fitted.projector, fitted.n_frozen, x, seed=0)
     known, state, details = fitted.trained_rows, DriftWatch(), []
     n_false, kinds = 0, list(SEEN)
@@ -105,7 +100,7 @@ def _compared(old: OldMap, new: Floats, trust: float, number: int) -> dict[str, 
     """Trust of the delta over a refit's, and how far the refit moves old points."""
     everything = np.concatenate([old.vectors, new])
     refit = fit_map(
-        everything, SMALL_MAP, version="2.0", encoder_id="image/made-up", seed=number
+        everything, FitRecipe(), version="2.0", encoder_id="image/made-up", seed=number
     ).projector
     rows = np.arange(len(old.vectors), len(everything))
     theirs = fidelity(everything, refit.project(everything), rows=rows).trust

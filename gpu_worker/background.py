@@ -20,6 +20,23 @@ class Keeper(Protocol):
         """There is nothing else to do, until `is_over`."""
 
 
+class Keepers:
+    """Several keepers as one, in turn."""
+
+    def __init__(self, *keepers: Keeper) -> None:
+        self._keepers = keepers
+
+    def after_batch(self) -> None:
+        """Ask each."""
+        for keeper in self._keepers:
+            keeper.after_batch()
+
+    def when_idle(self, is_over: Callable[[], bool]) -> None:
+        """Ask each."""
+        for keeper in self._keepers:
+            keeper.when_idle(is_over)
+
+
 class BackgroundKeeper:
     """Lets another keeper do in one thread what it is asked for in another.
 

@@ -8,12 +8,13 @@ from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gpu_worker.background import BackgroundKeeper, Keeper
+from gpu_worker.background import BackgroundKeeper, Keeper, Keepers
 from gpu_worker.decoding import DecodingChildren
 from gpu_worker.encoders.finding import FindImageEncoder, ImageEncoders
 from gpu_worker.halving import Halving
 from gpu_worker.pixel_models import open_pixel_model, texts_by
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
+from gpu_worker.projection.keeping import IndexMap
 from gpu_worker.seeing import PixelClassifier
 from gpu_worker.worker import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import READING, THUMBNAILS, Settings, read_settings
@@ -120,6 +121,20 @@ def build_worker(
     )
 
 
+def index_map(stores: Stores, announcer: Announcer) -> IndexMap:
+    """What fits the map of an index and teaches it."""
+    from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+
+    return IndexMap(
+        stores.index,
+        FlatFp16Vectors(),
+        clock=stores.clock,
+        ids=stores.ids,
+        announcer=announcer,
+        files=stores.files,
+    )
+
+
 def thumbnails_of(index: BlobStore, setting: str) -> Thumbnails:
     """What keeps thumbnails beside an index; `setting` is the variable that turns them off.
 
@@ -206,13 +221,16 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         decode=DecodingChildren(),
         thumbnails=thumbnails_of(stores.index, THUMBNAILS) if azure.thumbnails else None,
         upkeep=BackgroundKeeper(
-            Upkeep(
-                stores.index,
-                FlatFp16Vectors(),
-                clock=clock,
-                ids=ids,
-                files=stores.files,
-                settings=upkeep_settings(azure.retention_days, azure.merge_mb),
+            Keepers(
+                Upkeep(
+                    stores.index,
+                    FlatFp16Vectors(),
+                    clock=clock,
+                    ids=ids,
+                    files=stores.files,
+                    settings=upkeep_settings(azure.retention_days, azure.merge_mb),
+                ),
+                index_map(stores, announcer),
             )
         ),
     )

@@ -7,14 +7,15 @@ need not: what it leaves out is filled by whoever builds the encoder.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from indexer_core.encoders import FindEncoder
 from indexer_core.entries import Entry, row_of
-from indexer_core.errors import ConflictError
-from indexer_core.index.files import read_file
+from indexer_core.errors import ConflictError, CorruptIndexError
 from indexer_core.index.manifest import Manifest, Projection, Segment, Space
+from indexer_core.index.projections import load_projector, load_state
 from indexer_core.index.segment import (
     TEXT_SPACE,
     Points,
@@ -29,6 +30,8 @@ from indexer_core.index.updates import (
     with_files,
 )
 from indexer_core.index.write_ids import fresh_id
+from indexer_core.map_state import MapState
+from indexer_core.placing import BatchDrift, place
 from indexer_core.ports import BlobStore, Ids, VectorFiles
 from indexer_core.projector import Projector
 
@@ -45,12 +48,15 @@ class SegmentMaker:
         self._writer = SegmentWriter(blobs, vector_files)
         self._find_encoder = find_encoder
         self._ids = ids
-        self._projectors: dict[str, Projector] = {}
+        self._maps: dict[str, _Map] = {}
 
     def made(
         self, write_id: str, manifest: Manifest, entries: Sequence[Entry], recipe: int
-    ) -> Segment:
-        """Write a segment for a manifest; what this program cannot make is left out."""
+    ) -> tuple[Segment, BatchDrift | None]:
+        """Write a segment for a manifest; what this program cannot make is left out.
+
+        Also what its new series say of the map in force, if there are any and it was fitted.
+        """
         spaces = [
             vectors
             for space in manifest.spaces
@@ -59,11 +65,13 @@ class SegmentMaker:
         ]
         projection = manifest.projection
         seen = [entry for entry in entries if entry.images]
-        points = []
+        points: list[Points] = []
+        drift = None
         if projection is not None and _can_be_placed(seen, projection):
-            points.append(self._points(seen, projection))
+            placed, drift = self._placed(seen, projection)
+            points.append(placed)
         rows = [row_of(entry, write_id, recipe) for entry in entries]
-        return self._writer.write(write_id, rows, spaces, points)
+        return self._writer.write(write_id, rows, spaces, points), drift
 
     def completed(
         self,
@@ -95,7 +103,8 @@ class SegmentMaker:
                 case MissingCoordinates(projection=projection):
                     if not _can_be_placed(seen, projection):
                         raise _other_encoder(manifest)
-                    points = self._writer.write_points(write_id, self._points(seen, projection))
+                    placed, _ = self._placed(seen, projection)
+                    points = self._writer.write_points(write_id, placed)
                     segment = with_files(segment, coordinates=(points,))
                 case StaleSegment():
                     raise AssertionError("a stale segment is written again as a whole")
@@ -131,22 +140,51 @@ class SegmentMaker:
             vectors = np.stack(known) if known else np.empty((0, dimension), dtype=np.float32)
         return SpaceVectors(space=space, encoder_id=encoder_id, vectors=vectors)
 
-    def _points(self, seen: Sequence[Entry], projection: Projection) -> Points:
+    def _placed(
+        self, seen: Sequence[Entry], projection: Projection
+    ) -> tuple[Points, BatchDrift | None]:
+        """Places on a map: those published already as they are, the others by its encoder."""
+        known = [entry.places.get(projection.version) for entry in seen]
+        new = [number for number, point in enumerate(known) if point is None]
         xy = np.empty((len(seen), 2), dtype=np.float32)
-        for index, entry in enumerate(seen):
-            place = entry.places.get(projection.version)
-            if place is None:
-                image = entry.images[projection.encoder_id]
-                xy[index] = self._projector(projection).project(image[None, :])[0]
-            else:
-                xy[index] = place
-        return Points(projection=projection.version, xy=xy)
+        is_provisional = np.zeros(len(seen), dtype=np.bool_)
+        for number, point in enumerate(known):
+            if point is not None:
+                xy[number], is_provisional[number] = point[:2], point.is_provisional
+        drift = None
+        if new:
+            on_map = self._map(projection)
+            images = np.stack([seen[number].images[projection.encoder_id] for number in new])
+            placed = place(images, on_map.projector, on_map.state)
+            xy[new], is_provisional[new] = placed.points, placed.is_provisional
+            drift = placed.drift
+        points = Points(projection=projection.version, xy=xy, is_provisional=is_provisional)
+        return points, drift
 
-    def _projector(self, projection: Projection) -> Projector:
-        if projection.version not in self._projectors:
-            data = read_file(self._blobs, projection.file)
-            self._projectors[projection.version] = Projector.from_bytes(data)
-        return self._projectors[projection.version]
+    def _map(self, projection: Projection) -> "_Map":
+        if projection.file.name not in self._maps:
+            # One map at a time: an earlier one is not coming back.
+            projector = load_projector(self._blobs, projection.file)
+            self._maps = {projection.file.name: _Map(projector, self._state(projection))}
+        return self._maps[projection.file.name]
+
+    def _state(self, projection: Projection) -> MapState | None:
+        """Damage to it must not hold up new series: without it no stranger is told from others."""
+        if projection.state is None:
+            return None
+        try:
+            return load_state(self._blobs, projection.state)
+        except CorruptIndexError as error:
+            log.error("strangers on the map are not told: %s", error)  # noqa: TRY400 - one line
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """A map in force: its encoder, and its state where it was fitted."""
+
+    projector: Projector
+    state: MapState | None
 
 
 def _can_be_placed(seen: Sequence[Entry], projection: Projection) -> bool:

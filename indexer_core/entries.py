@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from indexer_core.anatomy import UNKNOWN_ANATOMY, Anatomy
 from indexer_core.facts import SeriesFacts
 from indexer_core.index.rows import IndexRow
+from indexer_core.index.segment import MapPoint
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.records import build_record, to_public_json
 from indexer_core.rules import Rules, classify
@@ -80,7 +81,7 @@ class Entry:
     blobs: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     images: Mapping[str, Vector] = field(default_factory=dict)
-    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    places: Mapping[str, MapPoint] = field(default_factory=dict)
     prepared: str | None = None
 
     @property

@@ -21,7 +21,7 @@ from indexer_core.index.manifest import Manifest, Segment, Space
 from indexer_core.index.projections import put_projector
 from indexer_core.index.reader import Place, Reader
 from indexer_core.index.rows import IndexRow
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
 from indexer_core.index.updates import (
     AddSegment,
     AdoptRecipe,
@@ -35,6 +35,7 @@ from indexer_core.index.updates import (
 from indexer_core.index.write_ids import fresh_id
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
+from indexer_core.placing import MAP, BatchDrift
 from indexer_core.ports import BlobStore, Clock, Ids, TextEncoder, VectorFiles
 from indexer_core.projector import bootstrap_projector
 from indexer_core.rules import Rules
@@ -282,11 +283,12 @@ class Indexer:
         if not shown:
             return known
         ordered = sorted(shown, key=lambda entry: entry.series)
-        segment = self._segment(self._ids.new_id(), ordered)
+        segment, drift = self._segment(self._ids.new_id(), ordered)
         prepared = min((entry.prepared for entry in ordered if entry.prepared), default=None)
         counts = {
             "series": sum(entry.alive for entry in ordered),
             "tombstones": sum(not entry.alive for entry in ordered),
+            **({} if drift is None else drift.counts()),
         }
 
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
@@ -296,7 +298,7 @@ class Indexer:
                 if any(entry.series in manifest.suppressed for entry in ordered):
                     raise ConflictError("a series was deleted meanwhile; the batch is tried again")
                 write_id = fresh_id(self._ids, manifest.collected_before)
-                segment = self._segment(write_id, ordered)
+                segment, _ = self._segment(write_id, ordered)
             else:
                 segment = self._maker.completed(update.segment, manifest, ordered, incomplete)
             return replace(update, segment=segment)
@@ -378,18 +380,20 @@ class Indexer:
         record, texts = self._describer.describe(entry.series, entry.revision, facts)
         return replace(entry, record=record, facts=to_json(facts), texts=texts)
 
-    def _segment(self, write_id: str, entries: Sequence[Entry]) -> Segment:
+    def _segment(
+        self, write_id: str, entries: Sequence[Entry]
+    ) -> tuple[Segment, BatchDrift | None]:
         manifest = self._reader.refresh().manifest
         return self._maker.made(write_id, manifest, entries, self._recipe(manifest))
 
     def _seen_of(
         self, place: Place, row: IndexRow
-    ) -> tuple[dict[str, Vector], dict[str, tuple[float, float]]]:
+    ) -> tuple[dict[str, Vector], dict[str, MapPoint]]:
         """What is stored of a row's pixels: vectors by encoder, its place on the map in force."""
         manifest = self._reader.snapshot.manifest
         space, segment = manifest.space(IMAGE_SPACE), manifest.segment(place.segment_id)
         images: dict[str, Vector] = {}
-        places: dict[str, tuple[float, float]] = {}
+        places: dict[str, MapPoint] = {}
         if row.image_count == 0 or space is None or segment is None:
             return images, places
         for encoder_id in (space.live, space.building):
@@ -433,10 +437,12 @@ class Indexer:
                     "dicom-indexer that made it, or another --data directory"
                 )
 
-    def _encoders_in_use(self) -> dict[str, str]:
+    def _made_with(self) -> dict[str, str]:
         """What the index is made with as of the last look at it, for the lineage."""
-        spaces = self._reader.snapshot.manifest.spaces or self._new_spaces()
-        return {f"{space.name}Encoder": space.live for space in spaces}
+        manifest = self._reader.snapshot.manifest
+        spaces = manifest.spaces or self._new_spaces()
+        found = {f"{space.name}Encoder": space.live for space in spaces}
+        return found if manifest.projection is None else found | {MAP: manifest.projection.version}
 
     def _commit(
         self,
@@ -450,7 +456,7 @@ class Indexer:
             self._clock.now_s(),
             counts,
             {
-                **self._encoders_in_use(),
+                **self._made_with(),
                 "rules": self._describer.rules.digest[:12],
                 "templates": self._describer.templates.digest[:12],
             },

@@ -17,10 +17,12 @@ from indexer_core.index.columns import FilterColumn
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
 from indexer_core.nearest import Near, Searched, nearest
 
+PROVISIONAL = "provisional"
+"""Flag of a series that the map has placed among its neighbours, not knowing its kind."""
 # Series whose texts are read for exact words.
 _CANDIDATES = 200
 # Above this many vectors an exact search takes half a second and more (600,000 of 512 dimensions:
@@ -186,22 +188,27 @@ def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
 def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
     """The series record of a hit, coordinates included."""
     record = hit.segment.loaded.rows.texts.record(hit.row) or {}
-    x, y, version = coordinates_of(hit, snapshot)
-    return {**record, "x": x, "y": y, "projectionVersion": version}
+    point = point_of(hit, snapshot)
+    if point is None:
+        return {**record, "x": None, "y": None, "projectionVersion": None}
+    projection = snapshot.manifest.projection
+    assert projection is not None
+    if point.is_provisional:
+        record = {**record, "flags": sorted({*record.get("flags", ()), PROVISIONAL})}
+    return {**record, "x": point.x, "y": point.y, "projectionVersion": projection.version}
 
 
-def coordinates_of(hit: Hit, snapshot: Snapshot) -> tuple[float | None, float | None, str | None]:
-    """Map coordinates of a hit with their projection version; None where it has no place."""
+def point_of(hit: Hit, snapshot: Snapshot) -> MapPoint | None:
+    """Where a hit is on the map in force; None where it has no place."""
     projection = snapshot.manifest.projection
     if projection is None:
-        return None, None, None
+        return None
     loaded = hit.segment.loaded
     points = loaded.points(projection.version)
     first = loaded.first_vector(IMAGE_SPACE, hit.row)
     if points is None or first == loaded.first_vector(IMAGE_SPACE, hit.row + 1):
-        return None, None, None
-    x, y = points[first]
-    return float(x), float(y), projection.version
+        return None
+    return points.at(first)
 
 
 def blobs_of(hit: Hit) -> tuple[str, ...]:

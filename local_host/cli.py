@@ -40,6 +40,7 @@ _MODULES = {
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
     "verify": "verify_command",
     "encoder": "encoder_commands",
+    "map": "map_commands",
     "purge": "purge_commands",
 }
 
@@ -59,6 +60,7 @@ _ONLY_HELP = "this space only: texts are embedded in minutes, pictures are seen 
 _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
 )
+_FULL_MAP_HELP = "for fit and refit: a larger encoder, a little more faithful, in thrice the time"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -260,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_history(add)
     _add_upkeep(add)
     _add_encoder(add)
+    _add_map(add)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)
@@ -288,6 +291,23 @@ def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
     encoder.add_argument("--only", choices=("text", "image"), help=_ONLY_HELP)
     encoder.add_argument("--int8", action="store_true", help=_INT8_HELP)
     encoder.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _add_map(add: Callable[[str, str], _Parser]) -> None:
+    found = add("map", "the map of all series: fit it, look at it, take it elsewhere")
+    found.add_argument(
+        "action",
+        choices=("status", "fit", "refit", "export"),
+        help="fit makes the first map, on which new series are then placed; refit makes another "
+        "one, which moves all points; export writes files or a picture",
+    )
+    found.add_argument(
+        "folder", metavar="FOLDER", nargs="?", help="for export: where the map's files go"
+    )
+    found.add_argument("--png", metavar="FILE", help="for export: a picture of the map")
+    found.add_argument("--full", action="store_true", help=_FULL_MAP_HELP)
+    _add_at(found)
+    found.add_argument("--format", choices=("text", "json"), default="text")
 
 
 def _add_filter(parser: _Parser) -> None:

@@ -253,8 +253,20 @@ def write_records(
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    write_file(Path(path), data)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that was asked for, and the folder that it is to lie in.
+
+    Raises
+    ------
+    UnavailableError
+        It cannot be written.
+    """
     try:
-        Path(path).write_bytes(data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
     except OSError as error:
         raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
 

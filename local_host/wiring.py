@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from function_app.handlers import Services
     from gpu_worker.decoding import DecodingChildren
     from gpu_worker.pixel_models import PixelModel
+    from gpu_worker.projection.keeping import IndexMap, MapSettings
     from gpu_worker.worker import Worker
     from indexer_core.adapters.azure.announcer import EventGridAnnouncer
     from indexer_core.assembly import Assembly
@@ -250,6 +251,7 @@ class LocalSystem:
     @cached_property
     def worker(self) -> "Worker":
         """What the worker's loop needs."""
+        from gpu_worker.background import Keepers
         from gpu_worker.wiring import build_worker
         from gpu_worker.worker import WorkerSettings
 
@@ -262,7 +264,7 @@ class LocalSystem:
             announcer=self.announcer,
             settings=WorkerSettings(retry_s=0.0),
             decode=self._decoding,
-            upkeep=self.upkeep,
+            upkeep=Keepers(self.upkeep, self.index_map()),
             thumbnails=self._thumbnails,
         )
 
@@ -290,6 +292,20 @@ class LocalSystem:
             ids=self.ids,
             files=self.stores.files,
             settings=upkeep_settings(chosen.retention_days, chosen.merge_mb),
+        )
+
+    def index_map(self, settings: "MapSettings | None" = None) -> "IndexMap":
+        """What fits the map of the index and teaches it."""
+        from gpu_worker.projection.keeping import IndexMap
+
+        return IndexMap(
+            self.index,
+            self.vector_files,
+            clock=self.clock,
+            ids=self.ids,
+            announcer=self.announcer,
+            settings=settings,
+            files=self.stores.files,
         )
 
     @cached_property

@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu_worker.projection.alignment import aligned, alignment_of
-from gpu_worker.projection.drift import DriftReference, calibrate, look_at
+from gpu_worker.projection.drift import calibrate, look_at
 from gpu_worker.projection.graph import fuzzy_graph
 from gpu_worker.projection.inputs import distinct_rows, require_enough, require_finite
 from gpu_worker.projection.neighbours import Neighbours, nearest, neighbours_within
 from gpu_worker.projection.network import new_network
-from gpu_worker.projection.quality import preserved
 from gpu_worker.projection.recipe import FitRecipe
 from gpu_worker.projection.reservoir import sample_to_train
 from gpu_worker.projection.training import Progress, no_progress, repeatable, train
 from indexer_core.errors import InvalidInputError
+from indexer_core.map_state import DriftReference
+from indexer_core.placing import preserved
 from indexer_core.projector import Projector
 
 _HELD_SHARE, _MAX_HELD, _MIN_TO_HOLD = 0.1, 2000, 500
@@ -39,6 +40,8 @@ class FittedMap:
     trained_rows
         Rows of the vectors that it was trained on, ascending: `reference` was calibrated against
         these, and new points are compared with these.
+    held_rows
+        Rows that were held back from training to calibrate with, ascending.
     reference
         What is usual on this map.
     n_encodes
@@ -48,6 +51,7 @@ class FittedMap:
     projector: Projector
     n_frozen: int
     trained_rows: Rows
+    held_rows: Rows
     reference: DriftReference
     n_encodes: int
 
@@ -99,6 +103,7 @@ def fit_map(
         projector=projector,
         n_frozen=n_frozen,
         trained_rows=trained_rows,
+        held_rows=held_rows,
         reference=reference,
         n_encodes=n_encodes,
     )

@@ -20,6 +20,11 @@ _N_COMPONENTS = 256
 _CHUNK_ROWS = 8192
 
 
+def best_device() -> str:
+    """Where torch computes fastest here: "cuda" or "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TorchLayer:
     """`indexer_core.projector.Layer` as tensors; a frozen one is never trained."""

@@ -117,11 +117,3 @@ def drift(before: Floats, after: Floats, span: float | None = None) -> Drift:
     moved = np.linalg.norm(after.astype(np.float64) - before, axis=1)
     moved /= diagonal(before) if span is None else span
     return Drift(median=float(np.median(moved)), p95=float(np.percentile(moved, 95)))
-
-
-def preserved(high: Rows, low: Rows) -> NDArray[np.float64]:
-    """Share of each row's neighbours in `high` that are in the same row of `low`."""
-    if not len(high):
-        return np.empty(0)
-    same = (high[:, :, None] == low[:, None, :]).any(axis=2)
-    return np.asarray(same.mean(axis=1))

@@ -24,6 +24,8 @@ from indexer_core.index.commit import Committed, Manifests, commit, manifest_nam
 from indexer_core.index.filling import unneeded_parts
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import EMPTY, Manifest
+from indexer_core.index.projections import PREFIX as PROJECTOR_PREFIX
+from indexer_core.index.projections import STATE_PREFIX
 from indexer_core.index.segment import PREFIX
 from indexer_core.index.updates import Collect
 from indexer_core.index.write_ids import fence_at, is_behind, is_file_behind
@@ -31,7 +33,7 @@ from indexer_core.ports import BlobEntry, BlobStore, Clock, Ids
 from indexer_core.text_cache import PREFIX as CACHE_PREFIX
 
 MARK = "last-collection"
-FILE_PREFIXES = (PREFIX, "projections/")
+FILE_PREFIXES = (PREFIX, PROJECTOR_PREFIX, STATE_PREFIX)
 
 DAY_S = 86_400.0
 

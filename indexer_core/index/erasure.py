@@ -3,7 +3,8 @@
 The fence of the collector is raised first: whoever has written files and not yet committed them
 must write them again, and by then knows which series are hidden. Then, in this order:
 
-1. live segments that hold a row of the series are written anew without it, one commit each;
+1. live segments that hold a row of the series are written anew without it, one commit each, and
+   so are the landmarks of the map in force;
 2. earlier manifests that name such segments become stubs, unless they are pinned; pinned ones are
    rewritten in place, the only exception to "a manifest never changes", and say so;
 3. whatever no manifest names any more, and was written before the fence, is deleted.
@@ -26,17 +27,31 @@ from indexer_core.index.commit import Abandoned, Committed, Manifests, commit, m
 from indexer_core.index.files import read_file
 from indexer_core.index.filling import PARTS_PREFIX
 from indexer_core.index.lineage import made_now
-from indexer_core.index.manifest import CoordinateFile, FileRef, Manifest, Segment, VectorFile
+from indexer_core.index.manifest import (
+    CoordinateFile,
+    FileRef,
+    Manifest,
+    Projection,
+    Segment,
+    VectorFile,
+)
+from indexer_core.index.projections import STATE_PREFIX, load_state, put_state
 from indexer_core.index.rows import concatenate_rows, rows_of, table_of
 from indexer_core.index.segment import (
     IMAGE_SPACE,
     PREFIX,
     TEXT_SPACE,
-    Points,
     SegmentWriter,
     load_points,
 )
-from indexer_core.index.updates import Collect, MergeSegments, Suppress, Unpin, Update
+from indexer_core.index.updates import (
+    Collect,
+    MendMapState,
+    MergeSegments,
+    Suppress,
+    Unpin,
+    Update,
+)
 from indexer_core.index.write_ids import fence_at, is_behind, is_file_behind, write_id_of
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 from indexer_core.purge import Erased, Subject
@@ -45,6 +60,7 @@ from indexer_core.text_cache import text_hash
 
 _COUNTS = {TEXT_SPACE: "textCount", IMAGE_SPACE: "imageCount"}
 ROWS, SEGMENT_FILES, PARTS = "index rows", "segment files", "parts of vectors being made"
+LANDMARKS, MAP_FILES = "landmarks of the map", "files of landmarks"
 EXPIRED, REWRITTEN = "manifests expired", "pinned manifests rewritten"
 
 _ATTEMPTS = 16
@@ -80,7 +96,9 @@ class Segments:
         self._replaced: set[str] = set()
         self._written: set[str] = set()
         self._copies: dict[Segment, Segment | None] = {}
+        self._copied_states: dict[FileRef, FileRef] = {}
         self._holding: dict[tuple[str, frozenset[str]], bool] = {}
+        self._landmarks: dict[tuple[str, frozenset[str]], int] = {}
 
     def find(self, series: frozenset[str]) -> Subject:
         """URLs, UIDs and texts of all rows that any retained manifest has of the series."""
@@ -95,19 +113,23 @@ class Segments:
         series = subject.series
         self._commit(Collect(before=self._fence, retained_from=1))
         n_rows = self._erase_live(series)
+        n_landmarks = self._erase_landmarks(series)
         n_expired, n_rewritten = self._erase_history(series)
-        n_files, n_left = self._delete_unnamed()
+        n_files, n_left = self._delete_unnamed(PREFIX)
+        n_map_files, n_maps_left = self._delete_unnamed(STATE_PREFIX)
         counts = {
             ROWS: n_rows,
+            LANDMARKS: n_landmarks,
             EXPIRED: n_expired,
             REWRITTEN: n_rewritten,
             SEGMENT_FILES: n_files,
+            MAP_FILES: n_map_files,
             PARTS: self._delete_parts(),
         }
         return Erased(
             counts=counts,
-            remaining=self._in_flight(n_left),
-            incidental=frozenset({SEGMENT_FILES}),
+            remaining=self._in_flight(n_left + n_maps_left),
+            incidental=frozenset({SEGMENT_FILES, MAP_FILES}),
         )
 
     def _erase_live(self, series: frozenset[str]) -> int:
@@ -132,6 +154,26 @@ class Segments:
                     self._copies.clear()
         raise ConflictError("others kept merging what is to be purged; run it again later")
 
+    def _erase_landmarks(self, series: frozenset[str]) -> int:
+        """Write the state of the map in force anew, without landmarks of the series."""
+        for _ in range(_ATTEMPTS):
+            projection = self._manifests.newest().projection
+            if projection is None or projection.state is None:
+                return 0
+            before = projection.state
+            n_held = self._n_landmarks_of(before, series)
+            if not n_held:
+                return 0
+            try:
+                after = self._copy_state(before, series)
+            except CorruptIndexError:
+                after = None  # it goes as it is; if it was only overtaken, the commit is refused
+            update = MendMapState(before=before, after=after)
+            if isinstance(self._commit(update, {"landmarks": n_held}), Committed):
+                return n_held
+            self._copied_states.clear()
+        raise ConflictError("others kept publishing maps; run the purge again later")
+
     def _erase_history(self, series: frozenset[str]) -> tuple[int, int]:
         """Expire earlier manifests that name segments of the series, or rewrite pinned ones."""
         newest = self._manifests.newest()
@@ -143,9 +185,12 @@ class Segments:
             if number == newest.number or not isinstance(manifest, Manifest):
                 continue
             held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
-            if not held:
+            state = self._held_state(manifest, series)
+            if not held and state is None:
                 continue
             self._replaced |= {file.name for segment in held for file in segment.files()}
+            if state is not None:
+                self._replaced.add(state.name)
             newest = self._manifests.newest(newest)
             if number in newest.pins:
                 n_rewritten += self._rewrite(manifest, series)
@@ -177,10 +222,11 @@ class Segments:
             # A collector reads pinned manifests after it has raised its fence: it knows of what we
             # have just named, unless our files were behind that fence already.
             fence = self._manifests.newest().collected_before
-            ours = self._written.intersection(segment.id for segment in rewritten.segments)
-            if not any(is_behind(write_id, fence) for write_id in ours):
+            named = {write_id_of(file.name) for file in rewritten.files()}
+            if not any(is_behind(write_id, fence) for write_id in self._written & named):
                 return True
             self._copies.clear()
+            self._copied_states.clear()
         raise ConflictError("others kept winning every race; run the purge again later")
 
     def _without(
@@ -199,14 +245,50 @@ class Segments:
                     else segment
                     for segment in source.segments
                 ]
+                projection = self._projection_without(source, series)
             except CorruptIndexError:
                 continue
             return replace(
                 original,
                 segments=tuple(copy for copy in copies if copy is not None),
+                projection=projection,
                 lineage=replace(original.lineage, details=details),
             )
         return None
+
+    def _projection_without(self, manifest: Manifest, series: frozenset[str]) -> Projection | None:
+        projection = manifest.projection
+        if projection is None or projection.state is None:
+            return projection
+        is_ours = write_id_of(projection.state.name) in self._written
+        if not is_ours and self._held_state(manifest, series) is None:
+            return projection
+        return replace(projection, state=self._copy_state(projection.state, series))
+
+    def _held_state(self, manifest: Manifest, series: frozenset[str]) -> FileRef | None:
+        """The file of the map's state, where it holds landmarks of the series."""
+        state = None if manifest.projection is None else manifest.projection.state
+        return state if state is not None and self._n_landmarks_of(state, series) else None
+
+    def _n_landmarks_of(self, state: FileRef, series: frozenset[str]) -> int:
+        """How many landmarks are of the series; of a damaged file, as if it were one."""
+        known = self._landmarks.get((state.name, series))
+        if known is None:
+            try:
+                known = len(series.intersection(load_state(self._blobs, state).landmarks.keys))
+            except CorruptIndexError:
+                known = 1
+            self._landmarks[state.name, series] = known
+        return known
+
+    def _copy_state(self, state: FileRef, series: frozenset[str]) -> FileRef:
+        if state not in self._copied_states:
+            write_id = self._ids.new_id()
+            self._replaced.add(state.name)
+            self._written.add(write_id)
+            slim = load_state(self._blobs, state).without(series)
+            self._copied_states[state] = put_state(self._blobs, slim, write_id)
+        return self._copied_states[state]
 
     def _unpin(self, expired: Iterable[int]) -> None:
         """Take names off stubs: somebody pinned a manifest just as it expired."""
@@ -215,10 +297,10 @@ class Segments:
             for name in pins.get(number, ()):
                 self._commit(Unpin(number=number, name=name))
 
-    def _delete_unnamed(self) -> tuple[int, int]:
+    def _delete_unnamed(self, prefix: str) -> tuple[int, int]:
         """Delete files that no manifest names; how many, and how many are left to others."""
         named = {file.name for m in self._manifests.history() for file in m.files()}
-        unnamed = [e.name for e in self._blobs.list(PREFIX) if e.name not in named]
+        unnamed = [e.name for e in self._blobs.list(prefix) if e.name not in named]
         garbage = [name for name in unnamed if self._is_ours(name)]
         n_deleted = sum(self._blobs.delete(name) for name in garbage)
         return n_deleted, len(unnamed) - len(garbage)
@@ -329,8 +411,8 @@ class _Copier:
         self, coordinates: CoordinateFile, numbers: NDArray[np.int64], write_id: str
     ) -> CoordinateFile:
         data = read_file(self._blobs, coordinates.file)
-        xy = load_points(data, coordinates.file.name)[numbers]
-        return self._writer.write_points(write_id, Points(projection=coordinates.projection, xy=xy))
+        kept = load_points(data, coordinates).taken(numbers)
+        return self._writer.write_points(write_id, kept)
 
 
 def suppress(manifests: Manifests, series: frozenset[str], *, clock: Clock, ids: Ids) -> Committed:

@@ -24,6 +24,8 @@ from indexer_core.index.segment import (
     Points,
     SegmentWriter,
 )
+from indexer_core.map_state import MapState
+from indexer_core.placing import place
 from indexer_core.ports import BlobEntry, BlobStore, Ids, TextEncoder, VectorFileReader, VectorFiles
 from indexer_core.projector import Projector
 
@@ -148,14 +150,32 @@ class SegmentFiller:
             dimension=filling.dimension,
         )
 
-    def coordinate_file(self, vectors: VectorFile, projector: Projector) -> CoordinateFile:
-        """Write the coordinates of image vectors that are stored, under another map."""
+    def coordinate_file(
+        self,
+        vectors: VectorFile,
+        projector: Projector,
+        *,
+        state: MapState | None = None,
+        are_new: NDArray[np.bool_] | None = None,
+    ) -> CoordinateFile:
+        """Write the coordinates of image vectors that are stored, under another map.
+
+        `are_new`, bool (n_vectors,): those that the map was made without. They are placed as new
+        ones are, strangers among their neighbours.
+        """
         reader = self._vector_files.open(read_file(self._blobs, vectors.file))
         xy = np.empty((reader.n_vectors, 2), dtype=np.float32)
         for start in range(0, reader.n_vectors, self._part_vectors):
             count = min(self._part_vectors, reader.n_vectors - start)
             xy[start : start + count] = projector.project(reader.reconstruct(start, count))
-        points = Points(projection=projector.version, xy=xy)
+        is_provisional = None
+        if are_new is not None and are_new.any():
+            numbers = np.flatnonzero(are_new)
+            vectors_of_new = np.concatenate([reader.reconstruct(n, 1) for n in numbers.tolist()])
+            placed = place(vectors_of_new, projector, state)
+            is_provisional = np.zeros(reader.n_vectors, dtype=np.bool_)
+            xy[numbers], is_provisional[numbers] = placed.points, placed.is_provisional
+        points = Points(projection=projector.version, xy=xy, is_provisional=is_provisional)
         return self._writer.write_points(self._ids.new_id(), points)
 
     def sweep(self, manifest: Manifest) -> None:

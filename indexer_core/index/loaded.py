@@ -14,7 +14,7 @@ from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.keys import KeyIndex
 from indexer_core.index.manifest import FileRef, Segment, VectorFile
 from indexer_core.index.rows import RowTexts, column_of, key_index_of, numbers_of, table_of
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, load_points
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, load_points
 from indexer_core.index.winners import Order
 from indexer_core.ports import VectorFileReader, VectorFiles
 
@@ -107,7 +107,7 @@ class LoadedSegment:
         self._vector_files = vector_files
         self._rows: OpenedRows | None = None
         self._vectors: dict[str, VectorFileReader] = {}
-        self._points: dict[str, NDArray[np.float32]] = {}
+        self._points: dict[str, Points] = {}
 
     @property
     def rows(self) -> OpenedRows:
@@ -171,14 +171,14 @@ class LoadedSegment:
             self._vectors[named.file.name] = self._opened(named)
         return self._vectors[named.file.name]
 
-    def points(self, projection: str) -> NDArray[np.float32] | None:
-        """Coordinates float32 (n_points, 2) of a projection, or None when there are none."""
+    def points(self, projection: str) -> Points | None:
+        """Coordinates of a projection version, or None when there are none."""
         named = self.segment.coordinate_file(projection)
         if named is None:
             return None
         if named.file.name not in self._points:
             data = self._files.open(named.file)
-            self._points[named.file.name] = load_points(data, named.file.name)
+            self._points[named.file.name] = load_points(data, named)
         return self._points[named.file.name]
 
     def unopened(self, spaces: Iterable[tuple[str, str]]) -> list[FileRef]:

@@ -11,7 +11,7 @@ from typing import Any
 from indexer_core.errors import CorruptIndexError
 from indexer_core.sealed import seal, unseal
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class VectorFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinateFile:
-    """Map coordinates of one projection version: float32 (n_points, 2), in image-vector order."""
+    """Map coordinates of one projection version, in image-vector order (`segment.Points`)."""
 
     file: FileRef
     projection: str
@@ -96,11 +96,31 @@ class Space:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """The map encoder in force; it reads vectors of `encoder_id` in the image space."""
+    """The map encoder in force; it reads vectors of `encoder_id` in the image space.
+
+    Parameters
+    ----------
+    state
+        What it is carried on from (`indexer_core.map_state`); None for one that was never fitted.
+    major
+        The encoder of the last major version; None where this is one.
+    refused
+        Why the last attempt to teach it new series was not published; stable codes.
+    refused_at
+        Number of the manifest that says so; 0: none does.
+    """
 
     version: str
     encoder_id: str
     file: FileRef
+    state: FileRef | None = None
+    major: FileRef | None = None
+    refused: tuple[str, ...] = ()
+    refused_at: int = 0
+
+    def files(self) -> tuple[FileRef, ...]:
+        """Every file of the map but coordinates."""
+        return tuple(file for file in (self.file, self.state, self.major) if file is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +199,7 @@ class Manifest:
     def files(self) -> tuple[FileRef, ...]:
         """Every file that this manifest names."""
         own = tuple(file for segment in self.segments for file in segment.files())
-        return own if self.projection is None else (*own, self.projection.file)
+        return own if self.projection is None else (*own, *self.projection.files())
 
 
 EMPTY = Manifest(
@@ -243,15 +263,27 @@ def _manifest(body: dict[str, Any]) -> Manifest:
         segments=tuple(_segment(segment) for segment in body["segments"]),
         spaces=tuple(Space(**space) for space in body["spaces"]),
         recipes=tuple(Recipe(**recipe) for recipe in body["recipes"]),
-        projection=None
-        if projection is None
-        else Projection(**{**projection, "file": FileRef(**projection["file"])}),
+        projection=None if projection is None else _projection(projection),
         suppressed=frozenset(body["suppressed"]),
         pins={int(number): tuple(names) for number, names in body["pins"].items()},
         collected_before=str(body.get("collected_before", "")),
         forgotten_before=str(body.get("forgotten_before", "")),
         retained_from=int(body.get("retained_from", 1)),
         parent_commit=str(body.get("parent_commit", "")),
+    )
+
+
+def _projection(body: dict[str, Any]) -> Projection:
+    """Versions before 3 had neither `state` nor what follows it."""
+    state, major = body.get("state"), body.get("major")
+    return Projection(
+        version=body["version"],
+        encoder_id=body["encoder_id"],
+        file=FileRef(**body["file"]),
+        state=None if state is None else FileRef(**state),
+        major=None if major is None else FileRef(**major),
+        refused=tuple(body.get("refused", ())),
+        refused_at=int(body.get("refused_at", 0)),
     )
 
 

@@ -168,10 +168,10 @@ class Merger:
             named = part.loaded.segment.coordinate_file(projection.version)
             assert named is not None
             data = self._files.open(named.file)
-            points.append(load_points(data, named.file.name)[numbers])
-        if projection is not None and points:
-            xy = np.concatenate(points)[_vector_order(parts, order, IMAGE_SPACE)]
-            yield self._writer.write_points(write_id, Points(projection=projection.version, xy=xy))
+            points.append(load_points(data, named).taken(numbers))
+        if points:
+            joined = Points.joined(points).taken(_vector_order(parts, order, IMAGE_SPACE))
+            yield self._writer.write_points(write_id, joined)
 
 
 def _key_order(parts: Sequence[_Part]) -> NDArray[np.int64]:

@@ -1,12 +1,16 @@
-"""The files of map encoders beside the index."""
+"""The files of maps beside the index: their encoders, and what they are carried on from."""
 
 import hashlib
 
+from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.index.files import read_file
 from indexer_core.index.manifest import FileRef, Projection
+from indexer_core.map_state import MapState
 from indexer_core.ports import BlobStore
 from indexer_core.projector import Projector
 
 PREFIX = "projections/"
+STATE_PREFIX = "maps/"
 
 
 def put_projector(blobs: BlobStore, projector: Projector) -> Projection:
@@ -18,3 +22,55 @@ def put_projector(blobs: BlobStore, projector: Projector) -> Projection:
     blobs.put_if_absent(name, data)
     file = FileRef(name=name, sha256=digest, size_bytes=len(data))
     return Projection(version=projector.version, encoder_id=projector.encoder_id, file=file)
+
+
+def put_state(blobs: BlobStore, state: MapState, write_id: str) -> FileRef:
+    """Leave the state of a map beside the index, before a manifest names it.
+
+    Under a name of its own each time: it holds series, so it is collected and purged.
+    """
+    data = state.to_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{STATE_PREFIX}{write_id}-{digest}.map"
+    blobs.put_if_absent(name, data)
+    return FileRef(name=name, sha256=digest, size_bytes=len(data))
+
+
+def load_map(blobs: BlobStore, projection: Projection) -> tuple[Projector, MapState | None]:
+    """A map that a manifest names: its encoder, and its state where it was fitted.
+
+    Raises
+    ------
+    CorruptIndexError
+        A file of it is missing or damaged.
+    """
+    projector = load_projector(blobs, projection.file)
+    return projector, None if projection.state is None else load_state(blobs, projection.state)
+
+
+def load_projector(blobs: BlobStore, file: FileRef) -> Projector:
+    """The encoder in a file.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is missing or damaged.
+    """
+    try:
+        return Projector.from_bytes(read_file(blobs, file))
+    except InvalidInputError as error:
+        raise CorruptIndexError(f"{file.name}: {error}") from error
+
+
+def load_state(blobs: BlobStore, file: FileRef) -> MapState:
+    """The state in a file.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is missing or damaged.
+    """
+    try:
+        return MapState.from_bytes(read_file(blobs, file))
+    except InvalidInputError as error:
+        raise CorruptIndexError(f"{file.name}: {error}") from error

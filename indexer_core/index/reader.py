@@ -23,7 +23,7 @@ from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.marks import Marks, Suppressed, next_marks
 from indexer_core.index.parts import Part, parts_of
 from indexer_core.index.rows import IndexRow
-from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.index.segment import IMAGE_SPACE, MapPoint
 from indexer_core.index.winners import Order
 from indexer_core.ports import BlobStore, VectorFiles
 
@@ -240,7 +240,7 @@ class Reader:
 
     def image_of(
         self, place: Place, encoder_id: str
-    ) -> tuple[NDArray[np.float32], tuple[float, float] | None]:
+    ) -> tuple[NDArray[np.float32], MapPoint | None]:
         """Image vector float32 (dimension,) and coordinates of a row that has an image."""
         loaded = self._loaded[place.segment_id]
         index = loaded.first_vector(IMAGE_SPACE, place.row)
@@ -249,7 +249,7 @@ class Reader:
         points = None if projection is None else loaded.points(projection.version)
         if points is None:
             return vector, None
-        return vector, (float(points[index][0]), float(points[index][1]))
+        return vector, points.at(index)
 
     def _places(self, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, Place]]:
         if not len(rows):

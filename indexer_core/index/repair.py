@@ -75,6 +75,7 @@ class IndexRepair:
         """
         mend_manifests(self.blobs, self.clock, self.ids, self.announced, self.aside, self.report)
         self._mend_projector(Manifests(self.blobs).newest())
+        self._tell_of_map_state(Manifests(self.blobs).newest())
         self._merge_again(Manifests(self.blobs).newest())
         self._mend_segments(Manifests(self.blobs).newest())
         self._mend_past(Manifests(self.blobs).newest())
@@ -85,7 +86,7 @@ class IndexRepair:
         found = (
             survey_file(self.blobs, kind, file)
             for kind, file in files.values()
-            if kind is not FileKind.PROJECTOR
+            if kind not in (FileKind.PROJECTOR, FileKind.MAP_STATE)
         )
         return frozenset(damage.name for damage in found if damage is not None)
 
@@ -108,6 +109,18 @@ class IndexRepair:
             f"{name}: the map encoder {projection.version}",
             "put the file back from a backup or publish another map; until then no series with "
             "pixels can be indexed; searches are not concerned",
+        )
+
+    def _tell_of_map_state(self, newest: Manifest) -> None:
+        projection = newest.projection
+        if projection is None or projection.state is None:
+            return
+        if survey_file(self.blobs, FileKind.MAP_STATE, projection.state) is None:
+            return
+        self.report.lose(
+            f"{projection.state.name}: what map {projection.version} is carried on from",
+            "fit the map again (dicom-indexer map refit); until then strangers on it are not told "
+            "from others and it learns nothing; series are indexed, placed and found as before",
         )
 
     def _merge_again(self, newest: Manifest) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,55 @@ class SpaceVectors:
     vectors: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPoint(NamedTuple):
+    """Where a series is on a map; see `Points`."""
+
+    x: float
+    y: float
+    is_provisional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Points:
-    """Coordinates of one projection: float32 (n_points, 2), in image-vector order."""
+    """Coordinates of one projection version, in image-vector order.
+
+    Parameters
+    ----------
+    xy : ndarray of float32, shape (n_points, 2)
+    is_provisional : ndarray of bool, shape (n_points,), optional
+        Placed among its neighbours until the map has learnt its kind. None: none of them is.
+    """
 
     projection: str
     xy: NDArray[np.float32]
+    is_provisional: NDArray[np.bool_] | None = None
+
+    def at(self, number: int) -> MapPoint:
+        """One of them."""
+        x, y = self.xy[number].tolist()
+        flags = self.is_provisional
+        return MapPoint(x, y, flags is not None and bool(flags[number]))
+
+    def taken(self, numbers: NDArray[np.int64]) -> "Points":
+        """Some of them, in this order."""
+        flags = None if self.is_provisional is None else self.is_provisional[numbers]
+        return replace(self, xy=self.xy[numbers], is_provisional=flags)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Points"]) -> "Points":
+        """Those of several files of one version, at least one, in turn."""
+        flags = None
+        if any(part.is_provisional is not None for part in parts):
+            flags = np.concatenate(
+                [
+                    np.zeros(len(part.xy), dtype=np.bool_)
+                    if part.is_provisional is None
+                    else part.is_provisional
+                    for part in parts
+                ]
+            )
+        xy = np.concatenate([part.xy for part in parts])
+        return cls(projection=parts[0].projection, xy=xy, is_provisional=flags)
 
 
 class SegmentWriter:
@@ -117,7 +161,7 @@ class SegmentWriter:
 
     def write_points(self, write_id: str, points: Points) -> CoordinateFile:
         """Write the coordinate file of one projection."""
-        file = self._put(write_id, "points.npy", dump_array(points.xy))
+        file = self._put(write_id, "points.npy", dump_points(points))
         return CoordinateFile(file=file, projection=points.projection, n_points=len(points.xy))
 
     def _put(self, write_id: str, suffix: str, data: bytes) -> FileRef:
@@ -138,20 +182,32 @@ def dump_array(array: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def load_points(data: Buffer, name: str) -> NDArray[np.float32]:
-    """Coordinates float32 (n, 2) of a coordinate file, read-only.
+def dump_points(points: Points) -> bytes:
+    """A table of x and y; a third column says which are provisional, where any is."""
+    flags = points.is_provisional
+    if flags is None or not flags.any():
+        return dump_array(points.xy)
+    return dump_array(np.column_stack([points.xy, flags.astype(np.float32)]))
+
+
+def load_points(data: Buffer, named: CoordinateFile) -> Points:
+    """What `dump_points` wrote; read-only.
 
     Raises
     ------
     CorruptIndexError
         Not such a file.
     """
+    name = named.file.name
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array: NDArray[np.float32] = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise CorruptIndexError(f"{name}: not a coordinate file") from error
-    if array.ndim != 2 or array.shape[1] != 2 or array.dtype != np.dtype("<f4"):
+    if array.ndim != 2 or array.shape[1] not in (2, 3) or array.dtype != np.dtype("<f4"):
         raise CorruptIndexError(f"{name}: not a coordinate file")
-    points: NDArray[np.float32] = array
-    points.setflags(write=False)
-    return points
+    xy, flags = np.ascontiguousarray(array[:, :2]), None
+    if array.shape[1] == 3:
+        flags = array[:, 2] != 0
+        flags.setflags(write=False)
+    xy.setflags(write=False)
+    return Points(projection=named.projection, xy=xy, is_provisional=flags)

@@ -46,6 +46,7 @@ class FileKind(StrEnum):
     VECTORS = "vectors"
     COORDINATES = "coordinates"
     PROJECTOR = "projector"
+    MAP_STATE = "mapState"
     INSTANCE_LIST = "instanceList"
     TEXT_CACHE = "textCache"
     RECEIPT = "receipt"
@@ -104,8 +105,13 @@ def files_of(manifest: Manifest) -> Iterator[tuple[FileKind, FileRef]]:
             yield FileKind.VECTORS, vectors.file
         for coordinates in segment.coordinates:
             yield FileKind.COORDINATES, coordinates.file
-    if manifest.projection is not None:
-        yield FileKind.PROJECTOR, manifest.projection.file
+    projection = manifest.projection
+    if projection is not None:
+        yield FileKind.PROJECTOR, projection.file
+        if projection.major is not None:
+            yield FileKind.PROJECTOR, projection.major
+        if projection.state is not None:
+            yield FileKind.MAP_STATE, projection.state
 
 
 def survey_manifests(blobs: BlobStore) -> ManifestSurvey:

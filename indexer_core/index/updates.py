@@ -5,17 +5,23 @@ manifest gives `Applied`, `Incomplete` (files are missing that the caller can ma
 try again), `Unchanged` (it is already so), or `Refused` (give up; nothing was changed).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from indexer_core.index.manifest import (
-    CoordinateFile,
     Manifest,
     Projection,
     Recipe,
     Segment,
     Space,
+)
+from indexer_core.index.map_updates import (
+    KeepMap,
+    MendMapState,
+    PublishProjection,
+    apply_keep,
+    apply_mend_state,
+    apply_publish,
 )
 from indexer_core.index.outcomes import (
     Applied,
@@ -30,7 +36,6 @@ from indexer_core.index.outcomes import (
     is_stale,
     missing_files,
     with_files,
-    with_segments,
     without_strangers,
 )
 from indexer_core.index.repair_updates import MendSegment, apply_mend
@@ -52,7 +57,7 @@ from indexer_core.index.upkeep_updates import (
 )
 from indexer_core.index.write_ids import is_behind
 
-# What becomes of updates, and those of spaces and of upkeep, are imported from here, too.
+# What becomes of updates, and those of spaces, maps and upkeep, are imported from here, too.
 __all__ = [
     "AbandonSpace",
     "AddSegment",
@@ -62,6 +67,8 @@ __all__ = [
     "BuildSpace",
     "Collect",
     "Incomplete",
+    "KeepMap",
+    "MendMapState",
     "MendSegment",
     "MergeSegments",
     "Missing",
@@ -120,14 +127,6 @@ class AddSegment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishProjection:
-    """Put a map in force. Segments that arrived meanwhile are projected and it is tried again."""
-
-    projection: Projection
-    coordinates: Mapping[str, CoordinateFile]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Suppress:
     """Mask series for every reader at every manifest number."""
 
@@ -171,6 +170,8 @@ Update = (
     | SwitchSpace
     | AbandonSpace
     | PublishProjection
+    | KeepMap
+    | MendMapState
     | Suppress
     | Restore
     | Pin
@@ -200,7 +201,11 @@ def apply_update(manifest: Manifest, update: Update) -> Outcome:  # noqa: C901, 
         case AbandonSpace(space=name, encoder_id=encoder_id):
             return apply_abandon(manifest, name, encoder_id)
         case PublishProjection():
-            return _publish(manifest, update)
+            return apply_publish(manifest, update)
+        case KeepMap():
+            return apply_keep(manifest, update)
+        case MendMapState():
+            return apply_mend_state(manifest, update)
         case Suppress(series_keys=keys):
             return _suppressed(manifest, manifest.suppressed | keys)
         case Restore(series_keys=keys):
@@ -244,30 +249,6 @@ def _add(manifest: Manifest, update: AddSegment) -> Outcome:
         return Incomplete(missing=missing)
     added = without_strangers(manifest, segment)
     return Applied(manifest=replace(manifest, segments=(*manifest.segments, added)))
-
-
-def _publish(manifest: Manifest, update: PublishProjection) -> Outcome:
-    projection = update.projection
-    if manifest.projection is not None and manifest.projection.version == projection.version:
-        return Unchanged()
-    # Not one that is only being built: a writer without it could not complete its segments.
-    if not any(projection.encoder_id == space.live for space in manifest.spaces):
-        return Refused(reason="the map reads an encoder that is not live")
-    if is_stale(manifest, projection.file):
-        return Refused(reason="the file of the map may have been collected; publish it again")
-    placed: dict[str, Segment] = {}
-    missing: list[MissingCoordinates] = []
-    for segment in manifest.segments:
-        if segment.n_points == 0 or segment.coordinate_file(projection.version) is not None:
-            continue
-        coordinates = update.coordinates.get(segment.id)
-        if coordinates is None or is_stale(manifest, coordinates.file):
-            missing.append(MissingCoordinates(segment_id=segment.id, projection=projection))
-        else:
-            placed[segment.id] = with_files(segment, coordinates=(coordinates,))
-    if missing:
-        return Incomplete(missing=tuple(missing))
-    return Applied(manifest=replace(with_segments(manifest, placed), projection=projection))
 
 
 def _suppressed(manifest: Manifest, keys: frozenset[str]) -> Outcome:

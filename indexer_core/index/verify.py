@@ -91,7 +91,7 @@ def _check_rows(segment: LiveSegment, manifest: Manifest) -> Iterator[str]:
     n_points = int(segment.loaded.counts(IMAGE_SPACE).sum())
     if projection is not None and n_points:
         points = segment.loaded.points(projection.version)
-        if points is None or len(points) != n_points or not np.isfinite(points).all():
+        if points is None or len(points.xy) != n_points or not np.isfinite(points.xy).all():
             yield f"{name}: coordinates do not fit the rows"
 
 

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from benchmarks.made_up_vectors import MadeUpVectors
 from gpu_worker.projection.fitting import FittedMap, fit_map
 from gpu_worker.projection.growing import OldMap, major_map
-from gpu_worker.projection.recipe import SMALL_MAP, FitRecipe, Preset
+from gpu_worker.projection.recipe import FitRecipe
 from tests.conftest import ROOT
 
 SEEN, UNSEEN = range(36), range(36, 40)
 ENCODER = "image/made-up"
-SMALL = SMALL_MAP
+SMALL = FitRecipe()
 # What a test that looks at anything but quality fits: seconds less.
-HASTY = FitRecipe(preset=Preset.SMALL, min_steps=60, passes=1)
+HASTY = FitRecipe(min_steps=60, passes=1)
 
 
 @cache

@@ -108,7 +108,7 @@ class Shelf:
                 loaded.table.column("digest")[number].as_py(),
                 loaded.vectors(TEXT_SPACE, TEXT).reconstruct(first, 5).tobytes(),
                 loaded.vectors(IMAGE_SPACE, IMAGE).reconstruct(image, 1).tobytes(),
-                np.ascontiguousarray(loaded.points(PROJECTION.version)[image]).tobytes(),
+                np.ascontiguousarray(loaded.points(PROJECTION.version).xy[image]).tobytes(),
             )
         return found
 

@@ -144,7 +144,7 @@ def answer(blobs: BlobStore) -> Answer:
             stored = loaded.vectors(space.name, space.live).reconstruct()
             vectors.append((loaded.segment.id, space.name, stored.tobytes()))
         places = loaded.points(snapshot.manifest.projection.version)
-        points.append(b"" if places is None else places.tobytes())
+        points.append(b"" if places is None else places.xy.tobytes())
     query = unit_vectors("query", 1, snapshot.manifest.space(TEXT_SPACE).dimension)[0]
     hits = search_text(snapshot, query, select(snapshot, ()), top=5)
     assert snapshot.manifest.space(IMAGE_SPACE) is not None

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
-
 from indexer_core.index.loaded import LoadedSegment
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.rows import IndexRow, rows_of
@@ -33,7 +31,7 @@ def check_segment(loaded: LoadedSegment, manifest: Manifest) -> Iterator[str]:
             yield f"{loaded.segment.id}: the image vector of {content} is not as written"
         if row.image_count:
             assert points is not None
-            point = np.ascontiguousarray(points[n_images : n_images + 1]).tobytes()
+            point = points.xy[n_images : n_images + 1].tobytes()
             if point != content.stored_point():
                 yield f"{loaded.segment.id}: coordinates of {content} are not as published"
         n_texts += row.text_count

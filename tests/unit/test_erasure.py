@@ -232,7 +232,7 @@ def test_what_was_pinned_is_searched_as_before_without_the_series(shelf):
         scores, _ = vectors.search(query, 5, rows)
         assert scores.shape == (1, 5)
     (points,) = [s.loaded.points("0.1") for s in snapshot.segments if "s3" in str(s.loaded.orders)]
-    assert points.shape == (1, 2)
+    assert points.xy.shape == (1, 2)
 
 
 def test_vectors_of_an_encoder_that_is_being_built_are_kept(shelf):

@@ -1,26 +1,15 @@
-"""The drift trigger, and where points go before they are learnt."""
+"""The drift trigger."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpu_worker.projection.drift import (
-    Alarm,
-    BatchDrift,
-    DriftReference,
-    DriftRule,
-    DriftWatch,
-    calibrate,
-    look_at,
-    summarise,
-    watch,
-)
-from gpu_worker.projection.neighbours import nearest
-from gpu_worker.projection.placement import place
-from gpu_worker.projection.quality import diagonal
-from gpu_worker.projection.recipe import FitRecipe, Preset
-from indexer_core.errors import InvalidInputError
+from gpu_worker.projection.drift import calibrate, look_at, summarise
+from gpu_worker.projection.recipe import FitRecipe
+from gpu_worker.projection.watching import Alarm, DriftRule, DriftWatch, watch
+from indexer_core.map_state import DriftReference
+from indexer_core.placing import BatchDrift
 from tests.support.maps import UNSEEN, archive, delta, fitted
 
 N_BATCHES = 20
@@ -31,7 +20,7 @@ RULE = DriftRule()
 @pytest.fixture(scope="module", params=[0, 1], ids=["archive 0", "archive 1"])
 def world(request):
     x = archive(2000, of=request.param)
-    found = fitted(x, FitRecipe(preset=Preset.SMALL, min_steps=200, passes=1))
+    found = fitted(x, FitRecipe(min_steps=200, passes=1))
     trained = x[found.trained_rows]
     return request.param, found, trained, found.projector.project(trained)
 
@@ -143,47 +132,3 @@ def test_one_point_in_a_hundred_of_those_it_is_calibrated_on_is_far():
     found = calibrate(15, distances, np.full(1000, 0.25))
     assert summarise(distances, np.full(1000, 0.25), found).n_far == 10
     assert found.preservation == 0.25
-
-
-def test_strangers_are_placed_among_their_neighbours_and_flagged(world):
-    of, found, trained, places = world
-    new = delta(100, of=of, unseen=0.5)
-    near = nearest(new, trained, 15)
-    placed = place(new, found.projector, near, places, found.reference.tau)
-    assert placed.is_provisional[:50].mean() > 0.9
-    assert placed.is_provisional[50:].mean() < 0.1
-    medians = np.median(places[near.indices], axis=1)
-    strange = placed.is_provisional
-    np.testing.assert_array_equal(placed.points[strange], medians[strange])
-    frozen = found.projector.project(new)
-    np.testing.assert_array_equal(placed.points[~strange], frozen[~strange])
-    apart = np.linalg.norm(frozen - medians, axis=1) / diagonal(places)
-    assert np.median(apart[:50]) > 3 * np.median(apart[50:])
-
-
-def test_no_new_points_have_no_places(world):
-    _, found, trained, places = world
-    none = trained[:0]
-    placed = place(none, found.projector, nearest(none, trained, 15), places, 1.0)
-    assert placed.points.shape == (0, 2)
-    assert placed.is_provisional.shape == (0,)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_vector_that_is_not_finite_has_no_place(world, bad):
-    _, found, trained, places = world
-    new = trained[:3].copy()
-    near = nearest(new, trained, 15)
-    new[1, 7] = bad
-    with pytest.raises(InvalidInputError, match="1 of 3 vectors are not finite"):
-        place(new, found.projector, near, places, found.reference.tau)
-
-
-def test_deltas_never_touch_a_byte_of_the_old_points(world):
-    of, found, trained, places = world
-    before = places.tobytes()
-    for number in range(5):
-        new = delta(50 + number, of=of)
-        place(new, found.projector, nearest(new, trained, 15), places, found.reference.tau)
-        together = found.projector.project(np.concatenate([trained, new]))
-        assert together[: len(trained)].tobytes() == before

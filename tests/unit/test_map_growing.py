@@ -9,7 +9,7 @@ from gpu_worker.projection.finetune import plan_schedule
 from gpu_worker.projection.gate import GateMeasures, GateRule, Refusal, may_help, refusals
 from gpu_worker.projection.growing import Grown, KeptFrozen, grow, published
 from gpu_worker.projection.quality import Drift, drift
-from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe, Preset
+from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.reservoir import N_LANDMARKS
 from indexer_core.errors import InvalidInputError
 from tests.support.maps import archive, delta, fitted, in_force
@@ -30,7 +30,7 @@ STRICT = GateRule()
 @pytest.fixture(scope="module")
 def old():
     x = archive(1200)
-    return in_force(fitted(x, FitRecipe(preset=Preset.SMALL, min_steps=150, passes=1)), x)
+    return in_force(fitted(x, FitRecipe(min_steps=150, passes=1)), x)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.manifold import trustworthiness
 
 from gpu_worker.projection.alignment import aligned, alignment_of
 from gpu_worker.projection.quality import (
     diagonal,
     drift,
     fidelity,
-    preserved,
     rms_radius,
 )
+from indexer_core.placing import preserved
 from indexer_core.projector import bootstrap_projector
 from tests.support.maps import archive
 
@@ -42,14 +43,17 @@ def test_trust_and_recall_are_those_of_the_definition(seed, k, some):
     y = (x[:, :2] + random.normal(size=(60, 2)) * 0.5).astype(np.float32)
     rows = np.arange(0, 60, 3) if some else np.arange(60)
     found = fidelity(x, y, k, rows if some else None)
-    assert (found.trust, found.recall) == pytest.approx(plain_trust(x, y, k, rows))
+    trust, recall = plain_trust(x, y, k, rows)
+    # Single precision may swap two neighbours that are all but equally far: three such at most.
+    one_rank = 2 / (len(rows) * k * (2 * len(x) - 3 * k - 1))
+    assert found.trust == pytest.approx(trust, abs=3.1 * one_rank)
+    assert found.recall == pytest.approx(recall, abs=3.1 / (len(rows) * k))
 
 
 def test_trust_is_that_of_scikit_learn():
-    manifold = pytest.importorskip("sklearn.manifold")
     x = archive(600)[:, :32].copy()
     y = x[:, :2].copy()
-    expected = manifold.trustworthiness(x, y, n_neighbors=15)
+    expected = trustworthiness(x, y, n_neighbors=15)
     assert fidelity(x, y).trust == pytest.approx(expected, abs=1e-6)
     assert expected < 0.9
 

@@ -1,0 +1,286 @@
+"""From an archive to a map that can be published: its encoder, and what it is carried on from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu_worker.projection.archive import Archive
+from gpu_worker.projection.drift import TAU_QUANTILE
+from gpu_worker.projection.fitting import FittedMap, fit_map
+from gpu_worker.projection.gate import GateMeasures, GateRule
+from gpu_worker.projection.growing import Grown, KeptFrozen, OldMap, grow, published
+from gpu_worker.projection.quality import drift, fidelity
+from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
+from gpu_worker.projection.reservoir import pick_landmarks
+from gpu_worker.projection.training import Progress, no_progress
+from indexer_core.map_state import DriftReference, Landmarks, MapState
+from indexer_core.placing import nearest_landmarks, preserved
+from indexer_core.projector import Projector
+
+N_OLD = 200_000
+"""Old points that a fine-tune looks at, at most: a sample of more, beside the landmarks."""
+N_NEW = 5_000
+"""New points that a fine-tune learns at most: the newest."""
+_N_MEASURED = 1000
+_N_CALIBRATED, _MIN_CALIBRATED = 2000, 200
+_CHUNK = 512
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MadeMap:
+    """A map to publish."""
+
+    projector: Projector
+    state: MapState
+
+
+def fit_archive(
+    archive: Archive,
+    recipe: FitRecipe,
+    *,
+    seed: int,
+    lays_over: bool,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> MadeMap:
+    """A new major map of everything.
+
+    Parameters
+    ----------
+    lays_over
+        Whether the map in force was fitted, so that the new one is turned to lie over it.
+
+    Raises
+    ------
+    InvalidInputError
+        There are too few different vectors.
+    """
+    projection = archive.manifest.projection
+    assert projection is not None
+    version = f"{int(projection.version.partition('.')[0]) + 1}.0"
+    # Strangers were placed by hand: they say nothing of where the old map had its kinds.
+    old_points = archive.points.copy()
+    old_points[archive.is_provisional] = np.nan
+    fitted = fit_map(
+        archive.vectors,
+        recipe,
+        version=version,
+        encoder_id=projection.encoder_id,
+        seed=seed,
+        device=device,
+        old_points=old_points if lays_over else None,
+        progress=progress,
+    )
+    points = fitted.projector.project(archive.vectors)
+    rows = _landmark_rows(points, np.setdiff1d(np.arange(len(points)), fitted.held_rows), seed)
+    landmarks = _landmarks(archive, points, rows, points[rows])
+    reference = _reference_of(fitted, archive, points, landmarks, rows, recipe.n_neighbours)
+    measured = np.sort(np.random.default_rng(seed).permutation(len(points))[:_N_MEASURED])
+    faithful = fidelity(archive.vectors, points, rows=measured)
+    metrics = {
+        "trust": faithful.trust,
+        "recall": faithful.recall,
+        "encodes": float(fitted.n_encodes),
+        "trained": float(len(fitted.trained_rows)),
+    }
+    if lays_over:
+        moved = drift(old_points[~archive.is_provisional], points[~archive.is_provisional])
+        metrics |= {"movedMedian": moved.median, "movedP95": moved.p95}
+    state = MapState(
+        version=version,
+        n_frozen=fitted.n_frozen,
+        seed=seed,
+        n_neighbours=recipe.n_neighbours,
+        reference=reference,
+        landmarks=landmarks,
+        watermark=archive.manifest.number,
+        n_points=len(points),
+        box=_box(points),
+        metrics=metrics,
+    )
+    return MadeMap(projector=fitted.projector, state=state)
+
+
+def grow_archive(
+    archive: Archive,
+    projector: Projector,
+    state: MapState,
+    major: Projector | None,
+    n_recent: int,
+    recipe: FineTuneRecipe,
+    rule: GateRule,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress = no_progress,
+) -> MadeMap | KeptFrozen:
+    """The map in force, having learnt its strangers and the newest points beside them.
+
+    Parameters
+    ----------
+    major
+        The encoder of the last major map; None where `projector` is it.
+    n_recent
+        So many of the newest points are learnt, too, be they strangers or not.
+    """
+    new_rows = _new_rows(archive, n_recent)
+    old_rows, landmark_rows, anchors = _old_rows(archive, state.landmarks, new_rows, seed)
+    old = OldMap(
+        projector=projector,
+        n_frozen=state.n_frozen,
+        vectors=archive.vectors[old_rows],
+        points=archive.points[old_rows],
+        landmark_rows=landmark_rows,
+        anchors=anchors,
+        major=major,
+    )
+    version = _next_minor(projector.version)
+    new = archive.vectors[new_rows]
+    found = grow(
+        old, new, recipe, rule, version=version, seed=seed, device=device, progress=progress
+    )
+    if isinstance(found, KeptFrozen):
+        return found
+    after = published(old, new, found.projector, seed=seed)
+    # Rows of `after` are those of `old`, then the new ones.
+    rows = np.concatenate([old_rows, new_rows])[after.landmark_rows]
+    points = found.projector.project(archive.vectors)
+    landmarks = _landmarks(archive, points, rows, after.anchors)
+    others = np.setdiff1d(np.arange(len(points)), rows)
+    reference = DriftReference(
+        k=state.reference.k,
+        tau=_tau(archive.vectors, landmarks, others, state.reference.k, seed),
+        # What unseen points keep was measured when there were some: trained ones are flattered.
+        preservation=state.reference.preservation,
+    )
+    grown = MapState(
+        version=version,
+        n_frozen=state.n_frozen,
+        seed=seed,
+        n_neighbours=recipe.n_neighbours,
+        reference=reference,
+        landmarks=landmarks,
+        watermark=archive.manifest.number,
+        n_points=len(points),
+        box=_box(points),
+        metrics=_metrics(found, len(new_rows)),
+    )
+    return MadeMap(projector=found.projector, state=grown)
+
+
+def _metrics(grown: Grown, n_new: int) -> dict[str, float]:
+    return {"learnt": float(n_new), "encodes": float(grown.cost.n_encodes)} | measured(
+        grown.measures
+    )
+
+
+def measured(measures: GateMeasures) -> dict[str, float]:
+    """What the gate looked at, by the names that `map status` shows."""
+    found = {
+        "movedMedian": measures.drift.median,
+        "movedP95": measures.drift.p95,
+        "oldTrustBefore": measures.old_trust_before,
+        "oldTrust": measures.old_trust,
+        "newTrustBefore": measures.new_trust_before,
+        "newTrust": measures.new_trust,
+    }
+    major: Mapping[str, float] = {}
+    if measures.major_drift is not None:
+        major = {"movedFromMajorP95": measures.major_drift.p95}
+    return {**found, **major}
+
+
+def _next_minor(version: str) -> str:
+    major, _, minor = version.partition(".")
+    return f"{major}.{int(minor) + 1}"
+
+
+def _new_rows(archive: Archive, n_recent: int) -> Rows:
+    """Strangers and the newest points, the newest of them all if they are too many."""
+    newest_first = np.argsort(archive.write_ids, kind="stable")[::-1]
+    is_new = archive.is_provisional.copy()
+    is_new[newest_first[:n_recent]] = True
+    return np.sort(newest_first[is_new[newest_first]][:N_NEW])
+
+
+def _old_rows(
+    archive: Archive, landmarks: Landmarks, new_rows: Rows, seed: int
+) -> tuple[Rows, Rows, Floats]:
+    """Old rows that are looked at; which of them are landmarks; where those shall stay.
+
+    Landmarks that have gone, or whose pixels are others by now, hold nothing any more.
+    """
+    rows = archive.rows_of(landmarks.keys)
+    stands = (rows >= 0) & ~np.isin(rows, new_rows)
+    same = (archive.vectors[rows] == landmarks.vectors).all(axis=1)
+    stands &= same
+    held = rows[stands]
+    old = np.setdiff1d(np.arange(len(archive)), new_rows)
+    # Strangers that were not chosen are on no place of the encoder's: nothing is learnt from them.
+    old = old[~archive.is_provisional[old]]
+    if len(old) > N_OLD:
+        drawn = np.random.default_rng(seed).permutation(old)[:N_OLD]
+        old = np.union1d(drawn, held)
+    keeps = np.isin(held, old)
+    held, anchors = held[keeps], landmarks.anchors[stands][keeps]
+    return old, np.searchsorted(old, held), anchors
+
+
+def _landmark_rows(points: Floats, candidates: Rows, seed: int) -> Rows:
+    return candidates[pick_landmarks(points[candidates], seed=seed)]
+
+
+def _landmarks(archive: Archive, points: Floats, rows: Rows, anchors: Floats) -> Landmarks:
+    return Landmarks(
+        keys=tuple(archive.keys[rows].tolist()),
+        vectors=archive.vectors[rows],
+        points=points[rows],
+        anchors=np.asarray(anchors, dtype=np.float32),
+    )
+
+
+def _reference_of(
+    fitted: FittedMap, archive: Archive, points: Floats, landmarks: Landmarks, rows: Rows, k: int
+) -> DriftReference:
+    """What is usual among the landmarks: of points held back, as far as the map is concerned."""
+    others = np.setdiff1d(np.arange(len(points)), rows)
+    k = min(k, len(landmarks) - 1)
+    tau = _tau(archive.vectors, landmarks, others, k, seed=0)
+    held = fitted.held_rows
+    if not len(held):
+        return DriftReference(k=k, tau=tau, preservation=fitted.reference.preservation)
+    near, _ = nearest_landmarks(archive.vectors[held], landmarks.vectors, k)
+    on_map, _ = nearest_landmarks(points[held], landmarks.points, k)
+    return DriftReference(k=k, tau=tau, preservation=float(preserved(near, on_map).mean()))
+
+
+def _tau(vectors: Floats, landmarks: Landmarks, others: Rows, k: int, seed: int) -> float:
+    """How far the k-th landmark usually is.
+
+    From points that are none; where those are few, from landmarks among the others as well.
+    """
+    drawn = np.random.default_rng(seed).permutation(others)[:_N_CALIBRATED]
+    distances = [_kth(vectors[drawn], landmarks.vectors, k)]
+    if len(drawn) < _MIN_CALIBRATED:
+        # Each is its own nearest, so one more is asked for.
+        distances.append(_kth(landmarks.vectors, landmarks.vectors, k + 1))
+    return float(np.quantile(np.concatenate(distances), TAU_QUANTILE))
+
+
+def _kth(queries: Floats, searched: Floats, k: int) -> NDArray[np.float64]:
+    k = min(k, len(searched))
+    parts = [
+        nearest_landmarks(queries[start : start + _CHUNK], searched, k)[1]
+        for start in range(0, len(queries), _CHUNK)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _box(points: Floats) -> tuple[float, float, float, float]:
+    (low_x, low_y), (high_x, high_y) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return low_x, high_x, low_y, high_y

@@ -1,0 +1,150 @@
+"""An index of made-up vectors whose map is fitted, grown and looked at, over an in-memory store."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpu_worker.projection.gate import GateRule
+from gpu_worker.projection.keeping import IndexMap, MapSettings
+from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.announcements import Announcement
+from indexer_core.entries import Entry
+from indexer_core.index.collect import RetentionPolicy
+from indexer_core.index.commit import Manifests
+from indexer_core.index.compaction import MergePolicy
+from indexer_core.index.manifest import Manifest
+from indexer_core.index.reader import Reader
+from indexer_core.index.upkeep import Upkeep, UpkeepSettings
+from indexer_core.index.verify import verify
+from indexer_core.indexing import Indexer
+from indexer_core.map_points import MapPoints, map_points
+from indexer_core.ports import BlobStore
+from indexer_core.testing.faults import Around, PassThrough, WrappedBlobs
+from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
+from tests.support.encoders import NamedEncoder
+from tests.support.pipeline import describer
+from tests.support.segments import row
+
+DIMENSION = 48
+HASTY = MapSettings(
+    fit=FitRecipe(min_steps=60, passes=1),
+    fine_tune=FineTuneRecipe(passes=20, few_passes=60),
+    gate=GateRule(max_drift=1, max_old_loss=1, min_new_share=0),
+)
+
+
+class Heard:
+    """Remembers what is announced."""
+
+    def __init__(self) -> None:
+        self.all: list[Announcement] = []
+
+    def announce(self, announcements: Sequence[Announcement]) -> None:
+        self.all += announcements
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class MappedIndex:
+    """Stores that outlive processes."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.ids = SequentialIds(self.clock)
+        self.blobs = MemoryBlobs(self.clock)
+        self.files = FlatFp16Vectors()
+        self.heard = Heard()
+        self.indexer().open()
+
+    def copy(self) -> "MappedIndex":
+        """Another one with the same content, which goes its own way from here."""
+        other = MappedIndex()
+        other.clock.advance(self.clock.now_s() - other.clock.now_s())
+        other.ids._given = self.ids._given
+        other.blobs._blobs = dict(self.blobs._blobs)
+        other.blobs._written = self.blobs._written
+        return other
+
+    def indexer(self, blobs: BlobStore | None = None) -> Indexer:
+        """Of a process of its own."""
+        return Indexer(
+            blobs=blobs or self.blobs,
+            vector_files=self.files,
+            text_encoder=NamedEncoder("text/made-up"),
+            image_dimension=DIMENSION,
+            describer=describer(),
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    def add(self, vectors, first: int = 0, blobs: BlobStore | None = None) -> Manifest:
+        """Series with these image vectors in one commit: s<first>, s<first + 1>, ..."""
+        self.clock.advance(1)
+        indexer = self.indexer(blobs)
+        indexer.open()
+        encoder = describer().image_encoder_id
+        entries = []
+        for number, vector in enumerate(vectors, start=first):
+            made = row(f"s{number:05d}", 1, "w")
+            entries.append(
+                Entry(
+                    series=made.series_key,
+                    revision=1,
+                    digest=made.digest,
+                    record=made.record,
+                    facts=made.facts,
+                    texts=tuple(made.record["texts"]),
+                    images={encoder: vector},
+                    prepared=self.ids.new_id(),
+                )
+            )
+        return indexer.write(entries, "index")
+
+    def map(self, around: Around | None = None, settings: MapSettings = HASTY) -> IndexMap:
+        """Of a process of its own."""
+        return IndexMap(
+            WrappedBlobs(self.blobs, around or PassThrough()),
+            self.files,
+            clock=self.clock,
+            ids=self.ids,
+            announcer=self.heard,
+            settings=settings,
+        )
+
+    def upkeep(self) -> Upkeep:
+        """Merges whatever there is."""
+        settings = UpkeepSettings(
+            merge=MergePolicy(fan_in=2, smallest_bytes=1 << 20),
+            retention=RetentionPolicy(keep_s=0, keep_newest=1, grace_s=0),
+        )
+        return Upkeep(self.blobs, self.files, clock=self.clock, ids=self.ids, settings=settings)
+
+    @property
+    def newest(self) -> Manifest:
+        """The newest manifest."""
+        return Manifests(self.blobs).newest()
+
+    @property
+    def version(self) -> str:
+        """Of the map in force."""
+        return self.newest.projection.version
+
+    def points(self, number: int | None = None) -> MapPoints:
+        """The map of a manifest, by default of the newest."""
+        reader = Reader(self.blobs, self.files)
+        return map_points(reader.refresh() if number is None else reader.at(number))
+
+    def places(self, number: int | None = None) -> dict[str, tuple[bytes, bool]]:
+        """Place to the bit, and whether it is provisional, by series."""
+        found = self.points(number)
+        assert len(set(found.keys)) == len(found.keys)
+        assert np.isfinite(found.points).all()
+        flags = found.is_provisional.tolist()
+        places = (point.tobytes() for point in found.points)
+        return {key: (at, flag) for key, at, flag in zip(found.keys, places, flags, strict=True)}
+
+    def problems(self) -> list[str]:
+        """What `verify` finds."""
+        return verify(self.blobs, self.files).problems
