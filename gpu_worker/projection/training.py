@@ -28,17 +28,22 @@ def no_progress(done: int, total: int) -> None:
 
 @contextmanager
 def repeatable(n_threads: int) -> Iterator[None]:
-    """Within it, torch gives the same bits every time, by so many threads."""
+    """Within it, torch gives the same bits every time, by so many threads.
+
+    Torch knows one such setting per process, and a worker encodes while a map learns: an operation
+    of another thread that cannot be repeated must not fail for it.
+    """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     # Read by cuBLAS when it starts; without it, it refuses to be deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(strict)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
 
 
 def n_steps_for(n_edges: int, recipe: FitRecipe, batch: int) -> int:

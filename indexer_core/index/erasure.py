@@ -16,33 +16,25 @@ stay are taken over as they are stored.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from indexer_core.errors import ConflictError, CorruptIndexError
 from indexer_core.index.all_rows import tables_in_history
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit, manifest_name
-from indexer_core.index.files import read_file
+from indexer_core.index.copies import Copies, is_of
 from indexer_core.index.filling import PARTS_PREFIX
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import (
-    CoordinateFile,
     FileRef,
     Manifest,
     Projection,
-    Segment,
-    VectorFile,
 )
-from indexer_core.index.projections import STATE_PREFIX, load_state, put_state
-from indexer_core.index.rows import concatenate_rows, rows_of, table_of
+from indexer_core.index.projections import STATE_PREFIX
+from indexer_core.index.rows import rows_of
 from indexer_core.index.segment import (
     IMAGE_SPACE,
     PREFIX,
     TEXT_SPACE,
-    SegmentWriter,
-    load_points,
 )
 from indexer_core.index.updates import (
     Collect,
@@ -88,24 +80,17 @@ class Segments:
     ) -> None:
         self._blobs = blobs
         self._manifests = Manifests(blobs)
-        self._copier = _Copier(blobs, vector_files)
         self._clock = clock
         self._ids = ids
         self._fence = fence_at(behind_s)
-        # Files that held the series; write ids of what this run has written in their place.
-        self._replaced: set[str] = set()
-        self._written: set[str] = set()
-        self._copies: dict[Segment, Segment | None] = {}
-        self._copied_states: dict[FileRef, FileRef] = {}
-        self._holding: dict[tuple[str, frozenset[str]], bool] = {}
-        self._landmarks: dict[tuple[str, frozenset[str]], int] = {}
+        self._copies = Copies(blobs, vector_files, ids)
 
     def find(self, series: frozenset[str]) -> Subject:
         """URLs, UIDs and texts of all rows that any retained manifest has of the series."""
         subject = Subject()
         # What is damaged goes as it is.
         for table in tables_in_history(self._blobs, skips_damaged=True):
-            subject |= _named_by(table.filter(_is_of(table, series)))
+            subject |= _named_by(table.filter(is_of(table, series)))
         return subject
 
     def erase(self, subject: Subject) -> Erased:
@@ -136,12 +121,12 @@ class Segments:
         n_rows = 0
         for _ in range(_ATTEMPTS):
             manifest = self._manifests.newest()
-            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
+            held = [s for s in manifest.segments if self._copies.is_held(s.rows, series)]
             if not held:
                 return n_rows
             for segment in held:
                 try:
-                    copy = self._copy(segment, series)
+                    copy = self._copies.segment(segment, series)
                 except CorruptIndexError:
                     if segment in self._manifests.newest().segments:
                         raise
@@ -151,7 +136,7 @@ class Segments:
                 if isinstance(self._commit(update, {"rows": n_gone}), Committed):
                     n_rows += n_gone
                 else:
-                    self._copies.clear()
+                    self._copies.forget()
         raise ConflictError("others kept merging what is to be purged; run it again later")
 
     def _erase_landmarks(self, series: frozenset[str]) -> int:
@@ -161,17 +146,17 @@ class Segments:
             if projection is None or projection.state is None:
                 return 0
             before = projection.state
-            n_held = self._n_landmarks_of(before, series)
+            n_held = self._copies.n_landmarks_of(before, series)
             if not n_held:
                 return 0
             try:
-                after = self._copy_state(before, series)
+                after = self._copies.state(before, series)
             except CorruptIndexError:
                 after = None  # it goes as it is; if it was only overtaken, the commit is refused
             update = MendMapState(before=before, after=after)
             if isinstance(self._commit(update, {"landmarks": n_held}), Committed):
                 return n_held
-            self._copied_states.clear()
+            self._copies.forget()
         raise ConflictError("others kept publishing maps; run the purge again later")
 
     def _erase_history(self, series: frozenset[str]) -> tuple[int, int]:
@@ -184,13 +169,13 @@ class Segments:
             manifest = self._manifests.read(number)
             if number == newest.number or not isinstance(manifest, Manifest):
                 continue
-            held = [s for s in manifest.segments if self._is_holding(s.rows, series)]
+            held = [s for s in manifest.segments if self._copies.is_held(s.rows, series)]
             state = self._held_state(manifest, series)
             if not held and state is None:
                 continue
-            self._replaced |= {file.name for segment in held for file in segment.files()}
+            self._copies.replaced |= {file.name for segment in held for file in segment.files()}
             if state is not None:
-                self._replaced.add(state.name)
+                self._copies.replaced.add(state.name)
             newest = self._manifests.newest(newest)
             if number in newest.pins:
                 n_rewritten += self._rewrite(manifest, series)
@@ -223,10 +208,9 @@ class Segments:
             # have just named, unless our files were behind that fence already.
             fence = self._manifests.newest().collected_before
             named = {write_id_of(file.name) for file in rewritten.files()}
-            if not any(is_behind(write_id, fence) for write_id in self._written & named):
+            if not any(is_behind(write_id, fence) for write_id in self._copies.written & named):
                 return True
-            self._copies.clear()
-            self._copied_states.clear()
+            self._copies.forget()
         raise ConflictError("others kept winning every race; run the purge again later")
 
     def _without(
@@ -240,8 +224,9 @@ class Segments:
         for source in (original, standing):
             try:
                 copies = [
-                    self._copy(segment, series)
-                    if segment.id in self._written or self._is_holding(segment.rows, series)
+                    self._copies.segment(segment, series)
+                    if segment.id in self._copies.written
+                    or self._copies.is_held(segment.rows, series)
                     else segment
                     for segment in source.segments
                 ]
@@ -260,35 +245,15 @@ class Segments:
         projection = manifest.projection
         if projection is None or projection.state is None:
             return projection
-        is_ours = write_id_of(projection.state.name) in self._written
+        is_ours = write_id_of(projection.state.name) in self._copies.written
         if not is_ours and self._held_state(manifest, series) is None:
             return projection
-        return replace(projection, state=self._copy_state(projection.state, series))
+        return replace(projection, state=self._copies.state(projection.state, series))
 
     def _held_state(self, manifest: Manifest, series: frozenset[str]) -> FileRef | None:
         """The file of the map's state, where it holds landmarks of the series."""
         state = None if manifest.projection is None else manifest.projection.state
-        return state if state is not None and self._n_landmarks_of(state, series) else None
-
-    def _n_landmarks_of(self, state: FileRef, series: frozenset[str]) -> int:
-        """How many landmarks are of the series; of a damaged file, as if it were one."""
-        known = self._landmarks.get((state.name, series))
-        if known is None:
-            try:
-                known = len(series.intersection(load_state(self._blobs, state).landmarks.keys))
-            except CorruptIndexError:
-                known = 1
-            self._landmarks[state.name, series] = known
-        return known
-
-    def _copy_state(self, state: FileRef, series: frozenset[str]) -> FileRef:
-        if state not in self._copied_states:
-            write_id = self._ids.new_id()
-            self._replaced.add(state.name)
-            self._written.add(write_id)
-            slim = load_state(self._blobs, state).without(series)
-            self._copied_states[state] = put_state(self._blobs, slim, write_id)
-        return self._copied_states[state]
+        return state if state is not None and self._copies.n_landmarks_of(state, series) else None
 
     def _unpin(self, expired: Iterable[int]) -> None:
         """Take names off stubs: somebody pinned a manifest just as it expired."""
@@ -307,11 +272,7 @@ class Segments:
 
     def _is_ours(self, name: str) -> bool:
         """Whether an unnamed file is for this run to delete."""
-        return (
-            name in self._replaced
-            or write_id_of(name) in self._written
-            or is_file_behind(name, self._fence)
-        )
+        return self._copies.is_ours(name) or is_file_behind(name, self._fence)
 
     def _delete_parts(self) -> int:
         """Delete parts of vectors that are being made for segments which are no longer live."""
@@ -325,27 +286,6 @@ class Segments:
         what = f"{n_files} files that were being written meanwhile, should nobody commit them"
         return (Remaining(what=what, until_s=self._clock.now_s() + _COLLECTED_AFTER_S),)
 
-    def _copy(self, segment: Segment, series: frozenset[str]) -> Segment | None:
-        if segment not in self._copies:
-            write_id = self._ids.new_id()
-            self._replaced |= {file.name for file in segment.files()}
-            self._written.add(write_id)  # before, for it may fail half-way
-            self._copies[segment] = self._copier.without(segment, series, write_id)
-        return self._copies[segment]
-
-    def _is_holding(self, rows: FileRef, series: frozenset[str]) -> bool:
-        """Whether a rows file has a row of the series; one that is damaged may."""
-        known = self._holding.get((rows.name, series))
-        if known is None:
-            try:
-                table = table_of(read_file(self._blobs, rows), rows.name)
-            except CorruptIndexError:
-                known = True
-            else:
-                known = bool(pc.any(_is_of(table, series)).as_py())
-            self._holding[rows.name, series] = known
-        return known
-
     def _commit(
         self, update: Update, counts: Mapping[str, int] | None = None
     ) -> Committed | Abandoned:
@@ -355,64 +295,6 @@ class Segments:
             commit_id=self._ids.new_id(),
             lineage=made_now("purge", self._clock.now_s(), counts),
         )
-
-
-class _Copier:
-    """Writes segments anew without some series."""
-
-    def __init__(self, blobs: BlobStore, vector_files: VectorFiles) -> None:
-        self._blobs = blobs
-        self._vector_files = vector_files
-        self._writer = SegmentWriter(blobs, vector_files)
-
-    def without(self, segment: Segment, series: frozenset[str], write_id: str) -> Segment | None:
-        """The segment without these series, under a new id; None when no row is left.
-
-        It is read and written file by file, so that memory holds one of them twice.
-        """
-        table = table_of(read_file(self._blobs, segment.rows), segment.rows.name)
-        stays = pc.invert(_is_of(table, series)).to_numpy(zero_copy_only=False)
-        rows = np.flatnonzero(stays).astype(np.int64)
-        if not len(rows):
-            return None
-        numbers = {
-            space: np.flatnonzero(np.repeat(stays, table.column(counts).to_numpy())).astype(
-                np.int64
-            )
-            for space, counts in _COUNTS.items()
-        }
-        return Segment(
-            id=write_id,
-            rows=self._writer.put_rows(write_id, concatenate_rows([(table, rows)])),
-            n_rows=len(rows),
-            n_alive=pc.sum(table.column("alive").filter(pa.array(stays))).as_py() or 0,
-            n_points=len(numbers[IMAGE_SPACE]),
-            vectors=tuple(self._vectors(v, numbers[v.space], write_id) for v in segment.vectors),
-            coordinates=tuple(
-                self._points(c, numbers[IMAGE_SPACE], write_id) for c in segment.coordinates
-            ),
-            level=segment.level,
-        )
-
-    def _vectors(
-        self, vectors: VectorFile, numbers: NDArray[np.int64], write_id: str
-    ) -> VectorFile:
-        reader = self._vector_files.open(read_file(self._blobs, vectors.file))
-        return self._writer.put_vectors(
-            write_id,
-            self._vector_files.concatenate([(reader, numbers)]),
-            space=vectors.space,
-            encoder_id=vectors.encoder_id,
-            n_vectors=len(numbers),
-            dimension=vectors.dimension,
-        )
-
-    def _points(
-        self, coordinates: CoordinateFile, numbers: NDArray[np.int64], write_id: str
-    ) -> CoordinateFile:
-        data = read_file(self._blobs, coordinates.file)
-        kept = load_points(data, coordinates).taken(numbers)
-        return self._writer.write_points(write_id, kept)
 
 
 def suppress(manifests: Manifests, series: frozenset[str], *, clock: Clock, ids: Ids) -> Committed:
@@ -425,12 +307,6 @@ def suppress(manifests: Manifests, series: frozenset[str], *, clock: Clock, ids:
     )
     assert isinstance(outcome, Committed), "suppressing is never refused"
     return outcome
-
-
-def _is_of(table: pa.Table, series: frozenset[str]) -> pa.Array:
-    wanted = pa.array(sorted(series), pa.string())
-    found: pa.Array = pc.is_in(table.column("seriesKey"), value_set=wanted).combine_chunks()
-    return found
 
 
 def _named_by(table: pa.Table) -> Subject:

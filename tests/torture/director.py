@@ -236,16 +236,16 @@ class Director:
     def _point_for(self, role: str) -> str | None:
         """Where a new process shall die: where none has died yet, as long as there are such.
 
-        Each of them is left to one process: some are met rarely, and while all waited for the same
-        one, nobody would die at the others.
+        Each of them is first left to one process: some are met rarely, and while all waited for the
+        same one, nobody would die at the others. Once all are taken, more may wait for each.
         """
         known = sorted(self._report.reached | REQUIRED)
         mine = [point for point in known if point.partition(".")[0] in _OPERATIONS[role]]
         specs = (*self._starting.values(), *(each.spec for each in self._running.values()))
         left = {spec.die_at for spec in specs}
-        missing = [p for p in mine if not self._report.kills[p] and p not in left]
+        missing = [point for point in mine if not self._report.kills[point]]
         if missing and self._chance.random() < 0.8:
-            return self._chance.choice(missing)
+            return self._chance.choice([p for p in missing if p not in left] or missing)
         return self._chance.choice(mine) if self._chance.random() < 0.3 else None
 
     def _sleep_for(self, role: str) -> str | None:
