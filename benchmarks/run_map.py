@@ -9,12 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import map_fit, map_growth  # noqa: E402
+from benchmarks import map_fit, map_growth, map_size  # noqa: E402
 from benchmarks.pages import table  # noqa: E402
 from benchmarks.parts import Kept, lines_of, machines, run  # noqa: E402
 
 PAGE = ROOT / "docs" / "benchmarks-map.md"
-PARTS = {"fit": map_fit, "growth": map_growth}
+PARTS = {"fit": map_fit, "growth": map_growth, "size": map_size}
 
 
 def page(kept: Kept) -> str:

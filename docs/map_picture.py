@@ -17,41 +17,19 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.made_up_archive import archive_of, joined  # noqa: E402
 from benchmarks.made_up_vectors import MadeUpVectors  # noqa: E402
-from gpu_worker.projection.archive import Archive  # noqa: E402
 from gpu_worker.projection.carrying import MadeMap, fit_archive, grow_archive  # noqa: E402
 from gpu_worker.projection.gate import GateRule  # noqa: E402
 from gpu_worker.projection.quality import diagonal, drift, fidelity  # noqa: E402
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe  # noqa: E402
-from indexer_core.index.manifest import FileRef, Lineage, Manifest, Projection  # noqa: E402
 from indexer_core.placing import place  # noqa: E402
 
 TARGET = Path(__file__).parent / "images" / "map-before-and-after.png"
 N, N_UNSEEN, N_USUAL = 3000, 108, 36
 SEEN, UNSEEN = range(36), 37
-ENCODER = "image/made-up"
 
 Floats = NDArray[np.float32]
-
-
-def archive_of(vectors: Floats, points: Floats, flags: NDArray[np.bool_], version: str) -> Archive:
-    """Made-up series as an index would give them."""
-    file = FileRef(name="", sha256="", size_bytes=0)
-    manifest = Manifest(
-        number=1,
-        commit_id="",
-        lineage=Lineage(reason="", software="", created_s=0.0),
-        projection=Projection(version=version, encoder_id=ENCODER, file=file),
-    )
-    keys = np.array([f"{row:06d}" for row in range(len(vectors))])
-    return Archive(
-        manifest=manifest,
-        keys=keys,
-        write_ids=keys,
-        vectors=vectors,
-        points=points,
-        is_provisional=flags,
-    )
 
 
 def main() -> None:
@@ -61,16 +39,13 @@ def main() -> None:
     unseen, _ = made_up.draw(N_UNSEEN, seed=2, clusters=[UNSEEN])
     usual, _ = made_up.draw(N_USUAL, seed=3, clusters=SEEN)
     new = np.concatenate([unseen, usual])
-    none = np.zeros((N, 2), np.float32)
-    first = fit_archive(
-        archive_of(x, none, np.zeros(N, np.bool_), "0.1"), FitRecipe(), seed=0, lays_over=False
-    )
+    first = fit_archive(archive_of(x), FitRecipe(), seed=0, lays_over=False)
     before = first.projector.project(x)
     frozen = first.projector.project(new)
     placed = place(new, first.projector, first.state)
-    flags = np.concatenate([np.zeros(N, np.bool_), placed.is_provisional])
-    everything = np.concatenate([x, new])
-    both = archive_of(everything, np.concatenate([before, placed.points]), flags, "1.0")
+    old = archive_of(x, before, version="1.0")
+    both = joined(old, new, placed.points, placed.is_provisional)
+    everything = both.vectors
     grown = grow_archive(
         both, first.projector, first.state, None, 144, FineTuneRecipe(), GateRule(), seed=0
     )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import map_growth, run_map
+from benchmarks import map_growth, map_size, run_map
 from benchmarks.parts import lines_of
 from gpu_worker.projection.recipe import FineTuneRecipe
 from tests.support.maps import HASTY
@@ -29,32 +29,73 @@ FIT = {"compared": {"3000": COMPARED}, "large": {"120000": LARGE}}
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(map_growth, "SMALL_MAP", HASTY)
+        patch.setattr(map_growth, "FIT", HASTY)
         patch.setattr(map_growth, "UNSEEN", {1: 36})
-        patch.setattr(map_growth, "FineTuneRecipe", lambda: FineTuneRecipe(few_passes=40))
-        return map_growth.measure(tmp_path_factory.mktemp("bench"), 700, 3, (0,))
+        patch.setattr(map_growth, "FINE_TUNE", FineTuneRecipe(few_passes=40))
+        return map_growth.measure(tmp_path_factory.mktemp("bench"), 700, 3, (0,), 5)
 
 
 def test_the_chain_meets_the_unseen_kind_and_measures_it_beside_a_refit(grown):
     (unseen,) = grown["0"]["unseen"]
     assert unseen["alarm"]
-    assert unseen["encodes_per_point"] >= 80
-    assert unseen["of_refit"] == pytest.approx(unseen["new_trust"] / unseen["refit_trust"])
-    assert grown["0"]["usual_deltas"] == 2
+    assert unseen["provisional"] > 0.5
+    assert unseen["encodes"] / unseen["learnt"] >= 80
+    assert unseen["of_refit"] == pytest.approx(unseen["newTrust"] / unseen["refit_trust"])
+    assert grown["0"]["usual_deltas"] == 2 + 5
     assert unseen["refit_moves_p95"] > grown["0"]["moved_since_major"]["p95"]
 
 
-def kept(fit, growth):
-    parts = {"fit": fit, "growth": growth}
+@pytest.fixture(scope="module")
+def sized():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_size, "FIT", HASTY)
+        patch.setattr(map_size, "FINE_TUNE", FineTuneRecipe(few_passes=40))
+        return {"1500": map_size.grown_at(1500, 0) | {"peak_mib": 100.0}}
+
+
+def test_a_large_map_is_fitted_alarmed_and_taught(sized):
+    (found,) = sized.values()
+    assert found["alarm"]
+    assert found["provisional"] > 0.9
+    assert found["finite"]
+    assert found["encodes_per_point"] >= 80
+    assert found["place_us"] > 0
+
+
+def test_bars_of_size_that_are_missed_are_said_to_be(sized):
+    (found,) = sized.values()
+    good = found | {
+        "encodes_per_point": 1000.0,
+        "movedMedian": 0.002,
+        "movedP95": 0.01,
+        "oldTrustBefore": 0.99,
+        "oldTrust": 0.99,
+        "newTrust": 0.98,
+    }
+
+    def missed(**change):
+        lines = map_size.lines({"1500": good | change})
+        return [line.what.partition(": ")[2][:12] for line in lines if line.met is False]
+
+    assert missed() == []
+    assert missed(alarm=False) == ["a delta of 1"]
+    assert missed(encodes_per_point=1300.0) == ["encodes for "]
+    assert missed(movedP95=0.03) == missed(oldTrust=0.98) == ["old series m"]
+    assert missed(newTrust=0.9) == ["trust of the"]
+
+
+def kept(fit, growth, size=None):
+    parts = {"fit": fit, "growth": growth, **({} if size is None else {"size": size})}
     return json.loads(
         json.dumps({name: {"found": each, "machine": {}} for name, each in parts.items()})
     )
 
 
-def test_the_page_has_a_row_for_every_line_and_all_methods_side_by_side(grown):
-    page = run_map.page(kept(FIT, grown))
+def test_the_page_has_a_row_for_every_line_and_all_methods_side_by_side(grown, sized):
+    found = kept(FIT, grown, sized)
+    page = run_map.page(found)
     assert page.count("\n| 3,000 |") == 5
-    assert all(f"| {line.what} |" in page for line in lines_of(run_map.PARTS, kept(FIT, grown)))
+    assert all(f"| {line.what} |" in page for line in lines_of(run_map.PARTS, found))
 
 
 @pytest.mark.parametrize(

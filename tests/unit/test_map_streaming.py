@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.made_up_archive import archive_of, joined
 from gpu_worker.projection.archive import Archive
 from gpu_worker.projection.carrying import MadeMap, fit_archive, grow_archive
 from gpu_worker.projection.gate import GateRule
@@ -10,7 +11,6 @@ from gpu_worker.projection.quality import diagonal
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.watching import DriftRule, DriftWatch, watch
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.manifest import FileRef, Lineage, Manifest, Projection
 from indexer_core.placing import BatchDrift, nearest_landmarks, place, preserved
 from indexer_core.projector import bootstrap_projector
 from tests.support.maps import ENCODER, UNSEEN, archive, delta
@@ -18,25 +18,6 @@ from tests.support.maps import ENCODER, UNSEEN, archive, delta
 N_BATCHES = 20
 RECIPE = FitRecipe(min_steps=200, passes=1)
 RULE = DriftRule()
-
-
-def archive_of(vectors, points=None, provisional=None, version="0.1"):
-    n = len(vectors)
-    file = FileRef(name="projections/x", sha256="", size_bytes=0)
-    manifest = Manifest(
-        number=7,
-        commit_id="c",
-        lineage=Lineage(reason="test", software="test", created_s=0.0),
-        projection=Projection(version=version, encoder_id=ENCODER, file=file),
-    )
-    return Archive(
-        manifest=manifest,
-        keys=np.array([f"s{row:06d}" for row in range(n)]),
-        write_ids=np.array([f"w{row:06d}" for row in range(n)]),
-        vectors=vectors,
-        points=np.zeros((n, 2), np.float32) if points is None else points,
-        is_provisional=np.zeros(n, bool) if provisional is None else provisional,
-    )
 
 
 @pytest.fixture(scope="module", params=[(0, 1000), (1, 3000)], ids=["few", "more than landmarks"])
@@ -169,9 +150,8 @@ def grown_of(world, unseen=1.0, rule=None, **others):
     of, x, made = world
     new = delta(90, of=of, unseen=unseen)
     placed = seen(world, new)
-    points = np.concatenate([made.projector.project(x), placed.points])
-    flags = np.concatenate([np.zeros(len(x), bool), placed.is_provisional])
-    both = archive_of(np.concatenate([x, new]), points, flags, version="1.0")
+    old = archive_of(x, made.projector.project(x), version="1.0")
+    both = joined(old, new, placed.points, placed.is_provisional)
     found = grow_archive(
         both,
         made.projector,
