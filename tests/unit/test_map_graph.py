@@ -114,3 +114,19 @@ def test_without_the_library_for_many_points_the_error_says_what_to_install(monk
     monkeypatch.setitem(__import__("sys").modules, "pynndescent", None)
     with pytest.raises(UnavailableError, match=r"install dicom-indexer\[map\]"):
         neighbours_within(archive(50), 5, n_exact=49, seed=0)
+
+
+def test_neighbours_by_descent_are_nearly_all_of_the_exact_ones():
+    x = archive(1200)
+    exact = neighbours_within(x, 14, n_exact=2000, seed=0)
+    found = neighbours_within(x, 14, n_exact=1000, seed=0)
+    assert found.indices.shape == found.distances.shape == (1200, 14)
+    assert not (found.indices == np.arange(1200)[:, None]).any()
+    kept = np.mean(
+        [len(set(a) & set(b)) for a, b in zip(found.indices, exact.indices, strict=True)]
+    )
+    assert kept > 0.9 * 14
+    apart = np.linalg.norm(x[:50, None] - x[found.indices[:50]], axis=2)
+    np.testing.assert_allclose(found.distances[:50], apart, atol=1e-3)
+    again = neighbours_within(x, 14, n_exact=1000, seed=0)
+    np.testing.assert_array_equal(again.indices, found.indices)
