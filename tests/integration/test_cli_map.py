@@ -30,7 +30,7 @@ def put(run: Cli, numbers) -> None:
             f"{number:03d}.dcm",
             series=f"s{number}",
             PixelData=pixels.tobytes(),
-            BodyPartExamined="HEAD" if number % 2 else "CHEST",
+            SeriesDescription="Head axial" if number % 2 else "Chest axial",
         )
 
 
