@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.filters import Filter, apply_filter
+from indexer_core.filters import Filter, FilterResult, apply_filter
 from indexer_core.index.columns import FilterColumn
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
@@ -82,7 +82,7 @@ def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
     if not snapshot.segments:
         return Selection(rows=(), n_passed=0, unknown={each.field: 0 for each in filters})
     live = np.concatenate([segment.live for segment in snapshot.segments])
-    results = [apply_filter(_column(snapshot, each.field), each) for each in filters]
+    results = [_passing(snapshot, each) for each in filters]
     unknown: dict[str, int] = {}
     for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
         # Left out for this field alone: everything else about the series fits.
@@ -97,6 +97,28 @@ def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
         n_passed=int(np.count_nonzero(passed)),
         unknown=unknown,
     )
+
+
+def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
+    """Which rows pass one filter, live or not."""
+    found = apply_filter(_column(snapshot, condition.field), condition)
+    if condition.field != "flags" or PROVISIONAL not in map(str.lower, condition.values):
+        return found
+    # No row says it: the map does, and may learn otherwise without writing the row anew.
+    strange = np.concatenate([_provisional(segment, snapshot) for segment in snapshot.segments])
+    is_not = condition.operator == "!="
+    return replace(found, passed=found.passed & ~strange if is_not else found.passed | strange)
+
+
+def _provisional(segment: LiveSegment, snapshot: Snapshot) -> NDArray[np.bool_]:
+    """Rows of a segment that are provisional on the map in force."""
+    loaded, projection = segment.loaded, snapshot.manifest.projection
+    strange = np.zeros(len(segment.live), dtype=np.bool_)
+    points = None if projection is None else loaded.points(projection.version)
+    if points is not None and points.is_provisional is not None:
+        rows = np.flatnonzero(loaded.counts(IMAGE_SPACE))
+        strange[rows] = points.is_provisional[loaded.rows.starts(IMAGE_SPACE)[rows]]
+    return strange
 
 
 def _column(snapshot: Snapshot, name: str) -> list[FilterColumn]:

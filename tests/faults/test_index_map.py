@@ -17,6 +17,7 @@ from indexer_core.errors import (
     InvalidInputError,
     NotFoundError,
 )
+from indexer_core.filters import parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import Manifests
 from indexer_core.index.erasure import LANDMARKS, Segments, suppress
@@ -185,8 +186,12 @@ def _flagged(index):
     snapshot = Reader(index.blobs, index.files).refresh()
     records = [record_of(hit, snapshot) for hit in listing(snapshot, select(snapshot, ()))]
     assert {record["projectionVersion"] for record in records} == {index.version}
-    found = {point for point, flag in index.places().items() if flag[1]}
+    places = index.places()
+    rest, found = set(places), {key for key, (_, flag) in places.items() if flag}
     assert sum("provisional" in record["flags"] for record in records) == len(found)
+    for text, expected in (("flags=provisional", found), ("flags!=provisional", rest - found)):
+        hits = listing(snapshot, select(snapshot, (parse_filter(text),)))
+        assert {hit.key for hit in hits} == expected
     return found
 
 
