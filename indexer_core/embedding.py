@@ -6,18 +6,19 @@ need not: what it leaves out is filled by whoever builds the encoder.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from indexer_core.encoders import FindEncoder
-from indexer_core.entries import Entry, row_of
+from indexer_core.entries import Entry, Vector, row_of
 from indexer_core.errors import ConflictError, CorruptIndexError
 from indexer_core.index.manifest import Manifest, Projection, Segment, Space
 from indexer_core.index.projections import load_projector, load_state
 from indexer_core.index.segment import (
     TEXT_SPACE,
+    MapPoint,
     Points,
     SegmentWriter,
     SpaceVectors,
@@ -48,14 +49,20 @@ class SegmentMaker:
         self._writer = SegmentWriter(blobs, vector_files)
         self._find_encoder = find_encoder
         self._ids = ids
-        self._maps: dict[str, _Map] = {}
+        self._map_in_use: _Map | None = None
 
     def made(
-        self, write_id: str, manifest: Manifest, entries: Sequence[Entry], recipe: int
+        self,
+        write_id: str,
+        manifest: Manifest,
+        entries: Sequence[Entry],
+        recipe: int,
+        standing: Mapping[str, MapPoint],
     ) -> tuple[Segment, BatchDrift | None]:
         """Write a segment for a manifest; what this program cannot make is left out.
 
         Also what its new series say of the map in force, if there are any and it was fitted.
+        `standing`: where series are that come anew; with the same picture they stay there.
         """
         spaces = [
             vectors
@@ -68,7 +75,7 @@ class SegmentMaker:
         points: list[Points] = []
         drift = None
         if projection is not None and _can_be_placed(seen, projection):
-            placed, drift = self._placed(seen, projection)
+            placed, drift = self._placed(seen, projection, standing)
             points.append(placed)
         rows = [row_of(entry, write_id, recipe) for entry in entries]
         return self._writer.write(write_id, rows, spaces, points), drift
@@ -103,7 +110,7 @@ class SegmentMaker:
                 case MissingCoordinates(projection=projection):
                     if not _can_be_placed(seen, projection):
                         raise _other_encoder(manifest)
-                    placed, _ = self._placed(seen, projection)
+                    placed, _ = self._placed(seen, projection, {})
                     points = self._writer.write_points(write_id, placed)
                     segment = with_files(segment, coordinates=(points,))
                 case StaleSegment():
@@ -141,10 +148,17 @@ class SegmentMaker:
         return SpaceVectors(space=space, encoder_id=encoder_id, vectors=vectors)
 
     def _placed(
-        self, seen: Sequence[Entry], projection: Projection
+        self, seen: Sequence[Entry], projection: Projection, standing: Mapping[str, MapPoint]
     ) -> tuple[Points, BatchDrift | None]:
         """Places on a map: those published already as they are, the others by its encoder."""
         known = [entry.places.get(projection.version) for entry in seen]
+        on_map = self._map(projection)
+        for number, entry in enumerate(seen):
+            stands = standing.get(entry.series)
+            if known[number] is None and stands is not None and not stands.is_provisional:
+                image = _as_stored(entry.images[projection.encoder_id])
+                if on_map.projector.project(image[None])[0].tolist() == list(stands[:2]):
+                    known[number] = stands
         new = [number for number, point in enumerate(known) if point is None]
         xy = np.empty((len(seen), 2), dtype=np.float32)
         is_provisional = np.zeros(len(seen), dtype=np.bool_)
@@ -153,8 +167,9 @@ class SegmentMaker:
                 xy[number], is_provisional[number] = point[:2], point.is_provisional
         drift = None
         if new:
-            on_map = self._map(projection)
-            images = np.stack([seen[number].images[projection.encoder_id] for number in new])
+            images = np.stack(
+                [_as_stored(seen[number].images[projection.encoder_id]) for number in new]
+            )
             placed = place(images, on_map.projector, on_map.state)
             xy[new], is_provisional[new] = placed.points, placed.is_provisional
             drift = placed.drift
@@ -162,11 +177,16 @@ class SegmentMaker:
         return points, drift
 
     def _map(self, projection: Projection) -> "_Map":
-        if projection.file.name not in self._maps:
-            # One map at a time: an earlier one is not coming back.
+        """The map in force. A purge leaves its encoder and takes series out of its state."""
+        state = projection.state
+        files = projection.file.name, None if state is None else state.name
+        if self._map_in_use is None or self._map_in_use.files != files:
             projector = load_projector(self._blobs, projection.file)
-            self._maps = {projection.file.name: _Map(projector, self._state(projection))}
-        return self._maps[projection.file.name]
+            found = _Map(files, projector, self._state(projection))
+            if found.state is None and projection.state is not None:
+                return found  # it may only have been overtaken: look again next time
+            self._map_in_use = found
+        return self._map_in_use
 
     def _state(self, projection: Projection) -> MapState | None:
         """Damage to it must not hold up new series: without it no stranger is told from others."""
@@ -183,8 +203,14 @@ class SegmentMaker:
 class _Map:
     """A map in force: its encoder, and its state where it was fitted."""
 
+    files: tuple[str, str | None]
     projector: Projector
     state: MapState | None
+
+
+def _as_stored(image: Vector) -> Vector:
+    """A vector as it will be read back, so that its place follows from what is stored."""
+    return image.astype(np.float16).astype(np.float32)
 
 
 def _can_be_placed(seen: Sequence[Entry], projection: Projection) -> bool:

@@ -35,7 +35,7 @@ from indexer_core.index.updates import (
 from indexer_core.index.write_ids import fresh_id
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
-from indexer_core.placing import MAP, BatchDrift
+from indexer_core.placing import BatchDrift
 from indexer_core.ports import BlobStore, Clock, Ids, TextEncoder, VectorFiles
 from indexer_core.projector import bootstrap_projector
 from indexer_core.rules import Rules
@@ -283,12 +283,13 @@ class Indexer:
         if not shown:
             return known
         ordered = sorted(shown, key=lambda entry: entry.series)
-        segment, drift = self._segment(self._ids.new_id(), ordered)
+        standing = self._standing(ordered)
+        segment, drift = self._segment(self._ids.new_id(), ordered, standing)
         prepared = min((entry.prepared for entry in ordered if entry.prepared), default=None)
         counts = {
             "series": sum(entry.alive for entry in ordered),
             "tombstones": sum(not entry.alive for entry in ordered),
-            **({} if drift is None else drift.counts()),
+            **({"strangers": drift.n_far} if drift is not None and drift.n_far else {}),
         }
 
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
@@ -298,12 +299,17 @@ class Indexer:
                 if any(entry.series in manifest.suppressed for entry in ordered):
                     raise ConflictError("a series was deleted meanwhile; the batch is tried again")
                 write_id = fresh_id(self._ids, manifest.collected_before)
-                segment, _ = self._segment(write_id, ordered)
+                segment, _ = self._segment(write_id, ordered, {})
             else:
                 segment = self._maker.completed(update.segment, manifest, ordered, incomplete)
             return replace(update, segment=segment)
 
-        update = AddSegment(segment=segment, prepared=prepared)
+        update = AddSegment(
+            segment=segment,
+            prepared=prepared,
+            drift=drift,
+            drift_of=_map_of(self._reader.snapshot.manifest),
+        )
         return self._commit(update, reason, counts, complete).manifest
 
     def outdated(self) -> Iterator[tuple[Place, IndexRow]]:
@@ -381,10 +387,17 @@ class Indexer:
         return replace(entry, record=record, facts=to_json(facts), texts=texts)
 
     def _segment(
-        self, write_id: str, entries: Sequence[Entry]
+        self, write_id: str, entries: Sequence[Entry], standing: Mapping[str, MapPoint]
     ) -> tuple[Segment, BatchDrift | None]:
         manifest = self._reader.refresh().manifest
-        return self._maker.made(write_id, manifest, entries, self._recipe(manifest))
+        return self._maker.made(write_id, manifest, entries, self._recipe(manifest), standing)
+
+    def _standing(self, entries: Sequence[Entry]) -> dict[str, MapPoint]:
+        """Where those of the series are by now that have a place."""
+        keys = [entry.series for entry in entries if entry.images]
+        places = self._reader.winners_of(keys).items() if keys else ()
+        found = ((key, self._reader.point_of(place)) for key, place in places if place.alive)
+        return {key: point for key, point in found if point is not None}
 
     def _seen_of(
         self, place: Place, row: IndexRow
@@ -441,8 +454,7 @@ class Indexer:
         """What the index is made with as of the last look at it, for the lineage."""
         manifest = self._reader.snapshot.manifest
         spaces = manifest.spaces or self._new_spaces()
-        found = {f"{space.name}Encoder": space.live for space in spaces}
-        return found if manifest.projection is None else found | {MAP: manifest.projection.version}
+        return {f"{space.name}Encoder": space.live for space in spaces}
 
     def _commit(
         self,
@@ -472,3 +484,7 @@ class Indexer:
         if isinstance(outcome, Abandoned):
             raise ConflictError(outcome.reason)
         return outcome
+
+
+def _map_of(manifest: Manifest) -> str:
+    return "" if manifest.projection is None else manifest.projection.version

@@ -30,7 +30,8 @@ class DriftReference:
     k
         Neighbours that are looked at.
     tau
-        A point whose k-th neighbour is further away is out of distribution.
+        A point further away is out of distribution: from its k-th neighbour, and in the state of a
+        map from its third landmark (`indexer_core.placing.FAR_RANK`).
     preservation
         Mean share of the k neighbours that are also the nearest on the map.
     """

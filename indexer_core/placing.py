@@ -1,14 +1,12 @@
 """New series on a map that stays as it is: a place for each, and whether it is like the others.
 
 The frozen encoder places what is like what it was fitted to. A stranger, which lies further from
-its neighbours than nearly all known series do, would be put anywhere: it goes where its nearest
-landmarks are until the map has learnt its kind, and is told as provisional. What this costs
-follows the new series only: there are at most two thousand landmarks.
+its nearest landmarks than nearly all known series do, would be put anywhere: it goes where they are
+until the map has learnt its kind, and is told as provisional. What this costs follows the new
+series only: there are at most two thousand landmarks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +15,12 @@ from indexer_core.errors import InvalidInputError
 from indexer_core.map_state import MapState
 from indexer_core.projector import Projector
 
-MAPPED, FAR, KEPT = "mapped", "mapFar", "mapKeptPerMille"
-"""Counts in the lineage of a commit, of its new points."""
-MAP = "map"
-"""Detail in the lineage of a commit: the version of the map that it was made for."""
+FAR_RANK = 3
+"""A point is a stranger if its third landmark is far.
+
+A kind that was learnt has a handful of landmarks, not as many as neighbours are counted.
+"""
+_CHUNK_ROWS = 512
 
 Floats = NDArray[np.float32]
 
@@ -32,17 +32,6 @@ class BatchDrift:
     n: int
     n_far: int
     preserved_sum: float
-
-    def counts(self) -> dict[str, int]:
-        """For the lineage of the commit that brings them."""
-        return {MAPPED: self.n, FAR: self.n_far, KEPT: round(1000 * self.preserved_sum)}
-
-    @classmethod
-    def from_counts(cls, counts: Mapping[str, int]) -> Self | None:
-        """What `counts` told; None where a commit brought no points."""
-        if MAPPED not in counts:
-            return None
-        return cls(n=counts[MAPPED], n_far=counts[FAR], preserved_sum=counts[KEPT] / 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,28 +75,39 @@ def place(vectors: Floats, projector: Projector, state: MapState | None) -> Plac
     if state is None or len(state.landmarks) < state.reference.k:
         nobody = np.zeros(len(vectors), dtype=np.bool_)
         return Placed(points=points, is_provisional=nobody, drift=None)
+    strange = np.zeros(len(vectors), dtype=np.bool_)
+    preserved_sum = 0.0
+    for start in range(0, len(vectors), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        strange[rows], kept = _among_landmarks(vectors[rows], points[rows], state)
+        preserved_sum += kept
+    drift = BatchDrift(n=len(vectors), n_far=int(strange.sum()), preserved_sum=preserved_sum)
+    return Placed(points=points, is_provisional=strange, drift=drift)
+
+
+def _among_landmarks(
+    vectors: Floats, points: Floats, state: MapState
+) -> tuple[NDArray[np.bool_], float]:
+    """Which points are strangers, and moves these; the sum of the shares of neighbours kept."""
     landmarks, k = state.landmarks, state.reference.k
     near, distances = nearest_landmarks(vectors, landmarks.vectors, k)
     on_map, _ = nearest_landmarks(points, landmarks.points, k)
+    kept = float(preserved(near, on_map).sum())
     strange = distances > state.reference.tau
-    drift = BatchDrift(
-        n=len(vectors),
-        n_far=int(strange.sum()),
-        preserved_sum=float(preserved(near, on_map).sum()),
-    )
     points[strange] = np.median(landmarks.points[near[strange]], axis=1)
-    return Placed(points=points, is_provisional=strange, drift=drift)
+    return strange, kept
 
 
 def nearest_landmarks(
     queries: Floats, searched: Floats, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The `k` nearest of `searched`, int64 (n, k), in no order; distance of the k-th, (n,)."""
+    """The `k` nearest of `searched`, int64 (n, k), in no order; distance of the third, (n,)."""
     x, y = queries.astype(np.float64), searched.astype(np.float64)
     squares = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1) - 2 * (x @ y.T)
     near = np.argpartition(squares, k - 1, axis=1)[:, :k]
-    furthest = np.take_along_axis(squares, near, axis=1).max(axis=1, initial=0.0)
-    return near.astype(np.int64), np.sqrt(np.maximum(furthest, 0.0))
+    ranked = np.sort(np.take_along_axis(squares, near, axis=1), axis=1)
+    third = ranked[:, min(FAR_RANK, k) - 1] if len(ranked) else np.empty(0)
+    return near.astype(np.int64), np.sqrt(np.maximum(third, 0.0))
 
 
 def preserved(high: NDArray[np.int64], low: NDArray[np.int64]) -> NDArray[np.float64]:

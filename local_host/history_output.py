@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from indexer_core.placing import FAR, KEPT, MAPPED
 from local_host.output import print_table, write_csv
 
 if TYPE_CHECKING:
@@ -14,9 +13,7 @@ if TYPE_CHECKING:
     from indexer_core.index.manifest import Manifest
 
 _SHORT_COMMIT = 7
-_TOLD = {"tombstones": "removed", FAR: "strangers"}
-# What every new series says of the map is for those who watch it.
-_NOT_TOLD = (MAPPED, KEPT)
+_TOLD = {"tombstones": "removed"}
 
 
 def print_log(
@@ -64,8 +61,7 @@ def print_difference(found: "Difference", form: str) -> None:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    told = {name: n for name, n in counts.items() if n and name not in _NOT_TOLD}
-    return ", ".join(f"{n:,} {_TOLD.get(name, name)}" for name, n in told.items())
+    return ", ".join(f"{n:,} {_TOLD.get(name, name)}" for name, n in counts.items() if n)
 
 
 _CHANGE_COLUMNS = (

@@ -16,7 +16,7 @@ from local_host.opening import reading
 from local_host.settings import Settings
 
 if TYPE_CHECKING:
-    from indexer_core.index.manifest import Projection
+    from indexer_core.index.manifest import Manifest, Projection
     from indexer_core.map_points import MapPoints
     from local_host.wiring import LocalSystem
 
@@ -91,7 +91,7 @@ def _described(system: "LocalSystem", projection: "Projection") -> dict[str, Any
 
     found: dict[str, Any] = {
         "version": projection.version,
-        "isFitted": projection.state is not None,
+        "isFitted": _is_fitted(projection),
         "encoder": projection.encoder_id,
         "refused": list(projection.refused),
         "refusedAt": projection.refused_at or None,
@@ -105,6 +105,12 @@ def _described(system: "LocalSystem", projection: "Projection") -> dict[str, Any
             "metrics": dict(state.metrics),
         }
     return found
+
+
+def _is_fitted(projection: "Projection") -> bool:
+    """A state may be lost; the fixed maps are of minor versions without a major one."""
+    is_fixed = not projection.version.endswith(".0") and projection.major is None
+    return projection.state is not None or not is_fixed
 
 
 def _newcomers(system: "LocalSystem") -> dict[str, Any]:
@@ -136,6 +142,11 @@ def _told_status(found: dict[str, Any]) -> list[str]:
         return [
             *lines,
             "it was never fitted, so places mean little: dicom-indexer map fit",
+        ]
+    if "metrics" not in found:
+        return [
+            *lines,
+            "what it was carried on from is lost, so it learns nothing: dicom-indexer map refit",
         ]
     metrics = found["metrics"]
     lines.append(
@@ -195,17 +206,21 @@ def _export(options: argparse.Namespace, system: "LocalSystem") -> int:
         print(f"wrote {options.png}")
     if options.folder is not None:
         folder = Path(options.folder)
-        for name, data in _files(drawn, projection, system).items():
+        for name, data in _files(drawn, projection, snapshot.manifest, system).items():
             output.write_file(folder / name, data)
         print(f"wrote map {projection.version} to {folder}")
     return 0
 
 
-def _files(drawn: "MapPoints", projection: "Projection", system: "LocalSystem") -> dict[str, bytes]:
+def _files(
+    drawn: "MapPoints", projection: "Projection", drawn_at: "Manifest", system: "LocalSystem"
+) -> dict[str, bytes]:
     from gpu_worker.projection.artifacts import artifacts_of
     from indexer_core.index.projections import load_map
 
     projector, state = load_map(system.index, projection)
+    if state is not None:  # whoever deleted a series does not want it taken elsewhere
+        state = state.without(drawn_at.suppressed)
     return {_POINTS: _table(drawn), **artifacts_of(projector, state)}
 
 

@@ -9,7 +9,7 @@ from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
-from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.index.segment import IMAGE_SPACE, Points
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -68,44 +68,54 @@ def read_archive(reader: Reader) -> Archive:
         raise NotFoundError("nothing is indexed yet, so there is nothing to map")
     if manifest.projection.encoder_id != space.live:
         raise InvalidInputError("the map in force reads vectors that the index has no more")
-    parts = [_points_of(s, space.live, manifest.projection.version) for s in snapshot.segments]
-    parts = [part for part in parts if len(part[0])]
+    version = manifest.projection.version
+    parts = [_Part(segment) for segment in snapshot.segments]
+    parts = [part for part in parts if len(part.rows)]
     if not parts:
         raise NotFoundError("no series with pixels is indexed yet, so there is nothing to map")
-    keys, write_ids, vectors, points, flags = (
-        np.concatenate(each) for each in zip(*parts, strict=True)
-    )
+    keys = np.concatenate([part.keys for part in parts])
     order = np.argsort(keys, kind="stable")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    vectors = np.empty((len(keys), space.dimension), dtype=np.float32)
+    points = np.empty((len(keys), 2), dtype=np.float32)
+    is_provisional = np.zeros(len(keys), dtype=np.bool_)
+    start = 0
+    for part in parts:
+        # Segment by segment into their places: an archive takes most of the memory there is.
+        at = places[start : start + len(part.rows)]
+        vectors[at] = part.vectors(space.live)
+        here = part.points(version)
+        points[at] = here.xy
+        if here.is_provisional is not None:
+            is_provisional[at] = here.is_provisional
+        start += len(part.rows)
     return Archive(
         manifest=manifest,
         keys=keys[order],
-        write_ids=write_ids[order],
-        vectors=vectors[order],
-        points=points[order],
-        is_provisional=flags[order],
+        write_ids=np.concatenate([part.write_ids for part in parts])[order],
+        vectors=vectors,
+        points=points,
+        is_provisional=is_provisional,
     )
 
 
-def _points_of(
-    segment: LiveSegment, encoder_id: str, version: str
-) -> tuple[NDArray[np.str_], NDArray[np.str_], Floats, Floats, Flags]:
-    loaded = segment.loaded
-    rows = np.flatnonzero(segment.live & (loaded.counts(IMAGE_SPACE) > 0)).astype(np.int64)
-    if not len(rows):
-        nobody = np.empty(0, dtype=np.str_)
-        nowhere = np.empty((0, 2), dtype=np.float32)
-        return nobody, nobody, nowhere, nowhere, np.empty(0, dtype=np.bool_)
-    numbers = loaded.rows.starts(IMAGE_SPACE)[rows]
-    vectors = loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct()[numbers]
-    points = loaded.points(version)
-    assert points is not None, "a manifest names the places of all its points"
-    here = points.taken(numbers)
-    flags = here.is_provisional
-    ranks = loaded.ranks(rows)
-    return (
-        np.array([key for key, _ in ranks]),
-        np.array([order[2] for _, order in ranks]),
-        np.asarray(vectors, dtype=np.float32),
-        here.xy,
-        np.zeros(len(rows), dtype=np.bool_) if flags is None else flags,
-    )
+class _Part:
+    """The points of one segment."""
+
+    def __init__(self, segment: LiveSegment) -> None:
+        self._loaded = segment.loaded
+        has_image = self._loaded.counts(IMAGE_SPACE) > 0
+        self.rows = np.flatnonzero(segment.live & has_image).astype(np.int64)
+        self._numbers = self._loaded.rows.starts(IMAGE_SPACE)[self.rows]
+        ranks = self._loaded.ranks(self.rows)
+        self.keys = np.array([key for key, _ in ranks], dtype=np.str_)
+        self.write_ids = np.array([order[2] for _, order in ranks], dtype=np.str_)
+
+    def vectors(self, encoder_id: str) -> Floats:
+        return self._loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct()[self._numbers]
+
+    def points(self, version: str) -> Points:
+        points = self._loaded.points(version)
+        assert points is not None, "a manifest names the places of all its points"
+        return points.taken(self._numbers)

@@ -11,12 +11,14 @@ from gpu_worker.projection.drift import TAU_QUANTILE
 from gpu_worker.projection.fitting import FittedMap, fit_map
 from gpu_worker.projection.gate import GateMeasures, GateRule
 from gpu_worker.projection.growing import Grown, KeptFrozen, OldMap, grow, published
+from gpu_worker.projection.inputs import distinct_rows
+from gpu_worker.projection.neighbours import nearest
 from gpu_worker.projection.quality import drift, fidelity
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.reservoir import pick_landmarks
 from gpu_worker.projection.training import Progress, no_progress
 from indexer_core.map_state import DriftReference, Landmarks, MapState
-from indexer_core.placing import nearest_landmarks, preserved
+from indexer_core.placing import FAR_RANK, nearest_landmarks, preserved
 from indexer_core.projector import Projector
 
 N_OLD = 200_000
@@ -33,10 +35,15 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MadeMap:
-    """A map to publish."""
+    """A map to publish.
+
+    `is_known`, bool (n,): points of the archive that its encoder places; the others are strangers
+    that it could not learn, and stay provisional.
+    """
 
     projector: Projector
     state: MapState
+    is_known: NDArray[np.bool_]
 
 
 def fit_archive(
@@ -103,7 +110,8 @@ def fit_archive(
         box=_box(points),
         metrics=metrics,
     )
-    return MadeMap(projector=fitted.projector, state=state)
+    everything = np.ones(len(archive), dtype=np.bool_)
+    return MadeMap(projector=fitted.projector, state=state, is_known=everything)
 
 
 def grow_archive(
@@ -151,10 +159,12 @@ def grow_archive(
     rows = np.concatenate([old_rows, new_rows])[after.landmark_rows]
     points = found.projector.project(archive.vectors)
     landmarks = _landmarks(archive, points, rows, after.anchors)
-    others = np.setdiff1d(np.arange(len(points)), rows)
+    is_known = ~archive.is_provisional
+    is_known[new_rows] = True
+    others = np.setdiff1d(np.flatnonzero(is_known), rows)
     reference = DriftReference(
         k=state.reference.k,
-        tau=_tau(archive.vectors, landmarks, others, state.reference.k, seed),
+        tau=_tau(archive.vectors, landmarks, others, seed),
         # What unseen points keep was measured when there were some: trained ones are flattered.
         preservation=state.reference.preservation,
     )
@@ -170,7 +180,7 @@ def grow_archive(
         box=_box(points),
         metrics=_metrics(found, len(new_rows)),
     )
-    return MadeMap(projector=found.projector, state=grown)
+    return MadeMap(projector=found.projector, state=grown, is_known=is_known)
 
 
 def _metrics(grown: Grown, n_new: int) -> dict[str, float]:
@@ -250,7 +260,7 @@ def _reference_of(
     """What is usual among the landmarks: of points held back, as far as the map is concerned."""
     others = np.setdiff1d(np.arange(len(points)), rows)
     k = min(k, len(landmarks) - 1)
-    tau = _tau(archive.vectors, landmarks, others, k, seed=0)
+    tau = _tau(archive.vectors, landmarks, others, seed=0)
     held = fitted.held_rows
     if not len(held):
         return DriftReference(k=k, tau=tau, preservation=fitted.reference.preservation)
@@ -259,21 +269,23 @@ def _reference_of(
     return DriftReference(k=k, tau=tau, preservation=float(preserved(near, on_map).mean()))
 
 
-def _tau(vectors: Floats, landmarks: Landmarks, others: Rows, k: int, seed: int) -> float:
-    """How far the k-th landmark usually is.
+def _tau(vectors: Floats, landmarks: Landmarks, others: Rows, seed: int) -> float:
+    """How far the third landmark usually is.
 
     From points that are none; where those are few, from landmarks among the others as well.
     """
-    drawn = np.random.default_rng(seed).permutation(others)[:_N_CALIBRATED]
-    distances = [_kth(vectors[drawn], landmarks.vectors, k)]
+    drawn = vectors[np.random.default_rng(seed).permutation(others)[:_N_CALIBRATED]]
+    # Many equal ones would be far from everything but each other, and make that the usual.
+    distances = [_thirds(drawn[distinct_rows(drawn)], landmarks.vectors)]
     if len(drawn) < _MIN_CALIBRATED:
-        # Each is its own nearest, so one more is asked for.
-        distances.append(_kth(landmarks.vectors, landmarks.vectors, k + 1))
+        among = landmarks.vectors[distinct_rows(landmarks.vectors)]
+        near = nearest(among, among, min(FAR_RANK, len(among) - 1), own_rows=np.arange(len(among)))
+        distances.append(near.distances[:, -1].astype(np.float64))
     return float(np.quantile(np.concatenate(distances), TAU_QUANTILE))
 
 
-def _kth(queries: Floats, searched: Floats, k: int) -> NDArray[np.float64]:
-    k = min(k, len(searched))
+def _thirds(queries: Floats, searched: Floats) -> NDArray[np.float64]:
+    k = min(FAR_RANK, len(searched))
     parts = [
         nearest_landmarks(queries[start : start + _CHUNK], searched, k)[1]
         for start in range(0, len(queries), _CHUNK)

@@ -3,13 +3,20 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.watching import Alarm, DriftRule, alarm_over
 from indexer_core.announcements import Announcer, projection_published
-from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError
+from indexer_core.errors import (
+    ConflictError,
+    CorruptIndexError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
 from indexer_core.index.commit import Manifests
 from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.manifest import EMPTY, Manifest
@@ -17,19 +24,21 @@ from indexer_core.index.projections import load_map, load_projector, load_state
 from indexer_core.index.publishing import MapPublisher
 from indexer_core.index.reader import Reader
 from indexer_core.map_state import MapState
-from indexer_core.placing import MAP, BatchDrift
+from indexer_core.placing import BatchDrift
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 
 if TYPE_CHECKING:
+    from gpu_worker.projection.archive import Archive
     from gpu_worker.projection.carrying import MadeMap
+    from indexer_core.projector import Projector
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+_ATTEMPTS = 4
+
 Progress = Callable[[int, int], None]
 """Steps done, and how many there are."""
-
-_READ_BACK = 500
-"""Manifests that are looked through for what new series said, at most."""
 
 
 def no_progress(done: int, total: int) -> None:
@@ -110,8 +119,8 @@ class IndexMap:
         self._announcer = announcer
         self._settings = settings or MapSettings()
         self._known = EMPTY
-        self._lineages: dict[int, tuple[str, BatchDrift | None]] = {}
         self._states: dict[str, MapState] = {}
+        self._given_up: str | None = None
 
     def fit(
         self,
@@ -141,10 +150,12 @@ class IndexMap:
         from gpu_worker.projection.network import best_device
 
         settings = self._settings
-        archive = read_archive(self._reader())
+        archive = self._unless_overtaken(read_archive)
         projection = archive.manifest.projection
         assert projection is not None
-        is_first = projection.state is None
+        # A state may be lost; fixed maps are of minor versions without a major one.
+        is_fixed = not projection.version.endswith(".0") and projection.major is None
+        is_first = projection.state is None and is_fixed
         if not is_first and not again:
             raise InvalidInputError(
                 f"map {projection.version} is in force and new series are placed on it; a refit "
@@ -160,7 +171,7 @@ class IndexMap:
             progress=training,
         )
         reason = "fit" if is_first else "refit"
-        return self._published(made, archive.manifest, reason, placing)
+        return self._published(made, archive, reason, placing)
 
     def watch(self) -> Watched | None:
         """What new series say of the map; None where none was fitted yet."""
@@ -170,31 +181,23 @@ class IndexMap:
             return None
         rule = self._settings.drift
         batches: list[BatchDrift] = []
-        n_window = n_since = 0
-        oldest = max(
-            projection.refused_at, manifest.retained_from - 1, manifest.number - _READ_BACK
-        )
-        for number in range(manifest.number, oldest, -1):
-            version, batch = self._said_at(number)
-            if version != projection.version:
-                break
-            if batch is None:
-                continue
-            n_since += batch.n
+        n_window = 0
+        for n, n_far, kept in reversed(projection.recent):
             if n_window < rule.window:
-                batches.append(batch)
-                n_window += batch.n
+                batches.append(BatchDrift(n=n, n_far=n_far, preserved_sum=kept / 1000))
+                n_window += n
         window = BatchDrift(
             n=n_window,
             n_far=sum(batch.n_far for batch in batches),
             preserved_sum=sum(batch.preserved_sum for batch in batches),
         )
-        # After it was asked in vain it is not asked again at once.
-        is_cool = not projection.refused_at or n_since >= rule.cooldown
+        # After it has learnt, or was asked in vain, it is left alone for a while.
+        is_first = projection.major is None and not projection.refused_at
+        is_cool = is_first or projection.n_since >= rule.cooldown
         alarm = None
         if is_cool and batches:
             alarm = alarm_over(batches, self._state_of(manifest).reference, rule)
-        return Watched(n_since=n_since, window=window, alarm=alarm)
+        return Watched(n_since=projection.n_since, window=window, alarm=alarm)
 
     def learn(self, n_recent: int, *, progress: Progress = no_progress) -> Learnt:
         """Teach the map in force its strangers and the newest points; publish it if it may be.
@@ -211,10 +214,15 @@ class IndexMap:
         from gpu_worker.projection.network import best_device
 
         settings = self._settings
-        archive = read_archive(self._reader())
+
+        def read(reader: Reader) -> "tuple[Archive, Projector, MapState | None]":
+            archive = read_archive(reader)
+            assert archive.manifest.projection is not None
+            return archive, *load_map(self._blobs, archive.manifest.projection)
+
+        archive, projector, state = self._unless_overtaken(read)
         projection = archive.manifest.projection
         assert projection is not None
-        projector, state = load_map(self._blobs, projection)
         if state is None:
             raise NotFoundError("no map was fitted yet: dicom-indexer map fit")
         major = projection.major
@@ -237,22 +245,35 @@ class IndexMap:
             return Learnt(
                 version=projection.version, manifest=archive.manifest.number, reasons=reasons
             )
-        manifest = self._published(made, archive.manifest, "grow", no_progress)
+        manifest = self._published(made, archive, "grow", no_progress)
         return Learnt(version=made.projector.version, manifest=manifest.number)
 
     def after_batch(self) -> None:
-        """Teach the map if new series call for it; failing is only logged."""
+        """Teach the map if new series call for it; failing is only logged.
+
+        Whatever fails must not end the merging, nor the indexing, that goes on beside it.
+        """
         try:
-            watched = self.watch()
-            if watched is not None and watched.alarm is not None:
-                log.info(
-                    "map alarm far=%.3f kept=%.3f",
-                    watched.alarm.far_share,
-                    watched.alarm.preservation,
-                )
-                self.learn(watched.window.n)
-        except IndexerError as error:
+            self._teach()
+        except (ConflictError, UnavailableError, UnknownOutcomeError) as error:
             log.warning("map put off kind=%s", error.kind)
+        except Exception:
+            # It would fail over and over, reading the whole archive each time.
+            self._given_up = self._version
+            log.exception("map version=%s is taught no more by this process", self._version)
+
+    def _teach(self) -> None:
+        watched = self.watch()
+        if watched is None or watched.alarm is None or self._given_up == self._version:
+            return
+        alarm = watched.alarm
+        log.info("map alarm far=%.3f kept=%.3f", alarm.far_share, alarm.preservation)
+        self.learn(watched.window.n)
+
+    @property
+    def _version(self) -> str:
+        projection = self._known.projection
+        return "" if projection is None else projection.version
 
     def when_idle(self, is_over: Callable[[], bool]) -> None:
         """The same."""
@@ -260,29 +281,16 @@ class IndexMap:
             self.after_batch()
 
     def _published(
-        self, made: "MadeMap", made_of: Manifest, reason: str, placing: Progress
+        self, made: "MadeMap", archive: "Archive", reason: str, placing: Progress
     ) -> Manifest:
+        known = archive.keys[made.is_known].tolist()
         manifest = self._publisher.publish(
-            made.projector, made.state, made_of, reason=reason, progress=placing
+            made.projector, made.state, archive.manifest, known, reason=reason, progress=placing
         )
         version = made.projector.version
         log.info("map version=%s published manifest=%d", version, manifest.number)
         self._announcer.announce([projection_published(version, manifest.number)])
         return manifest
-
-    def _said_at(self, number: int) -> tuple[str, BatchDrift | None]:
-        """The map that a manifest was made for, and what its new points say of it."""
-        if number not in self._lineages:
-            found = self._manifests.read(number)
-            said: tuple[str, BatchDrift | None] = ("", None)
-            if isinstance(found, Manifest) and found.projection is not None:
-                made_for = found.lineage.details.get(MAP)
-                batch = BatchDrift.from_counts(found.lineage.counts)
-                is_of_it = made_for == found.projection.version
-                said = (found.projection.version, batch if is_of_it else None)
-            self._lineages[number] = said
-            self._lineages = dict(list(self._lineages.items())[-2 * _READ_BACK :])
-        return self._lineages[number]
 
     def _state_of(self, manifest: Manifest) -> MapState:
         assert manifest.projection is not None
@@ -292,6 +300,14 @@ class IndexMap:
             self._states = {file.name: load_state(self._blobs, file)}
         return self._states[file.name]
 
-    def _reader(self) -> Reader:
-        # A fresh one: what it has read is not kept in memory after a fit.
-        return Reader(self._blobs, self._vector_files, files=self._files, follows=False)
+    def _unless_overtaken(self, read: Callable[[Reader], T]) -> T:
+        """Read, and read again where a purge takes files away meanwhile."""
+        for _ in range(_ATTEMPTS):
+            # A fresh one each time: what it has read is not kept in memory after a fit.
+            reader = Reader(self._blobs, self._vector_files, files=self._files, follows=False)
+            try:
+                return read(reader)
+            except CorruptIndexError:
+                if self._manifests.newest().number == reader.snapshot.manifest.number:
+                    raise
+        raise ConflictError("others kept taking files away; try again later")

@@ -5,13 +5,15 @@ commits. An expired one is replaced by an empty stub so that its name is never f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from indexer_core.errors import CorruptIndexError
 from indexer_core.sealed import seal, unseal
 
 FORMAT_VERSION = 3
+RECENT = 100
+"""New points of which a manifest tells what they say of the map, at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,12 @@ class Projection:
         Why the last attempt to teach it new series was not published; stable codes.
     refused_at
         Number of the manifest that says so; 0: none does.
+    n_since
+        New points since it was published, or was refused to learn.
+    recent
+        What the newest of them say, by commit, the newest last: how many, how many of them are
+        strangers, and the sum of the shares of neighbours kept, per mille. At least `RECENT` of
+        them, where there are so many.
     """
 
     version: str
@@ -117,6 +125,17 @@ class Projection:
     major: FileRef | None = None
     refused: tuple[str, ...] = ()
     refused_at: int = 0
+    n_since: int = 0
+    recent: tuple[tuple[int, int, int], ...] = ()
+
+    def with_news(self, n: int, n_far: int, kept_per_mille: int) -> "Projection":
+        """The same after a commit of `n` new points."""
+        kept: list[tuple[int, int, int]] = []
+        for batch in ((n, n_far, kept_per_mille), *reversed(self.recent)):
+            if sum(each[0] for each in kept) >= RECENT:
+                break
+            kept.append(batch)
+        return replace(self, n_since=self.n_since + n, recent=tuple(reversed(kept)))
 
     def files(self) -> tuple[FileRef, ...]:
         """Every file of the map but coordinates."""
@@ -284,6 +303,8 @@ def _projection(body: dict[str, Any]) -> Projection:
         major=None if major is None else FileRef(**major),
         refused=tuple(body.get("refused", ())),
         refused_at=int(body.get("refused_at", 0)),
+        n_since=int(body.get("n_since", 0)),
+        recent=tuple((int(n), int(far), int(kept)) for n, far, kept in body.get("recent", ())),
     )
 
 

@@ -22,11 +22,14 @@ class PublishProjection:
     """Put a map in force. Segments that arrived meanwhile are projected and it is tried again.
 
     `parent`: the version that it takes the place of; refused where another one is in force by now.
+    `landmarks`: the series in its state. Where one of them was deleted, or the state may have been
+    collected, it is refused for `STATE_IS_OLD`: write the state anew, without those, and try again.
     """
 
     projection: Projection
     coordinates: Mapping[str, CoordinateFile]
     parent: str | None = None
+    landmarks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,10 @@ class MendMapState:
     after: FileRef | None
 
 
+STATE_IS_OLD = "the state of the map is not what may be published by now"
+_OVERTAKEN = "another map was published meanwhile"
+
+
 def apply_publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     """Publish, or say what is missing for it; see `PublishProjection`."""
     projection, now = update.projection, manifest.projection
@@ -61,8 +68,10 @@ def apply_publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     # Not one that is only being built: a writer without it could not complete its segments.
     if not any(projection.encoder_id == space.live for space in manifest.spaces):
         return Refused(reason="the map reads an encoder that is not live")
-    if is_stale(manifest, *projection.files()):
-        return Refused(reason="the file of the map may have been collected; publish it again")
+    if not update.landmarks.isdisjoint(manifest.suppressed) or is_stale(
+        manifest, *projection.files()
+    ):
+        return Refused(reason=STATE_IS_OLD)
     placed: dict[str, Segment] = {}
     missing: list[MissingCoordinates] = []
     for segment in manifest.segments:
@@ -78,15 +87,13 @@ def apply_publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     return Applied(manifest=replace(with_segments(manifest, placed), projection=projection))
 
 
-_OVERTAKEN = "another map was published meanwhile"
-
-
 def apply_keep(manifest: Manifest, update: KeepMap) -> Outcome:
     """Note it; see `KeepMap`."""
     now = manifest.projection
     if now is None or now.version != update.version:
         return Refused(reason=_OVERTAKEN)
-    kept = replace(now, refused=update.reasons, refused_at=manifest.number + 1)
+    at = manifest.number + 1
+    kept = replace(now, refused=update.reasons, refused_at=at, n_since=0, recent=())
     return Applied(manifest=replace(manifest, projection=kept))
 
 

@@ -5,18 +5,18 @@ the next try, so a series that lands while a map is fitted or published is on it
 once. Killed before the commit, the map in force stays, and files are left that nobody names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from indexer_core.errors import ConflictError, NotFoundError
+from indexer_core.errors import ConflictError, CorruptIndexError, NotFoundError
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit
 from indexer_core.index.files import read_file
 from indexer_core.index.filling import DEFAULT_PART_VECTORS, SegmentFiller
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import CoordinateFile, Manifest, Segment
+from indexer_core.index.map_updates import STATE_IS_OLD
 from indexer_core.index.projections import put_projector, put_state
 from indexer_core.index.rows import column_of, numbers_of, table_of
 from indexer_core.index.segment import IMAGE_SPACE
@@ -28,9 +28,10 @@ from indexer_core.index.updates import (
     Update,
 )
 from indexer_core.map_state import MapState
-from indexer_core.placing import MAP
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 from indexer_core.projector import Projector
+
+_ATTEMPTS = 8
 
 Progress = Callable[[int, int], None]
 """Points that have their place by now, and how many there are."""
@@ -57,6 +58,7 @@ class MapPublisher:
         projector: Projector,
         state: MapState,
         made_of: Manifest,
+        known: Collection[str],
         *,
         reason: str,
         progress: Progress = _no_progress,
@@ -66,7 +68,9 @@ class MapPublisher:
         Parameters
         ----------
         made_of
-            The manifest whose points it was made of; what it lacks is placed as new series are.
+            The manifest whose points it was made of.
+        known
+            Series that are on it by its encoder; all others are placed as new ones are.
         reason
             For the lineage: ``fit``, ``refit`` or ``grow``.
 
@@ -79,7 +83,7 @@ class MapPublisher:
         if parent is None:
             raise NotFoundError("nothing is indexed yet, so there is nothing to map")
         is_major = projector.version.endswith(".0")
-        places = _Places(self._blobs, self._filler, projector, state, made_of)
+        places = _Places(self._blobs, self._filler, projector, state, frozenset(known))
         total = sum(segment.n_points for segment in made_of.segments)
 
         def complete(manifest: Manifest, update: Update, incomplete: Incomplete) -> Update:
@@ -90,37 +94,49 @@ class MapPublisher:
                 segment = manifest.segment(gap.segment_id)
                 assert segment is not None
                 assert isinstance(gap, MissingCoordinates)
-                made[segment.id] = places.of(segment)
+                try:
+                    made[segment.id] = places.of(segment)
+                except CorruptIndexError:
+                    if segment in self._manifests.newest().segments:
+                        raise
+                    break  # a purge has taken it away: begin again from what took its place
                 n_done += segment.n_points
                 progress(min(n_done, total), total)
             return replace(update, coordinates=made)
 
-        projection = replace(
-            put_projector(self._blobs, projector),
-            state=put_state(self._blobs, state, self._ids.new_id()),
-            major=None if is_major else parent.major or parent.file,
-        )
-        update = PublishProjection(projection=projection, coordinates={}, parent=parent.version)
-        counts = {"points": state.n_points}
-        return self._commit(update, reason, counts, {MAP: projector.version}, complete).manifest
+        told = {name: f"{value:.4f}" for name, value in state.metrics.items()}
+        for _ in range(_ATTEMPTS):
+            # Series that were deleted while it was made; a purge must not meet them again.
+            slim = state.without(self._manifests.newest().suppressed)
+            file = put_state(self._blobs, slim, self._ids.new_id())
+            projection = replace(
+                put_projector(self._blobs, projector),
+                state=file,
+                major=None if is_major else parent.major or parent.file,
+            )
+            update = PublishProjection(
+                projection=projection,
+                coordinates={},
+                parent=parent.version,
+                landmarks=frozenset(slim.landmarks.keys),
+            )
+            counts = {"points": state.n_points}
+            outcome = self._try(
+                update, reason, counts, {"map": projector.version, **told}, complete
+            )
+            if isinstance(outcome, Committed):
+                return outcome.manifest
+            self._blobs.delete(file.name)  # it may hold what a purge has just erased elsewhere
+            if outcome.reason != STATE_IS_OLD:
+                raise ConflictError(f"the map was not published: {outcome.reason}")
+        raise ConflictError("the map was not published: others kept winning; try again later")
 
     def keep(self, version: str, reasons: tuple[str, ...], measures: Mapping[str, float]) -> None:
         """Note that the map stays as it is, and why; nothing where another one is in force."""
         told = {name: f"{value:.4f}" for name, value in measures.items()}
-        self._try(KeepMap(version=version, reasons=reasons), "keep-map", {}, {MAP: version, **told})
-
-    def _commit(
-        self,
-        update: Update,
-        reason: str,
-        counts: Mapping[str, int],
-        details: Mapping[str, str],
-        complete: Callable[[Manifest, Update, Incomplete], Update],
-    ) -> Committed:
-        outcome = self._try(update, reason, counts, details, complete)
-        if isinstance(outcome, Abandoned):
-            raise ConflictError(f"the map was not published: {outcome.reason}")
-        return outcome
+        self._try(
+            KeepMap(version=version, reasons=reasons), "keep-map", {}, {"map": version, **told}
+        )
 
     def _try(
         self,
@@ -140,7 +156,7 @@ class MapPublisher:
 
 
 class _Places:
-    """Places of segments on a new map, each made once."""
+    """Places of segments on a new map."""
 
     def __init__(
         self,
@@ -148,38 +164,22 @@ class _Places:
         filler: SegmentFiller,
         projector: Projector,
         state: MapState,
-        made_of: Manifest,
+        known: frozenset[str],
     ) -> None:
         self._blobs, self._filler = blobs, filler
         self._projector, self._state = projector, state
-        self._segments = {segment.id for segment in made_of.segments}
-        self._made_of = made_of
-        self._known: frozenset[str] | None = None
+        self._known = known
 
     def of(self, segment: Segment) -> CoordinateFile:
         vectors = segment.vector_file(IMAGE_SPACE, self._projector.encoder_id)
         if vectors is None:
             raise ConflictError("the index has changed to another image encoder meanwhile")
-        are_new = None if segment.id in self._segments else self._are_new(segment)
-        return self._filler.coordinate_file(
-            vectors, self._projector, state=self._state, are_new=are_new
-        )
-
-    def _are_new(self, segment: Segment) -> NDArray[np.bool_]:
-        """Which vectors of a segment that has come since are of series that came since."""
         table = table_of(read_file(self._blobs, segment.rows), segment.rows.name)
         keys = column_of(table, "seriesKey").to_pylist()
-        known = self._series()
-        are_new = np.array([key not in known for key in keys], dtype=np.bool_)
-        return np.repeat(are_new, numbers_of(table, "imageCount"))
-
-    def _series(self) -> frozenset[str]:
-        if self._known is None:
-            tables = (
-                table_of(read_file(self._blobs, s.rows), s.rows.name)
-                for s in self._made_of.segments
-            )
-            self._known = frozenset(
-                key for table in tables for key in column_of(table, "seriesKey").to_pylist()
-            )
-        return self._known
+        are_new = np.array([key not in self._known for key in keys], dtype=np.bool_)
+        return self._filler.coordinate_file(
+            vectors,
+            self._projector,
+            state=self._state,
+            are_new=np.repeat(are_new, numbers_of(table, "imageCount")),
+        )

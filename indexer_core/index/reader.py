@@ -251,6 +251,15 @@ class Reader:
             return vector, None
         return vector, points.at(index)
 
+    def point_of(self, place: Place) -> MapPoint | None:
+        """Where a row is on the map in force; None where it has no place."""
+        loaded, projection = self._loaded[place.segment_id], self._snapshot.manifest.projection
+        points = None if projection is None else loaded.points(projection.version)
+        first = loaded.first_vector(IMAGE_SPACE, place.row)
+        if points is None or first == loaded.first_vector(IMAGE_SPACE, place.row + 1):
+            return None
+        return points.at(first)
+
     def _places(self, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, Place]]:
         if not len(rows):
             return

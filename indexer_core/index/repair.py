@@ -30,7 +30,13 @@ from indexer_core.index.repair_report import RepairReport
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, SegmentWriter
 from indexer_core.index.survey import FileKind, survey_file, survey_manifests
-from indexer_core.index.updates import MendSegment, MergeSegments, Unpin, Update
+from indexer_core.index.updates import (
+    MendMapState,
+    MendSegment,
+    MergeSegments,
+    Unpin,
+    Update,
+)
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 from indexer_core.projector import bootstrap_projector
 
@@ -117,6 +123,10 @@ class IndexRepair:
             return
         if survey_file(self.blobs, FileKind.MAP_STATE, projection.state) is None:
             return
+        lineage = made_now("repair", self.clock.now_s())
+        update = MendMapState(before=projection.state, after=None)
+        commit_id = self.ids.new_id()
+        commit(Manifests(self.blobs), update, commit_id=commit_id, lineage=lineage)
         self.report.lose(
             f"{projection.state.name}: what map {projection.version} is carried on from",
             "fit the map again (dicom-indexer map refit); until then strangers on it are not told "

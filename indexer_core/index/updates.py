@@ -56,6 +56,7 @@ from indexer_core.index.upkeep_updates import (
     apply_merge,
 )
 from indexer_core.index.write_ids import is_behind
+from indexer_core.placing import BatchDrift
 
 # What becomes of updates, and those of spaces, maps and upkeep, are imported from here, too.
 __all__ = [
@@ -120,10 +121,14 @@ class AddSegment:
     Files that may have been collected meanwhile are written again under a fresh write id. Rows
     that were prepared so long ago that what outranks them may be forgotten are refused; `prepared`
     is the write id (or fence) of that moment, by default that of the segment.
+
+    `drift`: what its new points say of map `drift_of`; nothing where another one is in force.
     """
 
     segment: Segment
     prepared: str | None = None
+    drift: BatchDrift | None = None
+    drift_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +253,13 @@ def _add(manifest: Manifest, update: AddSegment) -> Outcome:
     if missing := missing_files(manifest, segment):
         return Incomplete(missing=missing)
     added = without_strangers(manifest, segment)
-    return Applied(manifest=replace(manifest, segments=(*manifest.segments, added)))
+    projection, said = manifest.projection, update.drift
+    is_of_it = projection is not None and projection.version == update.drift_of
+    if projection is not None and said is not None and said.n and is_of_it:
+        projection = projection.with_news(said.n, said.n_far, round(1000 * said.preserved_sum))
+    return Applied(
+        manifest=replace(manifest, segments=(*manifest.segments, added), projection=projection)
+    )
 
 
 def _suppressed(manifest: Manifest, keys: frozenset[str]) -> Outcome:

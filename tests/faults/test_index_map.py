@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from gpu_worker.projection import carrying
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.keeping import IndexMap, MapSettings
 from gpu_worker.projection.watching import DriftRule
@@ -95,6 +96,7 @@ def test_a_fit_gives_every_series_its_place_in_one_commit():
     ]
     lineage = manifest.lineage
     assert (lineage.reason, lineage.counts, lineage.details["map"]) == ("fit", {"points": N}, "1.0")
+    assert 0 < float(lineage.details["trust"]) <= 1
     # History is read as it was.
     assert index.places(before.number) == indexed().places()
 
@@ -161,11 +163,11 @@ def test_deltas_are_placed_in_their_own_commit_and_touch_no_byte_of_the_others(i
     vectors = _stored(index)
     keys = sorted(set(after) - set(before))
     placed = place(np.stack([vectors[key] for key in keys]), projector, state)
-    # The stored vectors are of half precision: a place may differ by as little as that makes.
-    stored = np.stack([np.frombuffer(after[key][0], np.float32) for key in keys])
-    same = placed.is_provisional == np.array([after[key][1] for key in keys])
-    assert same.mean() > 0.9
-    np.testing.assert_allclose(stored[same], placed.points[same], atol=0.1)
+    # Their places follow from what is stored of them, to the bit.
+    assert [after[key] for key in keys] == [
+        (at.tobytes(), flag)
+        for at, flag in zip(placed.points, placed.is_provisional.tolist(), strict=True)
+    ]
 
 
 def test_strangers_are_provisional_in_their_record_until_the_map_has_learnt_them(index):
@@ -226,7 +228,7 @@ def test_the_alarm_sounds_after_a_window_of_strangers_whoever_watches(index):
     assert told.window.n == 40
     assert told.window.n_far >= 30
     assert told.alarm.far_share == told.window.n_far / 40
-    # A merge and a collection say nothing, and lose nothing of it.
+    # A merge says nothing, and loses nothing of it.
     index.upkeep().compact(full=True)
     assert index.map(settings=settings_for()).watch() == told
 
@@ -435,6 +437,120 @@ def test_a_purge_takes_the_series_out_of_the_landmarks_and_moves_nothing(index):
     assert index.map().learn(0).version == "1.1"
 
 
+def test_a_purge_between_any_two_requests_of_a_fit_leaves_no_landmark_of_the_series():
+    """The series alone in its segment, as one that trickles in."""
+    start = indexed().copy()
+    start.add(usual(1, seed=77), first=3)
+
+    def check(index):
+        no_trace_of(index)
+        assert index.version == "1.0"
+        assert len(index.places()) == N - 1
+
+    at_some_requests(start, lambda index, around: index.map(around).fit(), purged, check, 1)
+
+
+def test_a_purge_between_any_two_requests_of_teaching_leaves_no_landmark_of_the_series():
+    start = mapped().copy()
+    start.add(strange(30), first=1000)
+
+    def check(index):
+        no_trace_of(index)
+        assert index.version == "1.1"
+        assert len(index.places()) == N + 29
+
+    at_some_requests(
+        start,
+        lambda index, around: index.map(around).learn(0),
+        purged,
+        check,
+        3,
+    )
+
+
+def test_a_series_that_comes_again_with_the_same_picture_stays_where_it_is(index):
+    before = index.places()
+    n_since = index.newest.projection.n_since
+    index.add(usual(N)[:80], revision=2)
+    assert index.places() == before
+    assert index.newest.projection.n_since == n_since
+    index.add(strange(30), first=1000)
+    flagged = index.places()
+    index.add(strange(30), first=1000, revision=2)
+    assert index.places() == flagged
+
+
+def test_a_worker_that_goes_on_compares_with_the_landmarks_that_a_purge_has_left(index):
+    indexer = index.indexer()
+    index.add(strange(3), first=1000, by=indexer)
+    state = indexer._maker._map_in_use.state
+    assert set(state.landmarks.keys) >= GONE
+    purged(index)
+    index.add(strange(3, seed=5), first=1100, by=indexer)
+    assert GONE.isdisjoint(indexer._maker._map_in_use.state.landmarks.keys)
+
+
+def test_strangers_that_were_too_many_to_learn_stay_provisional(index, monkeypatch):
+    monkeypatch.setattr(carrying, "N_NEW", 10)
+    index.add(np.concatenate([strange(15), strange(15, kind=UNSEEN[1])]), first=1000)
+    n_before = len(_flagged(index))
+    assert n_before >= 25
+    assert index.map().learn(0).version == "1.1"
+    left = _flagged(index)
+    assert 5 <= len(left) < n_before
+    learnt = {f"s{number:05d}" for number in range(1000 + 30 - 10, 1000 + 30)}
+    assert not learnt & left
+
+
+def test_series_that_trickle_in_sound_the_alarm_as_those_of_a_batch_do(index):
+    settings = settings_for()
+    for number, vector in enumerate(strange(60)):
+        index.add(vector[None], first=5000 + 2 * number)
+        index.upkeep().compact(full=True)
+        if index.map(settings=settings).watch().alarm is not None:
+            break
+    assert 39 <= number <= 50
+
+
+def test_after_it_has_learnt_a_map_is_left_alone_for_a_while(index):
+    settings = settings_for()
+    for number in range(4):
+        index.add(strange(10, seed=30 + number), first=2000 + 10 * number)
+    index.map(settings=settings).after_batch()
+    assert index.version == "1.1"
+    for number in range(5):
+        index.add(strange(10, seed=60 + number, kind=UNSEEN[2]), first=3000 + 10 * number)
+        index.map(settings=settings).after_batch()
+        assert index.version == "1.1"
+    index.add(strange(10, seed=70, kind=UNSEEN[2]), first=4000)
+    index.map(settings=settings).after_batch()
+    assert index.version == "1.2"
+
+
+def test_whatever_fails_in_teaching_ends_nothing_and_is_not_tried_over_and_over(index, caplog):
+    for number in range(4):
+        index.add(strange(10, seed=30 + number), first=2000 + 10 * number)
+    tried = []
+
+    class Broken(IndexMap):
+        def learn(self, n_recent, **others):
+            tried.append(n_recent)
+            raise MemoryError
+
+    keeper = Broken(
+        index.blobs,
+        index.files,
+        clock=index.clock,
+        ids=index.ids,
+        announcer=index.heard,
+        settings=settings_for(),
+    )
+    keeper.after_batch()
+    keeper.after_batch()
+    assert tried == [40]
+    assert "map version=1.0 is taught no more by this process" in caplog.text
+
+
 @pytest.mark.parametrize("fault", [WriteFault.CRASH_AFTER, WriteFault.LOST_RESPONSE])
 def test_a_purge_that_is_killed_at_any_write_is_ended_by_the_next(fault):
     at = 0
@@ -463,8 +579,11 @@ def test_a_damaged_state_holds_up_no_new_series_and_no_purge(index):
         index.map().learn(0)
     purged(index)
     assert index.newest.projection.state is None
-    index.map().fit(again=False)
+    with pytest.raises(InvalidInputError, match="map refit"):
+        index.map().fit()
+    index.map().fit(again=True)
     assert index.version == "2.0"
+    assert index.newest.projection.state is not None
 
 
 def test_maps_of_the_past_stay_readable_as_long_as_their_manifests(index):

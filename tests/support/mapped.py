@@ -19,7 +19,6 @@ from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.index.verify import verify
 from indexer_core.indexing import Indexer
 from indexer_core.map_points import MapPoints, map_points
-from indexer_core.ports import BlobStore
 from indexer_core.testing.faults import Around, PassThrough, WrappedBlobs
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.encoders import NamedEncoder
@@ -30,7 +29,7 @@ DIMENSION = 48
 HASTY = MapSettings(
     fit=FitRecipe(min_steps=60, passes=1),
     fine_tune=FineTuneRecipe(passes=20, few_passes=60),
-    gate=GateRule(max_drift=1, max_old_loss=1, min_new_share=0),
+    gate=GateRule(max_drift=1, max_major_drift=1, max_old_loss=1, min_new_share=0),
 )
 
 
@@ -67,10 +66,10 @@ class MappedIndex:
         other.blobs._written = self.blobs._written
         return other
 
-    def indexer(self, blobs: BlobStore | None = None) -> Indexer:
+    def indexer(self) -> Indexer:
         """Of a process of its own."""
         return Indexer(
-            blobs=blobs or self.blobs,
+            blobs=self.blobs,
             vector_files=self.files,
             text_encoder=NamedEncoder("text/made-up"),
             image_dimension=DIMENSION,
@@ -79,19 +78,21 @@ class MappedIndex:
             ids=self.ids,
         )
 
-    def add(self, vectors, first: int = 0, blobs: BlobStore | None = None) -> Manifest:
+    def add(
+        self, vectors, first: int = 0, revision: int = 1, by: Indexer | None = None
+    ) -> Manifest:
         """Series with these image vectors in one commit: s<first>, s<first + 1>, ..."""
         self.clock.advance(1)
-        indexer = self.indexer(blobs)
+        indexer = by or self.indexer()
         indexer.open()
         encoder = describer().image_encoder_id
         entries = []
         for number, vector in enumerate(vectors, start=first):
-            made = row(f"s{number:05d}", 1, "w")
+            made = row(f"s{number:05d}", revision, "w")
             entries.append(
                 Entry(
                     series=made.series_key,
-                    revision=1,
+                    revision=revision,
                     digest=made.digest,
                     record=made.record,
                     facts=made.facts,

@@ -11,7 +11,7 @@ from gpu_worker.projection.quality import diagonal
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.watching import DriftRule, DriftWatch, watch
 from indexer_core.errors import InvalidInputError
-from indexer_core.placing import BatchDrift, nearest_landmarks, place, preserved
+from indexer_core.placing import FAR_RANK, nearest_landmarks, place, preserved
 from indexer_core.projector import bootstrap_projector
 from tests.support.maps import ENCODER, UNSEEN, archive, delta
 
@@ -93,15 +93,6 @@ def test_a_place_depends_on_nothing_but_the_series(world):
     assert seen(world, new[::-1].copy()).points[::-1].tobytes() == alone.tobytes()
 
 
-def test_what_a_batch_said_comes_back_from_the_lineage(world):
-    of, _, _ = world
-    drift = seen(world, delta(60, of=of)).drift
-    again = BatchDrift.from_counts(drift.counts())
-    assert (again.n, again.n_far) == (drift.n, drift.n_far)
-    assert again.preserved_sum == pytest.approx(drift.preserved_sum, abs=0.001)
-    assert BatchDrift.from_counts({"series": 3}) is None
-
-
 def test_no_new_points_have_no_places(world):
     placed = seen(world, np.empty((0, 1024), np.float32))
     assert placed.points.shape == (0, 2)
@@ -137,11 +128,11 @@ def test_a_purge_that_leaves_too_few_landmarks_leaves_a_map_that_places_as_befor
 def test_the_nearest_landmarks_are_those_of_the_definition():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(20, 6)), random.normal(size=(50, 6))
-    near, furthest = nearest_landmarks(x.astype(np.float32), y.astype(np.float32), 7)
+    near, third = nearest_landmarks(x.astype(np.float32), y.astype(np.float32), 7)
     apart = np.linalg.norm(x[:, None] - y[None], axis=2)
     for row in range(20):
         assert set(near[row]) == set(np.argsort(apart[row])[:7])
-    np.testing.assert_allclose(furthest, np.sort(apart, axis=1)[:, 6], rtol=1e-5)
+    np.testing.assert_allclose(third, np.sort(apart, axis=1)[:, FAR_RANK - 1], rtol=1e-5)
     assert preserved(near, near).tolist() == [1.0] * 20
 
 
@@ -185,7 +176,9 @@ def test_a_map_that_has_learnt_has_landmarks_among_the_new_and_keeps_the_old_anc
     assert found.state.n_points == len(both)
     # Its new series are no strangers to it any more.
     again = place(both.vectors[len(x) :], found.projector, found.state)
-    assert again.is_provisional.mean() < 0.5
+    assert again.is_provisional.mean() < 0.05
+    fresh = archive(100, seed=77, of=world[0], clusters=[UNSEEN[0]])
+    assert place(fresh, found.projector, found.state).is_provisional.mean() <= 0.05
 
 
 def test_a_map_that_may_not_be_published_says_why(world):
@@ -224,3 +217,13 @@ def test_landmarks_whose_series_have_gone_or_changed_hold_nothing(world):
     row = found.state.landmarks.keys.index(other) if other in found.state.landmarks.keys else None
     if row is not None:
         np.testing.assert_array_equal(found.state.landmarks.vectors[row], vectors[5][::-1])
+
+
+def test_many_equal_series_do_not_make_strangers_usual():
+    x = archive(1000)
+    equal = np.repeat(archive(1, seed=99, clusters=[UNSEEN[1]]), 60, axis=0)
+    alone = fit_archive(archive_of(x), RECIPE, seed=0, lays_over=False).state.reference
+    made = fit_archive(archive_of(np.concatenate([x, equal])), RECIPE, seed=0, lays_over=False)
+    assert made.state.reference.tau < 1.1 * alone.tau
+    new = archive(50, seed=5, clusters=[UNSEEN[0]])
+    assert place(new, made.projector, made.state).is_provisional.mean() > 0.9
