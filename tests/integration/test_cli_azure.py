@@ -297,6 +297,15 @@ def test_encoder_of_an_account_is_changed_and_found_by_every_machine(
     assert text["live"].startswith(DEFAULT_NAME)
 
 
+def test_the_map_of_an_account_is_read_and_drawn(program, tmp_path):
+    status = json.loads(program("map", "status", "--format", "json"))
+    assert (status["version"], status["isFitted"]) == ("0.1", False)
+    assert status["placed"] > 0
+    program("map", "export", str(tmp_path / "map"), "--png", str(tmp_path / "map.png"))
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "map" / "points.csv").read_text().splitlines()) == 1 + status["placed"]
+
+
 def test_history_of_an_account_is_pinned_compared_and_collected(account, program, indexed):
     program("pin", "before")
     before = records(program("export"))

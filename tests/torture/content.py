@@ -94,7 +94,9 @@ class Content:
     def stored_point(self) -> bytes:
         if not (self.alive and self.has_image):
             return b""
-        return projector().project(self.image()[None, :]).tobytes()
+        # Of the vector as it is stored, in half precision.
+        image = self.image().astype(np.float16).astype(np.float32)
+        return projector().project(image[None, :]).tobytes()
 
 
 def content_of(row: IndexRow) -> Content:
