@@ -12,7 +12,7 @@ from indexer_core.anatomy import Anatomy
 from indexer_core.embedding import SegmentMaker
 from indexer_core.encoders import FindEncoder, first_of, known, loaded_once, nowhere
 from indexer_core.entries import Describer, Due, Entry, Vector, facts_of
-from indexer_core.errors import ConflictError, InvalidInputError
+from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.facts import Finding, SeriesFacts, series_from_json, to_json
 from indexer_core.index.commit import Abandoned, Committed, Complete, Manifests, commit
 from indexer_core.index.files import ImmutableFiles
@@ -396,8 +396,15 @@ class Indexer:
         """Where those of the series are by now that have a place."""
         keys = [entry.series for entry in entries if entry.images]
         places = self._reader.winners_of(keys).items() if keys else ()
-        found = ((key, self._reader.point_of(place)) for key, place in places if place.alive)
-        return {key: point for key, point in found if point is not None}
+        found: dict[str, MapPoint] = {}
+        for key, place in places:
+            try:
+                point = self._reader.point_of(place) if place.alive else None
+            except CorruptIndexError:
+                continue  # merged and collected since, or damaged: it is placed as a new one
+            if point is not None:
+                found[key] = point
+        return found
 
     def _seen_of(
         self, place: Place, row: IndexRow
