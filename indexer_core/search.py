@@ -225,12 +225,7 @@ def point_of(hit: Hit, snapshot: Snapshot) -> MapPoint | None:
     projection = snapshot.manifest.projection
     if projection is None:
         return None
-    loaded = hit.segment.loaded
-    points = loaded.points(projection.version)
-    first = loaded.first_vector(IMAGE_SPACE, hit.row)
-    if points is None or first == loaded.first_vector(IMAGE_SPACE, hit.row + 1):
-        return None
-    return points.at(first)
+    return hit.segment.loaded.point(projection.version, hit.row)
 
 
 def blobs_of(hit: Hit) -> tuple[str, ...]:

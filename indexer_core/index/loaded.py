@@ -14,7 +14,7 @@ from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.keys import KeyIndex
 from indexer_core.index.manifest import FileRef, Segment, VectorFile
 from indexer_core.index.rows import RowTexts, column_of, key_index_of, numbers_of, table_of
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, load_points
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint, Points, load_points
 from indexer_core.index.winners import Order
 from indexer_core.ports import VectorFileReader, VectorFiles
 
@@ -180,6 +180,13 @@ class LoadedSegment:
             data = self._files.open(named.file)
             self._points[named.file.name] = load_points(data, named)
         return self._points[named.file.name]
+
+    def point(self, projection: str, row: int) -> MapPoint | None:
+        """Where a row is on a projection version, or None where it has no place."""
+        points, first = self.points(projection), self.first_vector(IMAGE_SPACE, row)
+        if points is None or first == self.first_vector(IMAGE_SPACE, row + 1):
+            return None
+        return points.at(first)
 
     def unopened(self, spaces: Iterable[tuple[str, str]]) -> list[FileRef]:
         """Files of the rows and of these spaces and encoders that have not been opened yet."""

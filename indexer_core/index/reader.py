@@ -245,20 +245,14 @@ class Reader:
         loaded = self._loaded[place.segment_id]
         index = loaded.first_vector(IMAGE_SPACE, place.row)
         vector = loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct(index, 1)[0]
-        projection = self._snapshot.manifest.projection
-        points = None if projection is None else loaded.points(projection.version)
-        if points is None:
-            return vector, None
-        return vector, points.at(index)
+        return vector, self.point_of(place)
 
     def point_of(self, place: Place) -> MapPoint | None:
         """Where a row is on the map in force; None where it has no place."""
-        loaded, projection = self._loaded[place.segment_id], self._snapshot.manifest.projection
-        points = None if projection is None else loaded.points(projection.version)
-        first = loaded.first_vector(IMAGE_SPACE, place.row)
-        if points is None or first == loaded.first_vector(IMAGE_SPACE, place.row + 1):
+        projection = self._snapshot.manifest.projection
+        if projection is None:
             return None
-        return points.at(first)
+        return self._loaded[place.segment_id].point(projection.version, place.row)
 
     def _places(self, name: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, Place]]:
         if not len(rows):

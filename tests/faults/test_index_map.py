@@ -36,6 +36,7 @@ from indexer_core.testing.faults import (
 )
 from tests.support.mapped import DIMENSION, HASTY, MappedIndex
 from tests.support.maps import UNSEEN, archive
+from tests.support.meanwhile import BetweenRequests
 
 N = 120
 
@@ -267,28 +268,12 @@ def test_a_map_that_may_not_be_published_is_kept_with_the_reasons_and_asked_agai
     assert index.newest.projection.refused == ()
 
 
-class Between(PassThrough):
-    """Does something once, before the k-th request."""
-
-    def __init__(self, at, meanwhile) -> None:
-        self.at, self.meanwhile, self.n = at, meanwhile, 0
-
-    def read(self, operation, call):
-        return self.write(operation, call)
-
-    def write(self, operation, call):
-        self.n += 1
-        if self.n == self.at:
-            self.meanwhile()
-        return call()
-
-
 def at_some_requests(start, action, meanwhile, check, step):
     at = 0
     while True:
         at += step
         index = start.copy()
-        around = Between(at, lambda index=index: meanwhile(index))
+        around = BetweenRequests(at, lambda index=index: meanwhile(index))
         action(index, around)
         if around.n < at:
             return at

@@ -45,6 +45,7 @@ from indexer_core.testing.faults import (
 )
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from indexer_core.text_cache import text_hash
+from tests.support.meanwhile import BetweenRequests
 from tests.support.segments import (
     LINEAGE,
     OPEN,
@@ -326,22 +327,6 @@ def test_killed_at_any_write_the_next_run_ends_the_work(fault):
     assert at > 20
 
 
-class BetweenAll(PassThrough):
-    """Does something once, before the k-th request."""
-
-    def __init__(self, at, meanwhile) -> None:
-        self.at, self.meanwhile, self.n = at, meanwhile, 0
-
-    def read(self, operation, call):
-        return self.write(operation, call)
-
-    def write(self, operation, call):
-        self.n += 1
-        if self.n == self.at:
-            self.meanwhile()
-        return call()
-
-
 class Between(PassThrough):
     """Does something once, before the k-th write."""
 
@@ -383,7 +368,7 @@ def test_another_purge_between_any_two_requests_undoes_nothing_and_is_not_undone
     while True:
         at += 1
         shelf = filled().copy()
-        around = BetweenAll(at, lambda shelf=shelf: shelf.purge(series=frozenset({"s3"})))
+        around = BetweenRequests(at, lambda shelf=shelf: shelf.purge(series=frozenset({"s3"})))
         shelf.purge(WrappedBlobs(shelf.blobs, around))
         if around.n < at:
             break
@@ -396,7 +381,7 @@ def test_another_purge_between_any_two_requests_undoes_nothing_and_is_not_undone
     assert at > 50
 
 
-class Committing(BetweenAll):
+class Committing(BetweenRequests):
     """Also commits something before the fence of a collection, as late as can be."""
 
     def __init__(self, at, meanwhile, late) -> None:
@@ -452,7 +437,7 @@ def test_a_purge_loses_nothing_to_a_collection_between_any_two_requests():
             Collector(shelf.blobs, shelf.clock, shelf.ids).collect(policy)
             shelf.clock.advance(1)
 
-        around = BetweenAll(at, meanwhile)
+        around = BetweenRequests(at, meanwhile)
         shelf.purge(WrappedBlobs(shelf.blobs, around))
         if around.n < at:
             break
