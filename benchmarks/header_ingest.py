@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import pydicom
 from pydicom.errors import InvalidDicomError
@@ -86,6 +87,24 @@ def _seconds(read: Callable[[bytes], object], objects: list[bytes]) -> float:
     return time.thread_time() - start
 
 
+def _calls(read: Callable[[bytes], object], objects: list[bytes]) -> int:
+    """Calls of functions, of Python's and of C's, that reading takes."""
+    n_calls = 0
+
+    def count(_: FrameType, event: str, __: object) -> None:
+        nonlocal n_calls
+        n_calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        for data in objects:
+            read(data)
+    finally:
+        sys.setprofile(before)
+    return n_calls
+
+
 def run(samples: Path) -> dict[str, float | int | str]:
     """Measure over every file below a folder; times are medians of five interleaved rounds."""
     warnings.simplefilter("ignore")
@@ -113,6 +132,7 @@ def run(samples: Path) -> dict[str, float | int | str]:
         "ms_per_file": round(statistics.median(ours) * per_file, 3),
         "pydicom_ms_per_file": round(statistics.median(peer) * per_file, 3),
         "times_pydicom": round(statistics.median(map(_ratio, ours, peer)), 2),
+        "calls_of_pydicom": round(_calls(_peer, comparable) / _calls(_ours, comparable), 2),
         "bytes_per_file": round(statistics.mean(source.bytes_read for source in sources)),
         "requests_per_file": round(statistics.mean(source.requests for source in sources), 3),
         "most_requests": max(source.requests for source in sources),

@@ -83,7 +83,7 @@ def sampled(n: int, seed: int) -> dict[str, Any]:
     """A large archive: trained on a sample of what fits in memory, all of it projected."""
     archive = MadeUpVectors(seed=seed)
     first, _ = archive.draw(min(n, 120_000), seed=1, clusters=SEEN)
-    recipe = FitRecipe(n_trained=N_TRAINED, passes=5)
+    recipe = FitRecipe(n_trained=N_TRAINED, many_passes=5)
     projector, fit_s = _timed(lambda: _fit(first, recipe))
     project_s, places = 0.0, []
     for number, start in enumerate(range(0, n, _DRAWN_AT_ONCE)):

@@ -34,6 +34,9 @@ class FitRecipe:
         Edges per step; on a GPU more are seen at once (`GPU_BATCH_EDGES`).
     passes
         How often each edge is seen, on average.
+    many, many_passes
+        The same from so many trained points on: the neighbours of a point lie the closer, the more
+        points there are, and telling them apart takes longer.
     min_steps
         At least so many steps, because little data needs more passes.
     jitter
@@ -52,6 +55,8 @@ class FitRecipe:
     n_negatives: int = 5
     batch_edges: int = 2048
     passes: float = 15.0
+    many: int = 10_000
+    many_passes: float = 30.0
     min_steps: int = 400
     learning_rate: float = 2e-3
     clip: float = 4.0

@@ -46,9 +46,10 @@ def repeatable(n_threads: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(strict, warn_only=warns)
 
 
-def n_steps_for(n_edges: int, recipe: FitRecipe, batch: int) -> int:
-    """Steps that see each edge `recipe.passes` times on average."""
-    return max(recipe.min_steps, ceil(recipe.passes * n_edges / batch))
+def n_steps_for(graph: FuzzyGraph, recipe: FitRecipe, batch: int) -> int:
+    """Steps that see each edge as often as the recipe says, on average."""
+    passes = recipe.many_passes if graph.n_points >= recipe.many else recipe.passes
+    return max(recipe.min_steps, ceil(passes * len(graph.heads) / batch))
 
 
 def train(
@@ -75,7 +76,7 @@ def train(
     device = features.device
     batch = GPU_BATCH_EDGES if device.type == "cuda" else recipe.batch_edges
     edges = _Edges(graph, device, seed)
-    n_steps = n_steps_for(len(graph.heads), recipe, batch)
+    n_steps = n_steps_for(graph, recipe, batch)
     optimiser = Optimiser(network, recipe.learning_rate, n_steps, recipe.clip)
     # Encoding all points costs no more than those of a batch then, and gives room for more edges.
     all_at_once = graph.n_points <= 2 * batch

@@ -24,10 +24,11 @@ def test_few_requests_and_bytes_are_spent_on_any_file(figures):
     assert figures["bytes_per_file"] < 64 * 1024
 
 
-def test_headers_are_read_no_slower_than_by_pydicom(figures):
-    # Twice as fast where nothing else runs; the median of interleaved rounds forgives the rest.
+def test_headers_take_far_fewer_calls_than_by_pydicom(figures):
+    # What the bar on time in `make bench` comes from, by a measure that no load changes. The time
+    # itself cannot be tested here: of the two, coverage traces ours alone.
     assert figures["files_compared"] > 700
-    assert figures["times_pydicom"] >= 1
+    assert figures["calls_of_pydicom"] >= 1.8
 
 
 def made_up(**changes: float) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_worker.projection.export import INPUT, OUTPUT, onnx_of
-from gpu_worker.projection.graph import fuzzy_graph
+from gpu_worker.projection.graph import FuzzyGraph, fuzzy_graph
 from gpu_worker.projection.inputs import MIN_DISTINCT, distinct_rows, finite_rows
 from gpu_worker.projection.losses import cross_entropy
 from gpu_worker.projection.neighbours import neighbours_within
@@ -116,9 +116,15 @@ def test_progress_is_told_and_ends_at_the_end(vectors):
 
 
 def test_steps_follow_the_edges_of_much_data_and_a_floor_of_little():
-    recipe = FitRecipe(passes=10, min_steps=100, batch_edges=1000)
-    assert n_steps_for(50_000, recipe, 1000) == 500
-    assert n_steps_for(300, recipe, 1000) == 100
+    recipe = FitRecipe(passes=10, min_steps=100, many=600, many_passes=20)
+
+    def graph(n_points, n_edges):
+        ends = np.zeros(n_edges, np.int64)
+        return FuzzyGraph(heads=ends, tails=ends, weights=ends, n_points=n_points)
+
+    assert n_steps_for(graph(599, 50_000), recipe, 1000) == 500
+    assert n_steps_for(graph(600, 50_000), recipe, 1000) == 1000
+    assert n_steps_for(graph(20, 300), recipe, 1000) == 100
 
 
 def test_of_more_points_than_are_trained_on_a_sample_is_and_all_have_a_place(vectors):
@@ -133,7 +139,7 @@ def test_batches_smaller_than_the_data_are_trained_too(vectors):
     network = new_network(vectors, recipe.preset, seed=0)
     graph = fuzzy_graph(neighbours_within(vectors, 14, n_exact=1000, seed=0))
     before = network.project(vectors)
-    steps = n_steps_for(len(graph.heads), recipe, 64)
+    steps = n_steps_for(graph, recipe, 64)
     with repeatable(1):
         assert train(network, network.features(vectors), graph, recipe, seed=0) == 128 * steps
     assert np.abs(network.project(vectors) - before).max() > 0.1
