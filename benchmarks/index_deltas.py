@@ -31,7 +31,8 @@ from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.upkeep import Upkeep
 from indexer_core.ports import WriteResult
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 
 _MEMORY = Path("/dev/shm")
 OF_EACH = 10
@@ -177,7 +178,7 @@ def _search(index: MadeUpIndex) -> float:
     assert space is not None
     query = newest.loaded.vectors(TEXT_SPACE, space.live).reconstruct(0, 1)[0]
     start = time.perf_counter()
-    hits = search_text(snapshot, query, select(snapshot, ()), 10)
+    hits = search_text(snapshot, query, select(snapshot), 10)
     elapsed_s = time.perf_counter() - start
     assert hits[0].segment is newest
     return elapsed_s

@@ -25,7 +25,8 @@ from indexer_core.index.files import ImmutableFiles, StoredFiles  # noqa: E402
 from indexer_core.index.footprint import footprint  # noqa: E402
 from indexer_core.index.reader import Reader  # noqa: E402
 from indexer_core.index.segment import TEXT_SPACE  # noqa: E402
-from indexer_core.search import search_text, select  # noqa: E402
+from indexer_core.search import search_text  # noqa: E402
+from indexer_core.selection import select  # noqa: E402
 
 WAYS = ("mapped", "copied", "copies", "memory")
 """Where they lie; fetched into an empty folder for copies; from copies; read into memory."""
@@ -109,7 +110,7 @@ def _opened(way: str, folder: Path, copies: Path) -> dict[str, float]:
     for number in range(4):
         query = vectors.reconstruct(number, 1)[0]
         start = time.perf_counter()
-        hits = search_text(snapshot, query, select(snapshot, ()), 10)
+        hits = search_text(snapshot, query, select(snapshot), 10)
         search_ms.append(1000 * (time.perf_counter() - start))
         assert hits[0].similarity > 0.99
     after = _memory_mib()

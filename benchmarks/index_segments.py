@@ -22,7 +22,8 @@ from benchmarks.pages import Line
 from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.filters import parse_filter
 from indexer_core.index.reader import Snapshot
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import Conditions, select
 
 SEGMENTS = 64
 _FILTERS = ("modality=MR", "plane=axial")
@@ -61,9 +62,9 @@ def _compared(work: Path, n_series: int, rounds: int) -> dict[str, Any]:
 def _search(
     snapshot: Snapshot, query: NDArray[np.float32], top: int, filters: tuple[str, ...]
 ) -> tuple[float, list[str]]:
-    conditions = [parse_filter(text) for text in filters]
+    conditions = tuple(parse_filter(text) for text in filters)
     start = time.perf_counter()
-    hits = search_text(snapshot, query, select(snapshot, conditions), top)
+    hits = search_text(snapshot, query, select(snapshot, Conditions(filters=conditions)), top)
     elapsed_s = time.perf_counter() - start
     return elapsed_s, [hit.key for hit in hits]
 

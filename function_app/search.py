@@ -9,15 +9,8 @@ from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.ports import TextEncoder
-from indexer_core.search import (
-    Hit,
-    Selection,
-    listing,
-    precision_of,
-    record_of,
-    search_words,
-    select,
-)
+from indexer_core.search import Hit, listing, precision_of, record_of, search_words
+from indexer_core.selection import Conditions, Selection, select
 
 MAX_TOP = 1000
 MAX_TEXT_CHARACTERS = 2000
@@ -75,7 +68,7 @@ def search(
     request.check()
     text = request.text.strip()
     _check_encoder(snapshot, encoder)
-    selection = select(snapshot, request.filters)
+    selection = select(snapshot, Conditions(filters=request.filters))
     vector = encoder.encode([text])[0]
     precision = precision_of(snapshot, exact=request.exact)
     hits = search_words(snapshot, text, vector, selection, request.top, exact=precision.exact)
@@ -92,7 +85,7 @@ def search(
 
 def records(snapshot: Snapshot, filters: Sequence[Filter]) -> "list[tuple[Hit, dict[str, Any]]]":
     """Every record that passes the filters, in series-key order."""
-    selection = select(snapshot, filters)
+    selection = select(snapshot, Conditions(filters=tuple(filters)))
     return [(hit, record_of(hit, snapshot)) for hit in listing(snapshot, selection)]
 
 

@@ -1,9 +1,8 @@
-"""Searching one snapshot: filters, then vectors (the best text of a series counts), then words."""
+"""Searching what was selected: by vectors (the best text of a series counts), then by words."""
 
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,33 +11,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.filters import Filter, FilterResult, apply_filter
-from indexer_core.index.columns import FilterColumn
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
-from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
+from indexer_core.index.segment import TEXT_SPACE, MapPoint
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
 from indexer_core.nearest import Near, Searched, nearest
+from indexer_core.selection import PROVISIONAL, Selection
 
-PROVISIONAL = "provisional"
-"""Flag of a series that the map has placed among its neighbours, not knowing its kind."""
 # Series whose texts are read for exact words.
 _CANDIDATES = 200
 # Above this many vectors an exact search takes half a second and more (600,000 of 512 dimensions:
 # 40 ms on two cores), so that files built for it are searched approximately unless asked otherwise.
 APPROXIMATE_ABOVE = 5_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Rows that pass all filters, per segment, with the unknowns that were left out by field."""
-
-    rows: tuple[NDArray[np.bool_], ...]
-    n_passed: int
-    unknown: Mapping[str, int]
-    is_all: bool = False
-    """Whether no row that counts is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,58 +57,6 @@ class Hit:
     def key(self) -> str:
         """The series key."""
         return self.segment.loaded.rows.key(self.row)
-
-
-def select(snapshot: Snapshot, filters: Sequence[Filter]) -> Selection:
-    """Rows of a snapshot that pass all filters."""
-    if not filters:
-        rows = tuple(segment.live for segment in snapshot.segments)
-        return Selection(rows=rows, n_passed=snapshot.n_series, unknown={}, is_all=True)
-    if not snapshot.segments:
-        return Selection(rows=(), n_passed=0, unknown={each.field: 0 for each in filters})
-    live = np.concatenate([segment.live for segment in snapshot.segments])
-    results = [_passing(snapshot, each) for each in filters]
-    unknown: dict[str, int] = {}
-    for index, (condition, result) in enumerate(zip(filters, results, strict=True)):
-        # Left out for this field alone: everything else about the series fits.
-        others = [other.passed for number, other in enumerate(results) if number != index]
-        fits = reduce(np.logical_and, others, live)
-        left_out = np.count_nonzero(fits & result.unknown & ~result.passed)
-        unknown[condition.field] = unknown.get(condition.field, 0) + int(left_out)
-    passed = reduce(np.logical_and, [result.passed for result in results], live)
-    ends = np.cumsum([len(segment.live) for segment in snapshot.segments])
-    return Selection(
-        rows=tuple(np.split(passed, ends[:-1])),
-        n_passed=int(np.count_nonzero(passed)),
-        unknown=unknown,
-    )
-
-
-def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
-    """Which rows pass one filter, live or not."""
-    found = apply_filter(_column(snapshot, condition.field), condition)
-    if condition.field != "flags" or PROVISIONAL not in map(str.lower, condition.values):
-        return found
-    # No row says it: the map does, and may learn otherwise without writing the row anew.
-    strange = np.concatenate([_provisional(segment, snapshot) for segment in snapshot.segments])
-    is_not = condition.operator == "!="
-    return replace(found, passed=found.passed & ~strange if is_not else found.passed | strange)
-
-
-def _provisional(segment: LiveSegment, snapshot: Snapshot) -> NDArray[np.bool_]:
-    """Rows of a segment that are provisional on the map in force."""
-    loaded, projection = segment.loaded, snapshot.manifest.projection
-    strange = np.zeros(len(segment.live), dtype=np.bool_)
-    points = None if projection is None else loaded.points(projection.version)
-    if points is not None and points.is_provisional is not None:
-        rows = np.flatnonzero(loaded.counts(IMAGE_SPACE))
-        strange[rows] = points.is_provisional[loaded.rows.starts(IMAGE_SPACE)[rows]]
-    return strange
-
-
-def _column(snapshot: Snapshot, name: str) -> list[FilterColumn]:
-    """A column of every segment."""
-    return [segment.loaded.rows.filter_column(name) for segment in snapshot.segments]
 
 
 def precision_of(

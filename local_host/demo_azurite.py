@@ -30,7 +30,8 @@ from indexer_core.adapters.azure.settings import Settings as AzureSettings
 from indexer_core.adapters.azure.settings import SourceSetting
 from indexer_core.announcements import Announcement, AnnouncementType
 from indexer_core.errors import IndexerError
-from indexer_core.search import blobs_of, listing, record_of, select
+from indexer_core.search import blobs_of, listing, record_of
+from indexer_core.selection import select
 from indexer_core.templates import template_names
 from local_host import output
 from local_host.azurite import running_azurite
@@ -200,7 +201,7 @@ def _is_busy(uploading: "Future[None]", system: LocalSystem) -> bool:
 def _print_times(uploads: Uploads, times: Times, system: LocalSystem, elapsed_s: float) -> None:
     snapshot = system.reader().snapshot
     waits_s = []
-    for hit in listing(snapshot, select(snapshot, ())):
+    for hit in listing(snapshot, select(snapshot)):
         last_s = max(uploads.done_s[url] for url in blobs_of(hit))
         waits_s.append(times.indexed_s[record_of(hit, snapshot)["seriesKey"]] - last_s)
     waits_s.sort()

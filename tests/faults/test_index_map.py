@@ -26,7 +26,8 @@ from indexer_core.index.projections import STATE_PREFIX, load_map, load_projecto
 from indexer_core.index.reader import Reader
 from indexer_core.placing import place
 from indexer_core.purge import Subject
-from indexer_core.search import listing, record_of, select
+from indexer_core.search import listing, record_of
+from indexer_core.selection import Conditions, select
 from indexer_core.testing.faults import (
     FaultPlan,
     PassThrough,
@@ -187,13 +188,13 @@ def test_strangers_are_provisional_in_their_record_until_the_map_has_learnt_them
 
 def _flagged(index):
     snapshot = Reader(index.blobs, index.files).refresh()
-    records = [record_of(hit, snapshot) for hit in listing(snapshot, select(snapshot, ()))]
+    records = [record_of(hit, snapshot) for hit in listing(snapshot, select(snapshot))]
     assert {record["projectionVersion"] for record in records} == {index.version}
     places = index.places()
     rest, found = set(places), {key for key, (_, flag) in places.items() if flag}
     assert sum("provisional" in record["flags"] for record in records) == len(found)
     for text, expected in (("flags=provisional", found), ("flags!=provisional", rest - found)):
-        hits = listing(snapshot, select(snapshot, (parse_filter(text),)))
+        hits = listing(snapshot, select(snapshot, Conditions(filters=(parse_filter(text),))))
         assert {hit.key for hit in hits} == expected
     return found
 

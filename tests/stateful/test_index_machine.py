@@ -23,7 +23,8 @@ from indexer_core.index.updates import AddSegment, Pin, Restore, Suppress, Unpin
 from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.index.verify import verify
 from indexer_core.index.write_ids import fence_at, is_behind
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WrappedBlobs, WriteFault
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.segments import (
@@ -261,7 +262,7 @@ class IndexMachine(RuleBasedStateMachine):
             if alive and key not in self.suppressed
         }
         query = unit_vectors("query", 1, TEXT_DIMENSION)[0]
-        hits = search_text(snapshot, query, select(snapshot, ()), top=10)
+        hits = search_text(snapshot, query, select(snapshot), top=10)
         found = {hit.key: hit.score for hit in hits}
         exact = {
             key: float((unit_vectors(f"t{key}/{revision}", 5, TEXT_DIMENSION) @ query).max())

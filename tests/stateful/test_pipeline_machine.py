@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from indexer_core.look import content_of
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 from indexer_core.testing.faults import FaultPlan, WriteFault
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
@@ -132,7 +133,7 @@ class PipelineMachine(RuleBasedStateMachine):
                 assert content in {r.values["content"] for r in kept if r.key != "_series"}
         snapshot = self.pipeline.reader().snapshot
         query = self.pipeline.text_encoder.encode(["query"])[0]
-        hits = search_text(snapshot, query, select(snapshot, ()), top=10)
+        hits = search_text(snapshot, query, select(snapshot), top=10)
         assert {hit.segment.loaded.orders[hit.row][0] for hit in hits} == set(expected)
 
     def _expect_no_work_for_unchanged_series(self):

@@ -16,7 +16,8 @@ from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, SegmentW
 from indexer_core.index.switching import SpaceSwitch
 from indexer_core.index.updates import AddSegment, MissingVectors, OpenIndex, with_files
 from indexer_core.ports import BlobStore
-from indexer_core.search import Hit, search_text, select
+from indexer_core.search import Hit, search_text
+from indexer_core.selection import select
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.segments import (
     IMAGE,
@@ -171,7 +172,7 @@ def ranking(hits: Sequence[Hit]) -> list[tuple[str, float]]:
 def assert_search_is_exact(snapshot: Snapshot, encoder, alive: dict[str, int]) -> None:
     """Search by an encoder finds what brute force over its vectors of the texts finds."""
     query = encoder.encode(["what is looked for"])[0]
-    hits = search_text(snapshot, query, select(snapshot, ()), top=100)
+    hits = search_text(snapshot, query, select(snapshot), top=100)
     found = dict(ranking(hits))
     exact = {
         key: float((encoder.encode(texts_of(key, revision)) @ query).max())

@@ -1,6 +1,9 @@
 """Rows and segments without a pipeline."""
 
 import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -40,9 +43,16 @@ def unit_vectors(seed: str, n: int, dimension: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def row(key: str, revision: int, write_id: str, *, alive: bool = True) -> IndexRow:
-    """A row with five texts and an image, or a tombstone."""
-    record = {
+def row(
+    key: str,
+    revision: int,
+    write_id: str,
+    *,
+    alive: bool = True,
+    record: Mapping[str, Any] = MappingProxyType({}),
+) -> IndexRow:
+    """A row with five texts and an image, or a tombstone; `record` changes what it says."""
+    said = {
         "seriesInstanceUid": key,
         "studyInstanceUid": "1.2",
         "revision": revision,
@@ -53,6 +63,7 @@ def row(key: str, revision: int, write_id: str, *, alive: bool = True) -> IndexR
         "instances": revision,
         "ageYears": None if revision == 1 else 40 + revision,
         "texts": ["a", "b", "c", "d", "e"],
+        **record,
     }
     return IndexRow(
         series_key=key,
@@ -61,7 +72,7 @@ def row(key: str, revision: int, write_id: str, *, alive: bool = True) -> IndexR
         write_id=write_id,
         digest=f"{key}{revision}",
         alive=alive,
-        record=record if alive else None,
+        record=said if alive else None,
         facts={"format_version": 1} if alive else None,
         text_count=5 if alive else 0,
         image_count=1 if alive else 0,

@@ -13,7 +13,8 @@ from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.updates import Collect
 from indexer_core.ports import BlobStore
 from indexer_core.purge_receipts import Purge, Purges
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, MemoryRows
@@ -146,7 +147,7 @@ def answer(blobs: BlobStore) -> Answer:
         places = loaded.points(snapshot.manifest.projection.version)
         points.append(b"" if places is None else places.xy.tobytes())
     query = unit_vectors("query", 1, snapshot.manifest.space(TEXT_SPACE).dimension)[0]
-    hits = search_text(snapshot, query, select(snapshot, ()), top=5)
+    hits = search_text(snapshot, query, select(snapshot), top=5)
     assert snapshot.manifest.space(IMAGE_SPACE) is not None
     return Answer(
         manifest=snapshot.manifest.number,

@@ -12,7 +12,8 @@ from indexer_core.index.manifest import Manifest
 from indexer_core.index.pins import Pins
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.rows import row_at
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 from tests.torture.actors import READER_PAUSE_S, Actor
 from tests.torture.content import FILES, OWN_TEXT, TEXT_DIMENSION, content_of, vector_of
 from tests.torture.inspection import check_segment, gone, gone_back
@@ -85,7 +86,7 @@ class _Seen:
         segment, row = self._actor.chance.choice(live)
         content = content_of(row_at(segment.loaded.table, row))
         query = vector_of(content.texts[OWN_TEXT], TEXT_DIMENSION)
-        hit = search_text(snapshot, query, select(snapshot, ()), top=1)[0]
+        hit = search_text(snapshot, query, select(snapshot), top=1)[0]
         if hit.key != content.key or not np.isclose(hit.score, 1.0, atol=2e-3):
             self._bad(f"searching a text of {content} found {hit.key} with {hit.score}")
 

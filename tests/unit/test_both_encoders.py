@@ -14,7 +14,8 @@ from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.index.switching import SpaceSwitch, state_of
 from indexer_core.pixels.recipe import PixelRecipe
 from indexer_core.projector import bootstrap_projector
-from indexer_core.search import search_text, select
+from indexer_core.search import search_text
+from indexer_core.selection import select
 from tests.support.encoders import NEW, NamedEncoder
 from tests.support.pipeline import MAX_WAIT_S, Meanwhile, Pipeline, renamed_describer, slice_of
 from tests.support.segments import unit_vectors
@@ -82,7 +83,7 @@ def assert_found_by(pipeline, encoder) -> None:
     for row in pipeline.live().values():
         for text in row.record["texts"]:
             query = encoder.encode([text])[0]
-            best = search_text(snapshot, query, select(snapshot, ()), top=1)[0]
+            best = search_text(snapshot, query, select(snapshot), top=1)[0]
             assert best.score > 0.999
 
 

@@ -11,7 +11,8 @@ from indexer_core.index.reader import Reader
 from indexer_core.index.rows import RowTexts
 from indexer_core.index.segment import TEXT_SPACE, SegmentWriter
 from indexer_core.index.updates import AddSegment, Pin, Suppress
-from indexer_core.search import keys_of, listing, search_text, search_words, select
+from indexer_core.search import keys_of, listing, search_text, search_words
+from indexer_core.selection import Conditions, select
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.support.segments import (
     LINEAGE,
@@ -58,7 +59,7 @@ def test_score_of_a_series_is_the_best_of_its_texts(index, top):
     snapshot = snapshot_of(index)
     for seed in range(20):
         query = unit_vectors(f"q{seed}", 1, TEXT_DIMENSION)[0]
-        hits = search_text(snapshot, query, select(snapshot, ()), top)
+        hits = search_text(snapshot, query, select(snapshot), top)
         expected = brute_force(query)[:top]
         found = [hit.key for hit in hits]
         assert found == [key for key, _ in expected]
@@ -68,7 +69,7 @@ def test_score_of_a_series_is_the_best_of_its_texts(index, top):
 def test_query_of_another_encoder_is_refused(index):
     snapshot = snapshot_of(index)
     with pytest.raises(InvalidInputError, match="another encoder"):
-        search_text(snapshot, unit_vectors("q", 1, 3)[0], select(snapshot, ()), 1)
+        search_text(snapshot, unit_vectors("q", 1, 3)[0], select(snapshot), 1)
 
 
 def test_series_is_found_by_uid_or_key_whatever_its_state(index):
@@ -154,7 +155,7 @@ def test_an_answer_says_how_it_was_searched(
 def test_words_are_looked_for_only_where_they_can_still_matter(index, monkeypatch):
     snapshot = snapshot_of(index)
     query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
-    selection = select(snapshot, ())
+    selection = select(snapshot)
     everything = search_words(snapshot, "a e", query, selection, 11)
     read = []
     texts = RowTexts.texts
@@ -170,7 +171,7 @@ def test_words_are_looked_for_only_where_they_can_still_matter(index, monkeypatc
 
 def test_a_listing_is_in_key_order_over_all_segments(index):
     snapshot = snapshot_of(index)
-    assert [hit.key for hit in listing(snapshot, select(snapshot, ()))] == sorted(
+    assert [hit.key for hit in listing(snapshot, select(snapshot))] == sorted(
         key for key in KEYS if key != KEYS[1]
     )
 
@@ -180,7 +181,7 @@ def test_what_a_search_prepares_is_used_by_the_next_snapshot(index):
     reader = Reader(blobs, FlatFp16Vectors())
     before = reader.refresh()
     query = unit_vectors("q", 1, TEXT_DIMENSION)[0]
-    search_text(before, query, select(before, ()), 3)
+    search_text(before, query, select(before), 3)
     (prepared,) = before.parts(TEXT_SPACE, TEXT)
     commit(manifests, Suppress(series_keys=frozenset({KEYS[5]})), commit_id="c", lineage=LINEAGE)
     (after,) = reader.refresh().parts(TEXT_SPACE, TEXT)
@@ -200,16 +201,16 @@ def test_large_segments_are_searched_by_themselves_and_small_ones_as_one(index, 
     commit(manifests, AddSegment(segment=third), commit_id="c3", lineage=LINEAGE)
     snapshot = snapshot_of(index)
     assert [len(part.segments) for part in snapshot.parts(TEXT_SPACE, TEXT)] == [1, 2]
-    apart = search_text(snapshot, query, select(snapshot, ()), 20)
-    filters = [parse_filter("modality=CT")]
-    filtered = search_text(snapshot, query, select(snapshot, filters), 20)
+    apart = search_text(snapshot, query, select(snapshot), 20)
+    filters = (parse_filter("modality=CT"),)
+    filtered = search_text(snapshot, query, select(snapshot, Conditions(filters=filters)), 20)
     monkeypatch.setattr("indexer_core.index.parts._LARGE_BYTES", 10**9)
     snapshot = snapshot_of(index)
     assert len(snapshot.parts(TEXT_SPACE, TEXT)) == 1
-    together = search_text(snapshot, query, select(snapshot, ()), 20)
+    together = search_text(snapshot, query, select(snapshot), 20)
     told = [(hit.key, hit.score, hit.text, hit.row) for hit in together]
     assert told == [(hit.key, hit.score, hit.text, hit.row) for hit in apart]
     assert len(told) == 12
-    only = search_text(snapshot, query, select(snapshot, filters), 20)
+    only = search_text(snapshot, query, select(snapshot, Conditions(filters=filters)), 20)
     assert [hit.key for hit in only] == [hit.key for hit in filtered]
     assert 0 < len(only) < 12
