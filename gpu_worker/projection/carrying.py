@@ -17,6 +17,7 @@ from gpu_worker.projection.quality import drift, fidelity
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.reservoir import pick_landmarks
 from gpu_worker.projection.training import Progress, no_progress
+from indexer_core.index.map_versions import next_major, next_minor
 from indexer_core.map_state import DriftReference, Landmarks, MapState
 from indexer_core.placing import FAR_RANK, nearest_landmarks, preserved
 from indexer_core.projector import Projector
@@ -69,7 +70,7 @@ def fit_archive(
     """
     projection = archive.manifest.projection
     assert projection is not None
-    version = f"{int(projection.version.partition('.')[0]) + 1}.0"
+    version = next_major(projection.version)
     # Strangers were placed by hand: they say nothing of where the old map had its kinds.
     old_points = archive.points.copy()
     old_points[archive.is_provisional] = np.nan
@@ -147,7 +148,7 @@ def grow_archive(
         anchors=anchors,
         major=major,
     )
-    version = _next_minor(projector.version)
+    version = next_minor(projector.version)
     new = archive.vectors[new_rows]
     found = grow(
         old, new, recipe, rule, version=version, seed=seed, device=device, progress=progress
@@ -203,11 +204,6 @@ def measured(measures: GateMeasures) -> dict[str, float]:
     if measures.major_drift is not None:
         major = {"movedFromMajorP95": measures.major_drift.p95}
     return {**found, **major}
-
-
-def _next_minor(version: str) -> str:
-    major, _, minor = version.partition(".")
-    return f"{major}.{int(minor) + 1}"
 
 
 def _new_rows(archive: Archive, n_recent: int) -> Rows:

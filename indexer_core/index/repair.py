@@ -5,7 +5,6 @@ the older rows that would come to light: a deleted series stays deleted, a chang
 it is indexed again.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +20,7 @@ from indexer_core.index.manifest import (
     dump_manifest,
     parse_manifest,
 )
+from indexer_core.index.map_versions import fixed_file
 from indexer_core.index.mending import NO_CONTENT, Made, Mender, no_vectors
 from indexer_core.index.outcomes import with_segments
 from indexer_core.index.reader import Reader
@@ -38,7 +38,6 @@ from indexer_core.index.updates import (
     Update,
 )
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
-from indexer_core.projector import bootstrap_projector
 
 _AGAIN = (
     "these series are indexed again from their files; those whose files are gone are lost, "
@@ -103,14 +102,11 @@ class IndexRepair:
         name = projection.file.name
         if survey_file(self.blobs, FileKind.PROJECTOR, projection.file) is None:
             return
-        for space in newest.spaces:
-            made = bootstrap_projector(
-                space.dimension, projection.encoder_id, projection.version
-            ).to_bytes()
-            if hashlib.sha256(made).hexdigest() == projection.file.sha256:
-                put_back(self.blobs, name, made)
-                self.report.restored.append(f"{name}: made again, bit by bit")
-                return
+        made = fixed_file(newest, projection)
+        if made is not None:
+            put_back(self.blobs, name, made)
+            self.report.restored.append(f"{name}: made again, bit by bit")
+            return
         self.report.lose(
             f"{name}: the map encoder {projection.version}",
             "put the file back from a backup or publish another map; until then no series with "

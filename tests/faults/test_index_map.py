@@ -17,11 +17,13 @@ from indexer_core.errors import (
     IndexerError,
     InvalidInputError,
     NotFoundError,
+    UnavailableError,
 )
 from indexer_core.filters import parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import Manifests
 from indexer_core.index.erasure import LANDMARKS, Segments, suppress
+from indexer_core.index.map_announcements import MARK
 from indexer_core.index.projections import STATE_PREFIX, load_map, load_projector, load_state
 from indexer_core.index.reader import Reader
 from indexer_core.placing import place
@@ -597,3 +599,32 @@ def test_the_keeper_survives_what_it_cannot_do(index, caplog):
         settings=MapSettings(),
     ).after_batch()
     assert "map put off kind=conflict" in caplog.text
+
+
+class Deaf:
+    """Nobody can be told."""
+
+    def announce(self, announcements):
+        raise UnavailableError("nobody there")
+
+
+def test_a_map_whose_worker_died_before_it_could_tell_is_told_by_the_next(index):
+    index.heard.all.clear()
+    told = index.blobs.get(MARK)
+    manifest = index.map().fit(again=True)
+    # As the dying one left it: the commit, and no word of it.
+    index.heard.all.clear()
+    index.blobs.put_if_match(MARK, told.data, index.blobs.get(MARK).etag)
+    for _ in range(3):
+        index.map().when_idle(lambda: False)
+    assert [a.data for a in index.heard.all] == [{"version": "2.0", "manifest": manifest.number}]
+
+
+def test_a_map_is_in_force_though_nobody_can_be_told(index):
+    index.heard, heard = Deaf(), index.heard
+    heard.all.clear()
+    assert index.map().fit(again=True).projection.version == "2.0"
+    index.map().after_batch()
+    index.heard = heard
+    index.map().after_batch()
+    assert [a.subject for a in heard.all] == ["projection/2.0"]
