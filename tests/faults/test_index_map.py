@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -37,36 +36,9 @@ from indexer_core.testing.faults import (
     WrappedBlobs,
     WriteFault,
 )
-from tests.support.mapped import DIMENSION, HASTY, MappedIndex
-from tests.support.maps import UNSEEN, archive
+from tests.support.mapped import HASTY, MappedIndex, N, indexed, mapped, strange, usual
+from tests.support.maps import UNSEEN
 from tests.support.meanwhile import BetweenRequests
-
-N = 120
-
-
-def usual(n, seed=1):
-    """Of four kinds, so that each has more series than neighbours are looked at."""
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=range(4))
-
-
-def strange(n, seed=2, kind=UNSEEN[0]):
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=[kind])
-
-
-@cache
-def indexed() -> MappedIndex:
-    """Two segments, never fitted."""
-    index = MappedIndex()
-    index.add(usual(N)[:80])
-    index.add(usual(N)[80:], first=80)
-    return index
-
-
-@cache
-def mapped() -> MappedIndex:
-    index = indexed().copy()
-    index.map().fit()
-    return index
 
 
 @pytest.fixture
