@@ -307,7 +307,9 @@ def _add_map(add: Callable[[str, str], _Parser]) -> None:
     found.add_argument("--png", metavar="FILE", help="for export: a picture of the map")
     found.add_argument("--full", action="store_true", help=_FULL_MAP_HELP)
     _add_at(found)
-    found.add_argument("--format", choices=("text", "json"), default="text")
+    found.add_argument(
+        "--format", choices=("text", "json"), default="text", help="for status; else text"
+    )
 
 
 def _add_filter(parser: _Parser) -> None:
