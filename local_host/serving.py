@@ -23,7 +23,7 @@ from function_app.api.messages import ApiError, Request, Response, problem_respo
 from function_app.api.router import Router
 from indexer_core.errors import InvalidInputError
 
-THREADS = 12
+THREADS = 32
 MAX_BODY_BYTES = 65_536
 MAX_HEADER_BYTES = 65_536
 CONNECTIONS = 200
@@ -148,6 +148,8 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
         self.completed = True
         if self.expect_continue:  # nothing comes before it is asked for
             self.expect_continue = False
+        elif not isinstance(self.error, RequestEntityTooLarge | RequestHeaderFieldsTooLarge):
+            return
         elif isinstance(self.error, RequestHeaderFieldsTooLarge):
             self._left, self._end, self.completed = _DROPPED_BYTES, b"\r\n\r\n", False
         elif self.chunked:

@@ -12,14 +12,15 @@ _T = TypeVar("_T")
 
 
 class Gate:
-    """Runs requests, a limited number at once.
+    """Runs requests, a limited number at once; others wait for a place, and not for long.
 
     One that passes its time limit is answered at once and goes on to its end in its thread: no
     thread can be ended from outside. It keeps its place until then, so slow ones cannot pile up.
     """
 
-    def __init__(self, n_at_once: int, limit_s: float) -> None:
+    def __init__(self, n_at_once: int, limit_s: float, *, wait_s: float = 0.0) -> None:
         self._limit_s = limit_s
+        self._wait_s = wait_s
         self._places = BoundedSemaphore(n_at_once)
         self._threads = ThreadPoolExecutor(n_at_once, thread_name_prefix="request")
 
@@ -31,7 +32,7 @@ class Gate:
         ApiError
             There is no place, or the time limit has passed.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._places.acquire(timeout=self._wait_s):
             raise ApiError("busy")
         try:
             future = self._threads.submit(task)

@@ -32,7 +32,7 @@ _VERSION = Parameter(
 _PURPOSE = Parameter(
     name="x-purpose",
     place="header",
-    schema={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,63}$"},
+    schema={"type": "string", "pattern": "^([A-Za-z0-9][A-Za-z0-9 ._/-]{0,63})?$"},
     description="what the request is for; kept in the audit record",
 )
 

@@ -12,6 +12,7 @@ from indexer_core.stores import Stores
 
 REQUESTS_AT_ONCE = 8
 LIMIT_S = 30.0
+WAIT_S = 2.0
 
 
 def build_router(
@@ -31,6 +32,6 @@ def build_router(
         authenticate=authenticate,
         audit=AuditRows(stores.audit, stores.ids),
         audit_key=audit_key(secret),
-        gate=gate or Gate(REQUESTS_AT_ONCE, LIMIT_S),
+        gate=gate or Gate(REQUESTS_AT_ONCE, LIMIT_S, wait_s=WAIT_S),
         clock=stores.clock,
     )
