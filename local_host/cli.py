@@ -42,6 +42,7 @@ _MODULES = {
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
+    "serve": "serve_command",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -237,6 +238,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
+    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
+    )
+    serve.add_argument(
+        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    )
+
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
     _add_at(export)
@@ -364,6 +374,12 @@ def _days(text: str) -> float:
     if not 0 <= days < float("inf"):
         raise argparse.ArgumentTypeError(f"a number of days, at least 0, not {text!r}")
     return days
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"a number from 0 to 65535, not {text!r}")
+    return int(text)
 
 
 def _add_at(parser: _Parser) -> None:

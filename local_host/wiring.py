@@ -210,12 +210,13 @@ class LocalSystem:
             self.stores,
             indexer=lambda: self.indexer,
             announcer=self.announcer,
-            patient_secret=self._patient_secret(),
+            patient_secret=self.secret(),
             quiet_s=timing.quiet_s,
             max_wait_s=timing.max_wait_s,
         )
 
-    def _patient_secret(self) -> bytes:
+    def secret(self) -> bytes:
+        """The secret of the patient hash."""
         if self.settings.azure is not None:
             return self.settings.azure.patient_secret
         return patient_secret(self.settings.patient_key_file)
