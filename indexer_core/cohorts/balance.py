@@ -72,12 +72,12 @@ def card_of(records: Iterable[Mapping[str, Any]], least: int = 0) -> Card:
         studies.add(str(record.get("studyInstanceUid") or ""))
         for field in FIELDS:
             counted[field].setdefault(_value(record, field), []).append(patient)
-    n_series, n_patients = len(patients), _distinct(patients)
-    shown = not _is_small((n_series, n_patients, len(studies)), least)
+    n_series, n_patients, n_studies = len(patients), _distinct(patients), len(studies)
+    shown = not _is_small((n_series, n_patients), least)
     return Card(
         n_series=n_series if shown else None,
         n_patients=n_patients if shown else None,
-        n_studies=len(studies) if shown else None,
+        n_studies=n_studies if shown and not _is_small((n_studies,), least) else None,
         fields={field: _cells(field, counted[field], n_series, least) for field in FIELDS},
     )
 
