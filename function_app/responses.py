@@ -18,11 +18,13 @@ _STATUS = {
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.UNKNOWN_OUTCOME: 503,
     ErrorKind.CORRUPT_INDEX: 500,
+    ErrorKind.MANIFEST_EXPIRED: 410,
 }
 _TITLES = {
     400: "The request cannot be answered as it is",
     404: "Not found",
     409: "Others were faster, try again",
+    410: "The answer is no longer kept, ask again from its first page",
     500: "The index is damaged or the service has a fault",
     503: "The service cannot answer now, try again later",
 }

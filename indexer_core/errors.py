@@ -5,6 +5,7 @@
     IndexerError                 kind: a stable ErrorKind
     ├── InvalidInputError        also ValueError   set aside with its reason; HTTP 400
     ├── NotFoundError            also LookupError  HTTP 404
+    │   └── ManifestExpiredError the page of an answer that is no longer kept: ask anew; HTTP 410
     ├── ConflictError            reload and retry; surfaces only when the budget is spent
     ├── UnavailableError         back off; the message returns to its queue; HTTP 503
     ├── UnknownOutcomeError      read back before doing anything else
@@ -26,6 +27,7 @@ class ErrorKind(StrEnum):
     UNAVAILABLE = "unavailable"
     UNKNOWN_OUTCOME = "unknownOutcome"
     CORRUPT_INDEX = "corruptIndex"
+    MANIFEST_EXPIRED = "manifestExpired"
 
 
 class IndexerError(Exception):
@@ -44,6 +46,12 @@ class NotFoundError(IndexerError, LookupError):
     """What was asked for is not there."""
 
     kind = ErrorKind.NOT_FOUND
+
+
+class ManifestExpiredError(NotFoundError):
+    """The manifest that an answer came from is not kept any more: its next page cannot be told."""
+
+    kind = ErrorKind.MANIFEST_EXPIRED
 
 
 class ConflictError(IndexerError):

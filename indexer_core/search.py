@@ -107,9 +107,10 @@ def search_words(
     """As `search_text`, with exact words deciding between series that are about equally near.
 
     The words are looked for in the texts of the nearest series only, so the cost does not grow
-    with the index.
+    with the index. Which those are does not depend on `top`: fewer hits are the first of more.
     """
-    candidates = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
+    found = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
+    candidates, farther = found[:_CANDIDATES], found[_CANDIDATES:]
     words = query_words(text)
     hits: list[Hit] = []
     scores: list[float] = []  # of the best `top` so far, the least first
@@ -122,7 +123,8 @@ def search_words(
         insort(scores, hit.score)
         del scores[:-top]
     hits.sort(key=lambda hit: (-hit.score, hit.key))
-    return hits[:top]
+    without = [replace(hit, score=combine(hit.similarity, words, ())) for hit in farther]
+    return [*hits, *without][:top]
 
 
 def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:

@@ -131,13 +131,13 @@ def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
     if condition.field != "flags" or PROVISIONAL not in map(str.lower, condition.values):
         return found
     # No row says it: the map does, and may learn otherwise without writing the row anew.
-    strange = np.concatenate([_provisional(segment, snapshot) for segment in snapshot.segments])
+    strange = np.concatenate([provisional_rows(segment, snapshot) for segment in snapshot.segments])
     is_not = condition.operator == "!="
     return replace(found, passed=found.passed & ~strange if is_not else found.passed | strange)
 
 
-def _provisional(segment: LiveSegment, snapshot: Snapshot) -> _Mask:
-    """Rows of a segment that are provisional on the map in force."""
+def provisional_rows(segment: LiveSegment, snapshot: Snapshot) -> _Mask:
+    """Rows of a segment that are provisional on the map in force, live or not."""
     loaded, projection = segment.loaded, snapshot.manifest.projection
     strange = np.zeros(len(segment.live), dtype=np.bool_)
     points = None if projection is None else loaded.points(projection.version)

@@ -56,7 +56,7 @@ def _fit(options: argparse.Namespace, system: "LocalSystem") -> int:
         )
     projection = manifest.projection
     assert projection is not None
-    found = _described(system, projection)
+    found = _described(system, manifest, projection)
     print(
         f"map {projection.version} is in force from manifest {manifest.number} on: "
         f"{found['points']:,} series, trust {found['metrics']['trust']:.3f}"
@@ -76,7 +76,7 @@ def _status(options: argparse.Namespace, system: "LocalSystem") -> int:
     projection = manifest.projection
     if projection is None:
         raise NotFoundError("nothing is indexed yet, so there is no map")
-    found = {"manifest": manifest.number, **_described(system, projection)}
+    found = {"manifest": manifest.number, **_described(system, manifest, projection)}
     found |= _newcomers(system)
     if options.format == "json":
         print(json.dumps(found, indent=2))
@@ -86,12 +86,15 @@ def _status(options: argparse.Namespace, system: "LocalSystem") -> int:
     return 0
 
 
-def _described(system: "LocalSystem", projection: "Projection") -> dict[str, Any]:
+def _described(
+    system: "LocalSystem", manifest: "Manifest", projection: "Projection"
+) -> dict[str, Any]:
+    from indexer_core.index.map_versions import is_fitted
     from indexer_core.index.projections import load_state
 
     found: dict[str, Any] = {
         "version": projection.version,
-        "isFitted": _is_fitted(projection),
+        "isFitted": is_fitted(manifest),
         "encoder": projection.encoder_id,
         "refused": list(projection.refused),
         "refusedAt": projection.refused_at or None,
@@ -105,12 +108,6 @@ def _described(system: "LocalSystem", projection: "Projection") -> dict[str, Any
             "metrics": dict(state.metrics),
         }
     return found
-
-
-def _is_fitted(projection: "Projection") -> bool:
-    """A state may be lost; the fixed maps are of minor versions without a major one."""
-    is_fixed = not projection.version.endswith(".0") and projection.major is None
-    return projection.state is not None or not is_fixed
 
 
 def _newcomers(system: "LocalSystem") -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
@@ -17,11 +16,13 @@ from indexer_core.errors import (
     IndexerError,
     InvalidInputError,
     NotFoundError,
+    UnavailableError,
 )
 from indexer_core.filters import parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import Manifests
 from indexer_core.index.erasure import LANDMARKS, Segments, suppress
+from indexer_core.index.map_announcements import MARK
 from indexer_core.index.projections import STATE_PREFIX, load_map, load_projector, load_state
 from indexer_core.index.reader import Reader
 from indexer_core.placing import place
@@ -35,36 +36,9 @@ from indexer_core.testing.faults import (
     WrappedBlobs,
     WriteFault,
 )
-from tests.support.mapped import DIMENSION, HASTY, MappedIndex
-from tests.support.maps import UNSEEN, archive
+from tests.support.mapped import HASTY, MappedIndex, N, indexed, mapped, strange, usual
+from tests.support.maps import UNSEEN
 from tests.support.meanwhile import BetweenRequests
-
-N = 120
-
-
-def usual(n, seed=1):
-    """Of four kinds, so that each has more series than neighbours are looked at."""
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=range(4))
-
-
-def strange(n, seed=2, kind=UNSEEN[0]):
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=[kind])
-
-
-@cache
-def indexed() -> MappedIndex:
-    """Two segments, never fitted."""
-    index = MappedIndex()
-    index.add(usual(N)[:80])
-    index.add(usual(N)[80:], first=80)
-    return index
-
-
-@cache
-def mapped() -> MappedIndex:
-    index = indexed().copy()
-    index.map().fit()
-    return index
 
 
 @pytest.fixture
@@ -597,3 +571,32 @@ def test_the_keeper_survives_what_it_cannot_do(index, caplog):
         settings=MapSettings(),
     ).after_batch()
     assert "map put off kind=conflict" in caplog.text
+
+
+class Deaf:
+    """Nobody can be told."""
+
+    def announce(self, announcements):
+        raise UnavailableError("nobody there")
+
+
+def test_a_map_whose_worker_died_before_it_could_tell_is_told_by_the_next(index):
+    index.heard.all.clear()
+    told = index.blobs.get(MARK)
+    manifest = index.map().fit(again=True)
+    # As the dying one left it: the commit, and no word of it.
+    index.heard.all.clear()
+    index.blobs.put_if_match(MARK, told.data, index.blobs.get(MARK).etag)
+    for _ in range(3):
+        index.map().when_idle(lambda: False)
+    assert [a.data for a in index.heard.all] == [{"version": "2.0", "manifest": manifest.number}]
+
+
+def test_a_map_is_in_force_though_nobody_can_be_told(index):
+    index.heard, heard = Deaf(), index.heard
+    heard.all.clear()
+    assert index.map().fit(again=True).projection.version == "2.0"
+    index.map().after_batch()
+    index.heard = heard
+    index.map().after_batch()
+    assert [a.subject for a in heard.all] == ["projection/2.0"]
