@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def run_cohort(options: argparse.Namespace, settings: Settings) -> int:
     """Run one of the actions."""
-    reading(settings).reader()  # there is an index
+    reading(settings)  # there is an index
     actions: dict[str, Callable[[argparse.Namespace, Settings], None]] = {
         "save": _save,
         "list": _list,

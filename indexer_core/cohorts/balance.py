@@ -127,7 +127,7 @@ def mean_differences(one: Card, other: Card) -> dict[str, dict[str, float | None
             value: None
             if p is None or q is None
             else _mean_difference(p.get(value, 0.0), q.get(value, 0.0))
-            for value in dict.fromkeys([*(p or ()), *(q or ())])
+            for value in _ordered(field, [*(p or ()), *(q or ())])
         }
     return found
 
@@ -194,6 +194,12 @@ def _cells(
         )
         for value in sorted(values, key=place)
     )
+
+
+def _ordered(field: str, values: Sequence[str]) -> list[str]:
+    """Each value once: age bands ascending, others as they come, unknown last."""
+    ages = {value: _age_of(value) if field == AGE else 0 for value in values}
+    return sorted(ages, key=lambda value: (value == UNKNOWN, ages[value]))
 
 
 def _age_of(band: str) -> int:

@@ -115,3 +115,8 @@ def test_mean_differences_are_those_of_shares():
     hidden = mean_differences(one, card_of(records(F=10, M=2), least=5))
     assert hidden[SEX] == {"F": None, "M": None}
     assert mean_differences(one, card_of(records(F=2), least=5))[SEX] == {"F": None, "M": None}
+
+
+def test_values_of_two_cards_are_told_in_the_order_of_one():
+    one, other = (card_of([{"ageYears": age} for age in ages]) for ages in ((41, None), (5, 41)))
+    assert list(mean_differences(one, other)[AGE]) == ["0-9", "40-49", "unknown"]
