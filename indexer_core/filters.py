@@ -79,17 +79,26 @@ def parse_filter(text: str) -> Filter:
             f"filter {text!r}: write it as field=value, for example modality=MR"
         )
     field, operator, value = match.groups()
-    known = {name.lower(): name for name in FIELDS}
-    if field.lower() not in known:
-        raise InvalidInputError(
-            f"filter field {field!r} is unknown; use one of {', '.join(FIELDS)}"
-        )
-    name = known[field.lower()]
+    name = parse_field(field)
     values = tuple(part.strip() for part in value.split(",") if part.strip())
     if not values:
         raise InvalidInputError(f"filter {text!r} has no value; field=unknown finds missing ones")
     _check(name, operator, values)
     return Filter(field=name, operator=operator, values=values)
+
+
+def parse_field(text: str) -> str:
+    """The field of this name, in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none; the message lists those that there are.
+    """
+    found = {name.lower(): name for name in FIELDS}.get(text.strip().lower())
+    if found is None:
+        raise InvalidInputError(f"filter field {text!r} is unknown; use one of {', '.join(FIELDS)}")
+    return found
 
 
 def apply_filter(columns: Sequence[FilterColumn], condition: Filter) -> FilterResult:

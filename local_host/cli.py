@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
+from local_host.cohort_arguments import add_cohort
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
 _EPILOG = """
@@ -43,6 +44,7 @@ _MODULES = {
     "map": "map_commands",
     "purge": "purge_commands",
     "serve": "serve_command",
+    "cohort": "cohort_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -273,6 +275,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_upkeep(add)
     _add_encoder(add)
     _add_map(add)
+    cohort = add("cohort", "sets of series that are kept, cited and compared")
+    add_cohort(cohort, common, _add_filter)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)

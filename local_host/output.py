@@ -248,6 +248,11 @@ def write_records(
                 line = {name: record.get(name) for name in names}
                 buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
         data = buffer.getvalue().encode()
+    write_data(data, path)
+
+
+def write_data(data: bytes, path: str | None) -> None:
+    """Bytes to a file that was asked for, or to standard output."""
     if path is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -299,6 +304,7 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         "to do": waiting or "nothing",
         "set aside": f"{queues['poison']:,} messages",
         "manifest": f"{status['manifest']} ({status['segments']:,} segments)",
+        "cohorts": f"{status['cohorts']:,}",
         "pins": [f"{name}: manifest {number}" for name, number in status["pins"].items()],
         "spaces": [f"{name}: {encoder}" for name, encoder in status["spaces"].items()],
         "map": f"projection {status['projection'] or '-'}",

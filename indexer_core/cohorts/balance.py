@@ -1,17 +1,19 @@
 """The balance card of a cohort: how its series spread over sex, age, manufacturer and modality.
 
-Small cells can be suppressed: a count from 1 to `least` - 1 is not shown, of series or of patients.
-Nor can it be told from the others: further cells of the field are hidden, the smallest first, until
-two at least are hidden which together are `least` series or more.
+Both series and patients are counted: of one patient there may be thirty series, so that a count of
+series alone hides nobody. Small counts are left untold by the rule of `indexer_core.small_cells`,
+in the table of patients as in that of series.
 """
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from indexer_core.filters import UNKNOWN
+from indexer_core.small_cells import hidden_cells
 
 SEX, AGE, MANUFACTURER, MODALITY, REGION = (
     "sex",
@@ -46,13 +48,17 @@ class Cell:
 class Card:
     """A balance card; counts are None where they are suppressed.
 
-    `fields`: for each of `FIELDS` its cells, the largest first, unknown last; age bands ascending.
+    Parameters
+    ----------
+    fields
+        For each of `FIELDS` its cells: the largest first, unknown last; age bands ascending. None
+        where any of them would tell too much.
     """
 
     n_series: int | None
     n_patients: int | None
     n_studies: int | None
-    fields: Mapping[str, tuple[Cell, ...]]
+    fields: Mapping[str, tuple[Cell, ...] | None]
 
 
 def card_of(records: Iterable[Mapping[str, Any]], least: int = 0) -> Card:
@@ -63,23 +69,48 @@ def card_of(records: Iterable[Mapping[str, Any]], least: int = 0) -> Card:
     least
         Suppress counts below this; 0 or 1: none.
     """
-    counted: dict[str, dict[str, list[str]]] = {field: {} for field in FIELDS}
+    counted = {field: _Counted() for field in FIELDS}
     patients: list[str] = []
     studies: set[str] = set()
     for record in records:
         patient = str(record.get("patientKey") or "")
         patients.append(patient)
         studies.add(str(record.get("studyInstanceUid") or ""))
-        for field in FIELDS:
-            counted[field].setdefault(_value(record, field), []).append(patient)
-    n_series, n_patients = len(patients), _distinct(patients)
-    shown = not _is_small((n_series, n_patients, len(studies)), least)
+        for field, found in counted.items():
+            found.add(_value(record, field), patient)
+    totals = len(patients), _distinct(patients)
+    shown = not _is_small(totals, least)
     return Card(
-        n_series=n_series if shown else None,
-        n_patients=n_patients if shown else None,
-        n_studies=len(studies) if shown else None,
-        fields={field: _cells(field, counted[field], n_series, least) for field in FIELDS},
+        n_series=totals[0] if shown else None,
+        n_patients=totals[1] if shown else None,
+        n_studies=len(studies) if shown and not _is_small((len(studies),), least) else None,
+        fields={
+            field: _cells(field, found.counts(), totals, least) for field, found in counted.items()
+        },
     )
+
+
+class _Counted:
+    """The series and patients of each value; spellings that filters take for one value are one."""
+
+    def __init__(self) -> None:
+        self._spelled: dict[str, Counter[str]] = {}
+        self._patients: dict[str, set[str]] = {}
+
+    def add(self, value: str, patient: str) -> None:
+        lower = value.lower()
+        self._spelled.setdefault(lower, Counter())[value] += 1
+        self._patients.setdefault(lower, set()).update([patient] if patient else [])
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Series and patients by the most frequent spelling."""
+        return {
+            max(spelled, key=lambda text: (spelled[text], text)): (
+                spelled.total(),
+                len(self._patients[lower]),
+            )
+            for lower, spelled in self._spelled.items()
+        }
 
 
 def mean_differences(one: Card, other: Card) -> dict[str, dict[str, float | None]]:
@@ -91,11 +122,12 @@ def mean_differences(one: Card, other: Card) -> dict[str, dict[str, float | None
     """
     found: dict[str, dict[str, float | None]] = {}
     for field in FIELDS:
-        shares = [{cell.value: cell.share for cell in card.fields[field]} for card in (one, other)]
-        values = dict.fromkeys([*shares[0], *shares[1]])
+        p, q = (_shares(card.fields[field]) for card in (one, other))
         found[field] = {
-            value: _mean_difference(shares[0].get(value, 0.0), shares[1].get(value, 0.0))
-            for value in values
+            value: None
+            if p is None or q is None
+            else _mean_difference(p.get(value, 0.0), q.get(value, 0.0))
+            for value in _ordered(field, [*(p or ()), *(q or ())])
         }
     return found
 
@@ -131,11 +163,20 @@ def _distinct(patients: Iterable[str]) -> int:
     return len({patient for patient in patients if patient})
 
 
+def _shares(cells: Sequence[Cell] | None) -> dict[str, float | None] | None:
+    return None if cells is None else {cell.value: cell.share for cell in cells}
+
+
 def _cells(
-    field: str, counted: Mapping[str, Sequence[str]], n_all: int, least: int
-) -> tuple[Cell, ...]:
-    counts = {value: (len(found), _distinct(found)) for value, found in counted.items()}
-    hidden = _hidden(counts, least)
+    field: str, counts: Mapping[str, tuple[int, int]], totals: tuple[int, int], least: int
+) -> tuple[Cell, ...] | None:
+    values = list(counts)
+    hidden: set[str] = set()
+    for kind, total in enumerate(totals):
+        places = hidden_cells([counts[value][kind] for value in values], total, least)
+        if places is None:
+            return None
+        hidden |= {values[place] for place in places}
 
     def place(value: str) -> tuple[bool, int, str]:
         # By what is shown: the order must not tell of hidden counts.
@@ -149,25 +190,21 @@ def _cells(
             value=value,
             n_series=counts[value][0],
             n_patients=counts[value][1],
-            share=counts[value][0] / n_all,
+            share=counts[value][0] / totals[0],
         )
-        for value in sorted(counts, key=place)
+        for value in sorted(values, key=place)
     )
+
+
+def _ordered(field: str, values: Sequence[str]) -> list[str]:
+    """Each value once: age bands ascending, others as they come, unknown last."""
+    ages = {value: _age_of(value) if field == AGE else 0 for value in values}
+    return sorted(ages, key=lambda value: (value == UNKNOWN, ages[value]))
 
 
 def _age_of(band: str) -> int:
     digits = re.match(r"\d+", band)
     return 0 if digits is None else int(digits[0])
-
-
-def _hidden(counts: Mapping[str, tuple[int, int]], least: int) -> set[str]:
-    hidden = {value for value, cell in counts.items() if _is_small(cell, least)}
-    others = sorted(counts.keys() - hidden, key=lambda value: (counts[value], value))
-    while hidden and others:
-        if len(hidden) > 1 and sum(counts[value][0] for value in hidden) >= least:
-            break
-        hidden.add(others.pop(0))
-    return hidden
 
 
 def _is_small(counts: Sequence[int], least: int) -> bool:

@@ -151,6 +151,8 @@ class Cohort(Draft):
     ----------
     version
         From 1; no version of a name is ever given twice.
+    save_id
+        Of the save that wrote it: two at once that say the same are still two.
     created_s
         Seconds since the epoch.
     purpose
@@ -163,6 +165,7 @@ class Cohort(Draft):
 
     name: str
     version: int
+    save_id: str
     created_s: float
     created_by: str = ""
     purpose: str = ""

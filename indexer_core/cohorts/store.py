@@ -11,7 +11,7 @@ does not bring an erased series back.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from indexer_core.cohorts.model import (
     Cohort,
@@ -75,6 +75,7 @@ class Cohorts:
         self._manifests = Manifests(blobs)
         self._pins = Pins(self._manifests, clock, ids)
         self._clock = clock
+        self._ids = ids
 
     def save(
         self,
@@ -99,6 +100,7 @@ class Cohorts:
             Others won too many races.
         """
         check_name(name)
+        save_id = self._ids.new_id()
         for _ in range(_ATTEMPTS):
             draft = draw()
             newest = self._manifests.newest()
@@ -107,14 +109,16 @@ class Cohorts:
                 pinned = self._pins.keep(pin_name(name, version), draft.manifest, newest)
             except NotFoundError:
                 continue  # it expired since it was drawn
-            cohort = _saved_as(
-                draft,
+            cohort = Cohort(
+                **{field.name: getattr(draft, field.name) for field in fields(Draft)},
                 name=name,
                 version=version,
+                save_id=save_id,
                 created_s=self._clock.now_s(),
                 purpose=purpose,
                 created_by=created_by,
             )
+            cohort = replace(cohort, digest=digest_of(cohort))
             if draft.keys & pinned.manifest.suppressed or not self._is_put(cohort):
                 self._give_up(name, version, draft.manifest)
                 continue
@@ -262,21 +266,3 @@ def _parts_of(blob: str) -> tuple[str, int]:
     if match is None or blob_name(match[1], int(match[2])) != blob:
         raise CorruptIndexError(f"{blob}: not the name of a cohort")
     return match[1], int(match[2])
-
-
-def _saved_as(
-    draft: Draft, *, name: str, version: int, created_s: float, purpose: str, created_by: str
-) -> Cohort:
-    cohort = Cohort(
-        kind=draft.kind,
-        question=draft.question,
-        manifest=draft.manifest,
-        members=draft.members,
-        attrition=draft.attrition,
-        name=name,
-        version=version,
-        created_s=created_s,
-        purpose=purpose,
-        created_by=created_by,
-    )
-    return replace(cohort, digest=digest_of(cohort))

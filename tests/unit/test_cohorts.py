@@ -226,6 +226,7 @@ def test_questions_and_cohorts_are_read_as_they_were_written(
         attrition=(Step(label=text, n_left=2, n_unknown=1),),
         name="a",
         version=1,
+        save_id="0",
         created_s=1.5,
     )
     cohort = replace(cohort, digest=digest_of(cohort))
