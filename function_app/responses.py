@@ -19,6 +19,7 @@ _STATUS = {
     ErrorKind.UNKNOWN_OUTCOME: 503,
     ErrorKind.CORRUPT_INDEX: 500,
     ErrorKind.MANIFEST_EXPIRED: 410,
+    ErrorKind.IMAGE_ENCODER_UNAVAILABLE: 501,
 }
 _TITLES = {
     400: "The request cannot be answered as it is",
@@ -26,6 +27,7 @@ _TITLES = {
     409: "Others were faster, try again",
     410: "The answer is no longer kept, ask again from its first page",
     500: "The index is damaged or the service has a fault",
+    501: "This service lacks the encoder that the question needs",
     503: "The service cannot answer now, try again later",
 }
 

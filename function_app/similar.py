@@ -1,7 +1,8 @@
 """Look-alikes as the API answers them; the command line prints the same values."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from function_app.pages import FIRST_PAGE, PageRequest, conditions_json, page_json
@@ -18,6 +19,7 @@ from indexer_core.similar import (
     with_images,
     without,
 )
+from indexer_core.uploads import MAX_UPLOAD_BYTES, UploadReader
 
 MAX_UID_CHARACTERS = 128
 
@@ -144,3 +146,63 @@ def image_hit_json(hit: Hit, snapshot: Snapshot, conditions: Conditions) -> dict
     }
     first = {key: record.pop(key) for key in ("seriesInstanceUid", "studyInstanceUid")}
     return {**first, "score": round(hit.score, 4), "why": why, **record}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRequest:
+    """What is asked: series that look like an uploaded DICOM object, PNG or JPEG file.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file; never shown, logged or kept. A further page needs them again.
+    """
+
+    data: bytes = field(repr=False)
+    conditions: Conditions = ANYTHING
+    page: PageRequest = FIRST_PAGE
+    exact: bool | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be answered.
+
+        Raises
+        ------
+        InvalidInputError
+            The upload is too large, or the page is out of range.
+        """
+        if len(self.data) > MAX_UPLOAD_BYTES:
+            raise InvalidInputError(f"the upload has more than {MAX_UPLOAD_BYTES >> 20} MiB")
+        self.page.check()
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """All that decides the answer."""
+        digest = sha256(self.data).hexdigest()
+        return {"upload": digest, **conditions_json(self.conditions)}
+
+
+def similar_to_upload(
+    request: UploadRequest, snapshot: Snapshot, reader: UploadReader
+) -> dict[str, Any]:
+    """As `similar`, for an upload; a series that was indexed from it is found as well.
+
+    Raises
+    ------
+    InvalidInputError
+        The upload cannot be seen, or as `UploadRequest.check` and `cursor_of_page`.
+    EncoderUnavailableError
+        This program lacks the image encoder of the index.
+    """
+    request.check()
+    vector = reader.vector(request.data, image_encoder_of(snapshot))
+    found = like_vectors(
+        vector[None],
+        snapshot,
+        select(snapshot, request.conditions),
+        conditions=request.conditions,
+        page=request.page,
+        question=request.question,
+        exact=request.exact,
+    )
+    return {**found, "like": []}
