@@ -39,6 +39,7 @@ _MODULES = {
     **dict.fromkeys(("search", "export", "trace", "delete", "restore"), "series_commands"),
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
+    "similar": "similar_commands",
     "verify": "verify_command",
     "encoder": "encoder_commands",
     "map": "map_commands",
@@ -64,6 +65,7 @@ _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
 )
 _FULL_MAP_HELP = "for fit and refit: a larger encoder, a little more faithful, in thrice the time"
+_LOOKS_HELP = "instead of UID: a DICOM, PNG or JPEG file, which is looked at and not kept"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -245,9 +247,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
     )
-    serve.add_argument(
         "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
-    )
+    _add_similar(add)
 
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
@@ -290,6 +291,17 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_similar(add: Callable[[str, str], _Parser]) -> None:
+    similar = add("similar", "find series that look like one that is indexed, or like a file")
+    similar.add_argument("uid", metavar="UID", nargs="?", help=_UID_HELP)
+    similar.add_argument("--file", metavar="FILE", help=_LOOKS_HELP)
+    similar.add_argument("--top", type=int, default=10, metavar="N", help="at most N (default 10)")
+    similar.add_argument("--level", choices=("series", "study", "patient"), default="series")
+    _add_filter(similar)
+    _add_at(similar)
+    similar.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
 
 def _add_encoder(add: Callable[[str, str], _Parser]) -> None:

@@ -19,11 +19,11 @@ from local_host.settings import Settings
 if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
-    from gpu_worker.decoding import DecodingChildren
     from gpu_worker.pixel_models import PixelModel
     from gpu_worker.projection.keeping import IndexMap, MapSettings
     from gpu_worker.worker import Worker
     from indexer_core.adapters.azure.announcer import EventGridAnnouncer
+    from indexer_core.adapters.decoding import DecodingChildren
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
@@ -223,7 +223,7 @@ class LocalSystem:
 
     @cached_property
     def _decoding(self) -> "DecodingChildren":
-        from gpu_worker.decoding import DecodingChildren
+        from indexer_core.adapters.decoding import DecodingChildren
 
         return DecodingChildren()
 
