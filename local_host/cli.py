@@ -242,12 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
-    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
-    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
-    serve.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
-    )
-        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    _add_serve(add)
     _add_similar(add)
 
     export = add("export", "print the records of all series, or of those that pass the filters")
@@ -291,6 +286,17 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_serve(add: Callable[..., argparse.ArgumentParser]) -> None:
+    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
+    )
+    serve.add_argument(
+        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    )
 
 
 def _add_similar(add: Callable[[str, str], _Parser]) -> None:
