@@ -7,7 +7,7 @@ from typing import Any
 from function_app.api.messages import CODES, JSON
 from function_app.api.messages import PROBLEM as PROBLEM_TYPE
 from function_app.api.operations import Operation, Parameter
-from function_app.api.router import API_VERSIONS, VERSION
+from function_app.api.router import API_VERSIONS, MANIFEST_HEADER, VERSION
 from function_app.api.schemas import PROBLEM
 from indexer_core import __version__
 
@@ -95,7 +95,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: {"schema": operation.answer}}
     for kind in operation.answer_types:
-        content[kind] = {"schema": {"type": "string"}}
+        content[kind.partition(";")[0]] = {"schema": {"type": "string"}}
     responses: dict[str, Any] = {
         "200": {"description": "OK", "headers": _headers(), "content": content}
     }
@@ -119,4 +119,7 @@ def _phrase(status: int) -> str:
 
 
 def _headers() -> Mapping[str, Any]:
-    return {VERSION: {"schema": {"type": "string"}}}
+    return {
+        VERSION: {"required": True, "schema": {"type": "string"}},
+        MANIFEST_HEADER: {"schema": {"type": "string"}, "description": "as in the body"},
+    }
