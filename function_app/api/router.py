@@ -5,12 +5,14 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from function_app.api.gate import Gate
 from function_app.api.messages import (
+    API_VERSIONS,
     JSON,
+    VERSION,
     ApiError,
     Request,
     Response,
@@ -26,9 +28,6 @@ from indexer_core.ports import Clock
 
 log = logging.getLogger(__name__)
 
-API_VERSIONS = ("2026-12-01",)
-"""Dates of the versions that are answered, the newest last."""
-VERSION = "api-version"
 MANIFEST_HEADER = "x-manifest"
 """Says which manifest an answer comes from, where a file does not."""
 MAX_QUERY_CHARACTERS = 16_384
@@ -89,8 +88,7 @@ class Router:
         if operation is not None and not operation.is_open:
             duration_ms = round(1000 * (time.monotonic() - started_s))
             response = self._recorded(operation, progress, response, duration_ms)
-        headers = {**response.headers, VERSION: API_VERSIONS[-1]}
-        return replace(response, headers=headers)
+        return response
 
     def close(self) -> None:
         """Start nothing more."""
