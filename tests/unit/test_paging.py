@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function_app.responses import answer
 from indexer_core.errors import InvalidInputError, ManifestExpiredError
 from indexer_core.filters import parse_filter
 from indexer_core.index.reader import Reader
@@ -143,9 +142,6 @@ def test_a_page_of_an_expired_manifest_is_gone():
     reader.refresh()
     with pytest.raises(ManifestExpiredError):
         PastSnapshots(reader).at(number)
-    response = answer(lambda: {"manifest": PastSnapshots(reader).at(number).manifest.number})
-    assert response.status_code == 410
-    assert json.loads(response.get_body())["code"] == "manifestExpired"
 
 
 def test_snapshots_of_the_past_are_kept_until_more_is_suppressed():
