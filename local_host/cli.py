@@ -239,6 +239,18 @@ def _parser() -> argparse.ArgumentParser:
         "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
     )
     _add_filter(search)
+    search.add_argument(
+        "--no-interpret",
+        action="store_true",
+        help="do not read the words for filters: rank every series by them",
+    )
+    search.add_argument(
+        "--with-unknown",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="a series whose FIELD is unknown passes the filters on it; repeatable, or FIELD,FIELD",
+    )
     _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
 

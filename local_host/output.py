@@ -13,6 +13,7 @@ from unicodedata import category, east_asian_width
 
 from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
+from local_host import understood
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
@@ -220,13 +221,19 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
     if form == "csv":
         write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
         return
+    for line in understood.heading(found):
+        print(printable(line))
     if not found["value"]:
         print("no series passes the filters" if found["interpretation"]["filters"] else "no series")
-    else:
-        print_table([_row(hit) for hit in found["value"]])
+    rows = {id(hit): _row(hit) for hit in found["value"]}
+    widths = column_widths(list(rows.values()))
+    for number, (line, hits) in enumerate(understood.groups(found["value"])):
+        if line:
+            print(line)
+        print_table([rows[id(hit)] for hit in hits], widths=widths, has_names=number == 0)
     for field, count in found["interpretation"]["unknown"].items():
         if count:
-            print(f"{count} more series left out because {field} is unknown ({field}=unknown)")
+            print(f"{count} more series do not count because {field} is unknown ({field}=unknown)")
 
 
 def write_records(
@@ -375,15 +382,33 @@ def printable(text: str) -> str:
     )
 
 
-def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
-    """Rows under their names; the columns named in `right` are numbers."""
-    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
-    if not shown:
+def print_table(
+    rows: Sequence[Mapping[str, str]],
+    right: Sequence[str] = (),
+    *,
+    widths: Mapping[str, int] | None = None,
+    has_names: bool = True,
+) -> None:
+    """Rows under their names; the columns named in `right` are numbers.
+
+    widths: those of a table that this is a part of.
+    """
+    if not rows:
         return
-    widths = {name: max(_width(name), *(_width(row[name]) for row in shown)) for name in shown[0]}
-    for row in ({name: name for name in widths}, *shown):
+    widths = widths or column_widths(rows)
+    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
+    names = [{name: name for name in widths}] if has_names else []
+    for row in (*names, *shown):
         cells = [_padded(row[name], width, right=name in right) for name, width in widths.items()]
         print("  ".join(cells).rstrip())
+
+
+def column_widths(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Columns that the names and values of a table take."""
+    names = rows[0] if rows else {}
+    return {
+        name: max(_width(name), *(_width(printable(row[name])) for row in rows)) for name in names
+    }
 
 
 def _width(text: str) -> int:
