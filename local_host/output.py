@@ -1,7 +1,5 @@
 """What people and machines read on standard output; progress and warnings go to standard error."""
 
-import csv
-import io
 import json
 import shutil
 import sys
@@ -14,6 +12,7 @@ from unicodedata import category, east_asian_width
 from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
 from local_host import understood
+from indexer_core.record_files import COLUMNS, HIT_COLUMNS, file_of, write_csv
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
@@ -23,53 +22,6 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that a table for people takes at most."""
 
-_TEXTS = "string"
-_COLUMNS = {
-    "seriesKey": _TEXTS,
-    "scope": _TEXTS,
-    "seriesInstanceUid": _TEXTS,
-    "studyInstanceUid": _TEXTS,
-    "revision": "int64",
-    "modality": _TEXTS,
-    "headerModality": _TEXTS,
-    "bodyRegion": _TEXTS,
-    "bodyPart": "json",
-    "plane": _TEXTS,
-    "sequence": "list",
-    "contrast": _TEXTS,
-    "instances": "int64",
-    "frames": "int64",
-    "hasPixels": "bool",
-    "sliceThicknessMm": "float64",
-    "fieldStrengthT": "float64",
-    "manufacturer": _TEXTS,
-    "model": _TEXTS,
-    "ageYears": "float64",
-    "sex": _TEXTS,
-    "studyDate": _TEXTS,
-    "patientKey": _TEXTS,
-    "descriptions": "list",
-    "texts": "list",
-    "flags": "list",
-    "evidence": "json",
-    "x": "float64",
-    "y": "float64",
-    "projectionVersion": _TEXTS,
-    "blobs": "list",
-}
-"""The keys of DESIGN section 5a in their order, with what a column of a file holds."""
-
-_HIT_COLUMNS = (
-    "seriesInstanceUid",
-    "studyInstanceUid",
-    "score",
-    "why",
-    *(
-        name
-        for name in _COLUMNS
-        if name not in ("seriesInstanceUid", "studyInstanceUid", "texts", "evidence", "blobs")
-    ),
-)
 _STAGES = {
     "listing": "listing files",
     "headers": "reading headers",
@@ -219,7 +171,7 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if form == "csv":
-        write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
+        write_csv(found["value"], HIT_COLUMNS, sys.stdout)
         return
     for line in understood.heading(found):
         print(printable(line))
@@ -243,18 +195,8 @@ def write_records(
 
     The columns do not depend on the records: an empty export has them, too.
     """
-    names = [name for name in _COLUMNS if include_blobs or name != "blobs"]
-    if form == "parquet":
-        data = _parquet(records, names)
-    else:
-        buffer = io.StringIO()
-        if form == "csv":
-            write_csv(records, names, buffer)
-        else:
-            for record in records:
-                line = {name: record.get(name) for name in names}
-                buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
-        data = buffer.getvalue().encode()
+    names = [name for name in COLUMNS if include_blobs or name != "blobs"]
+    data = file_of(records, names, form)
     write_data(data, path)
 
 
@@ -457,45 +399,3 @@ def _short(text: str, width: int) -> str:
             break
         kept += character
     return f"{kept}…"
-
-
-def write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
-    """Records as CSV that a spreadsheet can open without running any of it."""
-    writer = csv.DictWriter(target, names, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: _cell(record.get(name)) for name in names})
-
-
-def _cell(value: Any) -> Any:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    # A spreadsheet runs a cell that begins like a formula; header text is not ours to trust.
-    if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{text}"
-    return text
-
-
-def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {
-        "string": pa.string(),
-        "json": pa.string(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-        "list": pa.list_(pa.string()),
-    }
-    schema = pa.schema([(name, types[_COLUMNS[name]]) for name in names])
-    plain = [
-        {
-            name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
-            for name, value in record.items()
-            if name in names
-        }
-        for record in records
-    ]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
-    return buffer.getvalue()

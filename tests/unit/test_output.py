@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer_core.record_files import COLUMNS
 from indexer_core.records import SeriesRecord, to_public_json
 from local_host import output
 
@@ -83,7 +84,7 @@ def test_spreadsheet_runs_no_cell(text, capsys):
 def test_columns_are_those_of_the_record():
     values = dict.fromkeys(SeriesRecord.__dataclass_fields__, ())
     record = SeriesRecord(**{**values, "body_part": None, "evidence": {}})
-    assert list(to_public_json(record, include_blobs=True)) == list(output._COLUMNS)
+    assert list(to_public_json(record, include_blobs=True)) == list(COLUMNS)
 
 
 def test_rejects_are_grouped_by_reason(capsys):
