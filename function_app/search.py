@@ -21,13 +21,14 @@ class SearchRequest:
     """What is asked: words, explicit filters, how many series at most.
 
     exact: whether an approximate answer is refused (True) or welcome (False); None leaves it to
-    the size of the index.
+    the size of the index. scopes: only series of these; None: of any.
     """
 
     text: str
     filters: tuple[Filter, ...] = ()
     top: int = 10
     exact: bool | None = None
+    scopes: frozenset[str] | None = None
 
     def check(self) -> None:
         """Refuse what cannot be answered, before anything is loaded for it.
@@ -68,7 +69,7 @@ def search(
     request.check()
     text = request.text.strip()
     _check_encoder(snapshot, encoder)
-    selection = select(snapshot, Conditions(filters=request.filters))
+    selection = select(snapshot, Conditions(filters=request.filters, scopes=request.scopes))
     vector = encoder.encode([text])[0]
     precision = precision_of(snapshot, exact=request.exact)
     hits = search_words(snapshot, text, vector, selection, request.top, exact=precision.exact)

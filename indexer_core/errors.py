@@ -8,6 +8,7 @@
     │   └── ManifestExpiredError the page of an answer that is no longer kept: ask anew; HTTP 410
     ├── ConflictError            reload and retry; surfaces only when the budget is spent
     ├── UnavailableError         back off; the message returns to its queue; HTTP 503
+    ├── EncoderUnavailableError  this program lacks what the question needs; HTTP 501
     ├── UnknownOutcomeError      read back before doing anything else
     └── CorruptIndexError        stop and alert; never repaired silently
 
@@ -28,6 +29,7 @@ class ErrorKind(StrEnum):
     UNKNOWN_OUTCOME = "unknownOutcome"
     CORRUPT_INDEX = "corruptIndex"
     MANIFEST_EXPIRED = "manifestExpired"
+    IMAGE_ENCODER_UNAVAILABLE = "imageEncoderUnavailable"
 
 
 class IndexerError(Exception):
@@ -64,6 +66,12 @@ class UnavailableError(IndexerError):
     """A dependency cannot answer now (down, throttled, disk full): try again later."""
 
     kind = ErrorKind.UNAVAILABLE
+
+
+class EncoderUnavailableError(IndexerError):
+    """A program lacks the encoder for the pictures of an index: asking again will not help."""
+
+    kind = ErrorKind.IMAGE_ENCODER_UNAVAILABLE
 
 
 class UnknownOutcomeError(IndexerError):

@@ -14,7 +14,7 @@ from indexer_core.errors import InvalidInputError
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
-from indexer_core.index.segment import TEXT_SPACE, MapPoint
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
 from indexer_core.nearest import Near, Searched, nearest
 from indexer_core.selection import PROVISIONAL, Selection
@@ -43,7 +43,7 @@ class Hit:
     """A series found.
 
     score: what it is ranked by. similarity: cosine of the best of its texts. text: the number of
-    that text, None for a listing. words: the query's words that its texts hold.
+    that text, None for a listing and for images. words: the query's words that its texts hold.
     """
 
     segment: LiveSegment
@@ -125,6 +125,22 @@ def search_words(
     hits.sort(key=lambda hit: (-hit.score, hit.key))
     without = [replace(hit, score=combine(hit.similarity, words, ())) for hit in farther]
     return [*hits, *without][:top]
+
+
+def search_images(
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    selection: Selection,
+    top: int,
+    *,
+    exact: bool = True,
+) -> list[Hit]:
+    """The `top` series whose image vectors are nearest to float32 (dimension,), best first.
+
+    Series without an image are never found; ties are ordered by series key.
+    """
+    found = _search(snapshot, IMAGE_SPACE, query, selection, top, exact=exact)
+    return [replace(hit, text=None) for hit in found]
 
 
 def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:

@@ -39,10 +39,12 @@ _MODULES = {
     **dict.fromkeys(("search", "export", "trace", "delete", "restore"), "series_commands"),
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
+    "similar": "similar_commands",
     "verify": "verify_command",
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
+    "serve": "serve_command",
     "cohort": "cohort_commands",
 }
 
@@ -63,6 +65,7 @@ _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
 )
 _FULL_MAP_HELP = "for fit and refit: a larger encoder, a little more faithful, in thrice the time"
+_LOOKS_HELP = "instead of UID: a DICOM, PNG or JPEG file, which is looked at and not kept"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -239,6 +242,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_at(search)
     search.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
+    _add_serve(add)
+    _add_similar(add)
+
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
     _add_at(export)
@@ -280,6 +286,28 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_serve(add: Callable[..., argparse.ArgumentParser]) -> None:
+    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
+    )
+    serve.add_argument(
+        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    )
+
+
+def _add_similar(add: Callable[[str, str], _Parser]) -> None:
+    similar = add("similar", "find series that look like one that is indexed, or like a file")
+    similar.add_argument("uid", metavar="UID", nargs="?", help=_UID_HELP)
+    similar.add_argument("--file", metavar="FILE", help=_LOOKS_HELP)
+    similar.add_argument("--top", type=int, default=10, metavar="N", help="at most N (default 10)")
+    similar.add_argument("--level", choices=("series", "study", "patient"), default="series")
+    _add_filter(similar)
+    _add_at(similar)
+    similar.add_argument("--format", choices=("table", "json", "csv"), default="table")
 
 
 def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
@@ -368,6 +396,12 @@ def _days(text: str) -> float:
     if not 0 <= days < float("inf"):
         raise argparse.ArgumentTypeError(f"a number of days, at least 0, not {text!r}")
     return days
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"a number from 0 to 65535, not {text!r}")
+    return int(text)
 
 
 def _add_at(parser: _Parser) -> None:

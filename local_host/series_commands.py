@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer_core.errors import NotFoundError
 from local_host import output
-from local_host.named_series import keys_named
+from local_host.named_series import keys_named, whole_uid
 from local_host.opening import known_data, reading, writing
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -50,10 +50,13 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_trace(options: argparse.Namespace, settings: Settings) -> int:
     """Print every stage that a series has passed."""
-    from local_host.trace import trace_series
+    from function_app.trace import trace_series
 
     system = known_data(settings)
-    found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
+    reader = system.stores.reader(system.vector_files)
+    uid = whole_uid(reader.refresh(), options.uid)
+    include_blobs = options.include_blobs
+    found = list(trace_series(system.stores, reader, uid, include_blobs=include_blobs))
     if not found:
         raise NotFoundError("no file of that series has been looked at")
     for stages in found:

@@ -25,6 +25,7 @@ from indexer_core.index.erasure import LANDMARKS, Segments, suppress
 from indexer_core.index.map_announcements import MARK
 from indexer_core.index.projections import STATE_PREFIX, load_map, load_projector, load_state
 from indexer_core.index.reader import Reader
+from indexer_core.index.write_ids import is_file_behind
 from indexer_core.placing import place
 from indexer_core.purge import Subject
 from indexer_core.search import listing, record_of
@@ -600,3 +601,22 @@ def test_a_map_is_in_force_though_nobody_can_be_told(index):
     index.heard = heard
     index.map().after_batch()
     assert [a.subject for a in heard.all] == ["projection/2.0"]
+
+
+def test_a_map_is_taught_however_old_its_major_version_is(index):
+    """The fence of the collector is past its file, which only what is new must not be."""
+    index.add(strange(30), first=N)
+    index.clock.advance(1e6)
+    index.upkeep().collect()
+    major = index.newest.projection.file
+    assert is_file_behind(major.name, index.newest.collected_before)
+    for number, version in enumerate(("1.1", "1.2")):
+        index.add(strange(30, seed=number, kind=UNSEEN[1 + number]), first=1000 + 30 * number)
+        assert index.map().learn(30).version == version
+        assert index.newest.projection.major == major
+    index.clock.advance(1e6)
+    index.upkeep().collect()
+    # That of 1.1 has gone with the last manifest that named it.
+    kept = {entry.name for entry in index.blobs.list("projections/")}
+    assert kept == {major.name, index.newest.projection.file.name}
+    assert index.problems() == []

@@ -302,7 +302,7 @@ def test_search_finds_the_right_series_first(drive, method):
         {"query": {"q": "Planted^Query", "filter": "Planted^Query"}},
         {"query": {"q": "Planted^Query" * 200}},
         {"body": b"Planted^Query"},
-        {"body": b"[" * 100_000},
+        {"body": b"[" * 60_000},
         {"body": b'["Planted^Query"]'},
         {"body": b'{"text": 1}'},
         {"body": b'{"text": "Planted^Query", "top": true}'},

@@ -45,7 +45,7 @@ from tests.support.dicom import dicom_object, uid
 from tests.support.house import PREFIX, MemorySource
 from tests.support.pipeline import CountingImageEncoder, HashTextEncoder, Inline
 
-TABLES = ("blobs", "instances", "open_series", "reject_rows", "jobs")
+TABLES = ("blobs", "instances", "open_series", "reject_rows", "jobs", "audit")
 QUEUES = ("blob_events", "series_checks", "series_ready", "poison")
 WORD = "quokka"
 """Occurs in the descriptions of the planted series, and so in its texts, and nowhere else."""

@@ -91,6 +91,7 @@ def stores_of(house: Pipeline) -> Stores:
         open_series=house.rows["open"],
         reject_rows=house.rows["rejects"],
         jobs=MemoryRows(),
+        audit=MemoryRows(),
         blob_events=house.queues["events"],
         series_checks=house.queues["checks"],
         series_ready=house.queues["ready"],

@@ -1,0 +1,56 @@
+"""The command about looks: series like one that is indexed, or like a file."""
+
+import argparse
+from pathlib import Path
+
+from indexer_core.errors import InvalidInputError
+from local_host import output
+from local_host.named_series import whole_uid
+from local_host.opening import reading
+from local_host.settings import Settings
+
+
+def run_similar(options: argparse.Namespace, settings: Settings) -> int:
+    """Find look-alikes and print them."""
+    from function_app.pages import PageRequest, level_of
+    from function_app.similar import SimilarRequest, UploadRequest, similar, similar_to_upload
+    from indexer_core.adapters.decoding import DecodingChildren
+    from indexer_core.filters import parse_filter
+    from indexer_core.index.segment import IMAGE_SPACE
+    from indexer_core.selection import Conditions
+    from indexer_core.uploads import UploadReader
+
+    if (options.uid is None) == (options.file is None):
+        raise InvalidInputError("name a series by its UID, or give --file FILE, not both")
+    conditions = Conditions(filters=tuple(map(parse_filter, options.filter)))
+    page = PageRequest(top=options.top, level=level_of(options.level))
+    page.check()
+    data = None if options.file is None else _bytes_of(Path(options.file))
+    system = reading(settings)
+    snapshot = system.snapshot(options.at, searched=[IMAGE_SPACE])
+    exact = system.reading.exact
+    if data is None:
+        uid = whole_uid(snapshot, options.uid)
+        found = similar(
+            SimilarRequest(uid=uid, conditions=conditions, page=page, exact=exact), snapshot
+        )
+    else:
+        asked = UploadRequest(data=data, conditions=conditions, page=page, exact=exact)
+        with DecodingChildren() as children:
+            reader = UploadReader(
+                decoding=children, find_encoder=system.encoders.images.find, rules=system.rules
+            )
+            found = similar_to_upload(asked, snapshot, reader)
+    output.print_hits(found, options.format)
+    return 0
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of a file, if it is not too large to be looked at."""
+    from indexer_core.uploads import MAX_UPLOAD_BYTES
+
+    with path.open("rb") as file:
+        data = file.read(MAX_UPLOAD_BYTES + 1)
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise InvalidInputError(f"{path} has more than {MAX_UPLOAD_BYTES >> 20} MiB")
+    return data
