@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that a table for people takes at most."""
 
+_TEACHING = "teaching"
 _STAGES = {
     "listing": "listing files",
     "headers": "reading headers",
     "series": "closing series",
     "indexing": "indexing series",
+    _TEACHING: "teaching the map",
 }
 
 
@@ -67,6 +69,29 @@ class Bar:
         """Take the bar away."""
         if self._enabled:
             self._progress.stop()
+
+
+class LateBar:
+    """Shows only that the map is taught, and is there only meanwhile: for what runs for ever."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def advance(self, stage: str, n_done: int, n_total: int) -> None:
+        """`n_done` of `n_total` of a stage are done."""
+        if stage != _TEACHING:
+            return
+        if self._bar is None:
+            self._bar = Bar()
+        self._bar.advance(stage, n_done, n_total)
+        if n_done >= n_total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def progress() -> Bar:
