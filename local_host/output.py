@@ -11,8 +11,8 @@ from unicodedata import category, east_asian_width
 
 from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
-from local_host import understood
 from indexer_core.record_files import COLUMNS, HIT_COLUMNS, file_of, write_csv
+from local_host import understood
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
