@@ -12,6 +12,7 @@ from unicodedata import category, east_asian_width
 from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
 from indexer_core.record_files import COLUMNS, HIT_COLUMNS, file_of, write_csv
+from local_host import understood
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that a table for people takes at most."""
 
+_TEACHING = "teaching"
 _STAGES = {
     "listing": "listing files",
     "headers": "reading headers",
     "series": "closing series",
     "indexing": "indexing series",
+    _TEACHING: "teaching the map",
 }
 
 
@@ -66,6 +69,29 @@ class Bar:
         """Take the bar away."""
         if self._enabled:
             self._progress.stop()
+
+
+class LateBar:
+    """Shows only that the map is taught, and is there only meanwhile: for what runs for ever."""
+
+    def __init__(self) -> None:
+        self._bar: Bar | None = None
+
+    def advance(self, stage: str, n_done: int, n_total: int) -> None:
+        """`n_done` of `n_total` of a stage are done."""
+        if stage != _TEACHING:
+            return
+        if self._bar is None:
+            self._bar = Bar()
+        self._bar.advance(stage, n_done, n_total)
+        if n_done >= n_total:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def progress() -> Bar:
@@ -172,13 +198,19 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
     if form == "csv":
         write_csv(found["value"], HIT_COLUMNS, sys.stdout)
         return
+    for line in understood.heading(found):
+        print(printable(line))
     if not found["value"]:
         print("no series passes the filters" if found["interpretation"]["filters"] else "no series")
-    else:
-        print_table([_row(hit) for hit in found["value"]])
+    rows = {id(hit): _row(hit) for hit in found["value"]}
+    widths = column_widths(list(rows.values()))
+    for number, (line, hits) in enumerate(understood.groups(found["value"])):
+        if line:
+            print(line)
+        print_table([rows[id(hit)] for hit in hits], widths=widths, has_names=number == 0)
     for field, count in found["interpretation"]["unknown"].items():
         if count:
-            print(f"{count} more series left out because {field} is unknown ({field}=unknown)")
+            print(f"{count} more series do not count because {field} is unknown ({field}=unknown)")
 
 
 def write_records(
@@ -317,15 +349,33 @@ def printable(text: str) -> str:
     )
 
 
-def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
-    """Rows under their names; the columns named in `right` are numbers."""
-    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
-    if not shown:
+def print_table(
+    rows: Sequence[Mapping[str, str]],
+    right: Sequence[str] = (),
+    *,
+    widths: Mapping[str, int] | None = None,
+    has_names: bool = True,
+) -> None:
+    """Rows under their names; the columns named in `right` are numbers.
+
+    widths: those of a table that this is a part of.
+    """
+    if not rows:
         return
-    widths = {name: max(_width(name), *(_width(row[name]) for row in shown)) for name in shown[0]}
-    for row in ({name: name for name in widths}, *shown):
+    widths = widths or column_widths(rows)
+    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
+    names = [{name: name for name in widths}] if has_names else []
+    for row in (*names, *shown):
         cells = [_padded(row[name], width, right=name in right) for name, width in widths.items()]
         print("  ".join(cells).rstrip())
+
+
+def column_widths(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Columns that the names and values of a table take."""
+    names = rows[0] if rows else {}
+    return {
+        name: max(_width(name), *(_width(printable(row[name])) for row in rows)) for name in names
+    }
 
 
 def _width(text: str) -> int:

@@ -8,10 +8,9 @@ from indexer_core.cohorts.model import (
     Cohort,
     Deleted,
     dump,
-    parse,
     without,
 )
-from indexer_core.cohorts.store import PREFIX
+from indexer_core.cohorts.store import PREFIX, parse_named
 from indexer_core.errors import CorruptIndexError
 from indexer_core.ports import BlobStore, Written
 from indexer_core.purge import Erased, Subject
@@ -72,7 +71,7 @@ class SavedCohorts:
 def _readable(data: bytes, name: str) -> Cohort | Deleted | None:
     """What is stored; None where it is damaged."""
     try:
-        return parse(data, name)
+        return parse_named(data, name)
     except CorruptIndexError:
         if is_of_newer_format(data, FORMAT_VERSION):
             raise

@@ -177,6 +177,14 @@ class Cohort(Draft):
         """Name and version, as the command line takes them."""
         return f"{self.name}@{self.version}"
 
+    def may_be_seen_in(self, scopes: frozenset[str] | None) -> bool:
+        """Whether who may see series of these scopes (None: of all) may see it.
+
+        Its counts, its UIDs and its digest tell of all scopes that it was drawn from.
+        """
+        drawn_from = self.question.scopes
+        return scopes is None or (drawn_from is not None and scopes.issuperset(drawn_from))
+
     @property
     def is_as_saved(self) -> bool:
         """Whether the digest still proves the content."""

@@ -243,10 +243,21 @@ class Cohorts:
         found = self._blobs.get(blob)
         if found is None:
             return None
-        parsed = parse(found.data, blob)
-        if (parsed.name, parsed.version) != (name, version):
-            raise CorruptIndexError(f"{blob}: holds another cohort")
-        return parsed
+        return parse_named(found.data, blob)
+
+
+def parse_named(data: bytes, blob: str) -> Cohort | Deleted:
+    """The cohort, or what stands in its place, that was read under a name.
+
+    Raises
+    ------
+    CorruptIndexError
+        It is damaged, newer than this software, or another one.
+    """
+    stored = parse(data, blob)
+    if (stored.name, stored.version) != _parts_of(blob):
+        raise CorruptIndexError(f"{blob}: holds another cohort")
+    return stored
 
 
 def _no_such_cohort(name: str, version: int | None) -> NotFoundError:

@@ -138,6 +138,16 @@ def test_only_series_of_the_scopes_that_one_may_see_are_shown(house):
     assert list(hits_of(snapshot, saved, frozenset())) == []
 
 
+def test_a_cohort_is_for_those_who_may_see_all_scopes_that_it_was_drawn_from(house):
+    everywhere = house.save()
+    assert everywhere.may_be_seen_in(None)
+    assert not everywhere.may_be_seen_in(frozenset({"inbox", "elsewhere"}))
+    drawn = house.save("inbox", replace(CT, scopes=("inbox",)))
+    assert drawn.may_be_seen_in(None)
+    assert drawn.may_be_seen_in(frozenset({"inbox", "elsewhere"}))
+    assert not drawn.may_be_seen_in(frozenset({"elsewhere"}))
+
+
 def test_attrition_counts_what_every_condition_leaves_and_what_it_loses_to_the_unknown(house):
     drawn = draw(house.snapshot(), Question(filters=("modality=CT", "sex=F", "sex!=M")))
     assert drawn.attrition == (

@@ -1,5 +1,6 @@
 """The README shows what the program does: its commands run, its options and links exist."""
 
+import argparse
 import logging
 import os
 import re
@@ -51,6 +52,13 @@ def work(tmp_path, sample_searcher):
 def parsers():
     (commands,) = [action for action in cli._parser()._actions if action.dest == "command"]
     return commands.choices
+
+
+def options_of(parser) -> set[str]:
+    """The options of a command, those of its actions too."""
+    actions = [a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    nested = [options_of(action) for choices in actions for action in choices.values()]
+    return set(parser._option_string_actions).union(*nested)
 
 
 def shown() -> list[str]:
@@ -105,7 +113,7 @@ def test_the_table_of_commands_names_each_of_them_once():
 
 
 def test_every_option_in_the_readme_exists():
-    known = {option for parser in parsers().values() for option in parser._option_string_actions}
+    known = {option for parser in parsers().values() for option in options_of(parser)}
     told = set(re.findall(r"`(--[a-z0-9-]+)", README.read_text(encoding="utf-8")))
     assert told <= known
 
