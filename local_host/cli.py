@@ -45,6 +45,7 @@ _MODULES = {
     "map": "map_commands",
     "purge": "purge_commands",
     "serve": "serve_command",
+    "audit": "audit_command",
     "cohort": "cohort_commands",
 }
 
@@ -312,6 +313,7 @@ def _add_serve(add: Callable[[str, str], _Parser]) -> None:
     serve.add_argument(
         "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
     )
+    add("audit", "who asked what kind of question over HTTP, as NDJSON, oldest first")
 
 
 def _add_similar(add: Callable[[str, str], _Parser]) -> None:

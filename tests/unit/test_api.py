@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from function_app.api.gate import Gate
-from function_app.api.messages import CODES, ApiError, Request
-from function_app.api.router import API_VERSIONS
+from function_app.api.messages import API_VERSIONS, CODES, ApiError, Request
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
