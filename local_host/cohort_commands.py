@@ -166,17 +166,13 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _card(options: argparse.Namespace, settings: Settings) -> None:
-    from indexer_core.cohorts.balance import card_of
-    from indexer_core.cohorts.wire import records_of
+    from indexer_core.cohorts.wire import balance_of
 
     system = reading(settings)
     reader = system.reader()
     titles = [options.name] if options.beside is None else [options.name, options.beside]
     cohorts = [_named(system, title) for title in titles]
-    cards = [
-        card_of((record for _, record in records_of(each, reader.at(each.manifest))), options.least)
-        for each in cohorts
-    ]
+    cards = [balance_of(each, reader.at(each.manifest), least=options.least) for each in cohorts]
     shown = [each.title for each in cohorts]
     output.print_cards(shown, cards, options.least, as_json=options.format == "json")
 

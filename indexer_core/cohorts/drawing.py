@@ -6,6 +6,7 @@ is left out only because a field is unknown is counted in the line that asks for
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -106,9 +107,29 @@ def hits_of(
     scopes
         Only those of these scopes, whatever the cohort holds.
     """
+    return listing(snapshot, shown(snapshot, drawn, scopes))
+
+
+def shown(snapshot: Snapshot, drawn: Draft, scopes: frozenset[str] | None = None) -> Selection:
+    """The same series as a selection of rows."""
     allowed = select(snapshot, Conditions(scopes=scopes))
     keys = pa.array([member.series_key for member in drawn.members], pa.string())
-    return listing(snapshot, _of_keys(snapshot, allowed, keys))
+    return _where(snapshot, allowed, keys, ("seriesKey",))
+
+
+def columns_of(
+    snapshot: Snapshot, selection: Selection, fields: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Some fields of the records of a selection, in no order, without unpacking any record.
+
+    Parameters
+    ----------
+    fields
+        Such as filters know.
+    """
+    for segment, mask in zip(snapshot.segments, selection.rows, strict=True):
+        rows = segment.loaded.rows.table.select(fields).filter(pa.array(mask))
+        yield from rows.to_pylist()
 
 
 def _attrition(snapshot: Snapshot, conditions: Conditions) -> Iterator[Step]:
@@ -143,10 +164,6 @@ def _first(scopes: frozenset[str] | None) -> str:
 def _named(snapshot: Snapshot, allowed: Selection, names: Collection[str]) -> Selection:
     wanted = pa.array(sorted(set(names)), pa.string())
     return _where(snapshot, allowed, wanted, ("seriesInstanceUid", "seriesKey"))
-
-
-def _of_keys(snapshot: Snapshot, allowed: Selection, keys: pa.Array) -> Selection:
-    return _where(snapshot, allowed, keys, ("seriesKey",))
 
 
 def _where(
