@@ -8,7 +8,7 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test torture tools lint format bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
+.PHONY: help demo demo-azurite test torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ lint: .venv/dev.stamp ## style, types, import rules
 
 format: .venv/dev.stamp ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+eval: .venv/dev.stamp ## relevance of searching beside other rankings (needs DICOM_SAMPLES), into docs/relevance.md
+	@$(BIN)/python benchmarks/relevance.py
 
 bench: .venv/dev.stamp ## measure, and write the figures to docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import azure.functions as func
 
 from function_app.api.messages import ApiError, Request, Response, problem_response
+from function_app.api.router import api_error
 from function_app.program import program
 from indexer_core.errors import IndexerError
 
@@ -17,10 +18,8 @@ def answered(req: func.HttpRequest) -> func.HttpResponse:
     """The answer of the API to a request."""
     try:
         response = program().api.handle(request_of(req))
-    except ApiError as error:
-        response = problem_response(error)
-    except IndexerError as error:  # the app's settings cannot be used, or its storage
-        response = problem_response(ApiError(error.kind.value))
+    except (ApiError, IndexerError) as error:  # the address, or the app's settings
+        response = problem_response(api_error(error))
     return response_of(response)
 
 

@@ -231,17 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", choices=("text", "json"), default="text")
         command.add_argument("--no-work", action="store_true", help=_NO_WORK_HELP)
 
-    search = add("search", "find series by describing them")
-    search.add_argument(
-        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
-    )
-    search.add_argument(
-        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
-    )
-    _add_filter(search)
-    _add_at(search)
-    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
-
+    _add_search(add)
     _add_serve(add)
     _add_similar(add)
 
@@ -288,7 +278,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_serve(add: Callable[..., argparse.ArgumentParser]) -> None:
+def _add_search(add: Callable[[str, str], _Parser]) -> None:
+    search = add("search", "find series by describing them")
+    search.add_argument(
+        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
+    )
+    search.add_argument(
+        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
+    )
+    _add_filter(search)
+    search.add_argument(
+        "--no-interpret",
+        action="store_true",
+        help="do not read the words for filters: rank every series by them",
+    )
+    search.add_argument(
+        "--with-unknown",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="a series whose FIELD is unknown passes the filters on it; repeatable, or FIELD,FIELD",
+    )
+    _add_at(search)
+    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _add_serve(add: Callable[[str, str], _Parser]) -> None:
     serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
     serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
     serve.add_argument(
@@ -339,7 +354,9 @@ def _add_map(add: Callable[[str, str], _Parser]) -> None:
     found.add_argument("--png", metavar="FILE", help="for export: a picture of the map")
     found.add_argument("--full", action="store_true", help=_FULL_MAP_HELP)
     _add_at(found)
-    found.add_argument("--format", choices=("text", "json"), default="text")
+    found.add_argument(
+        "--format", choices=("text", "json"), default="text", help="for status; else text"
+    )
 
 
 def _add_filter(parser: _Parser) -> None:

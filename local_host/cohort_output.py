@@ -5,7 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from local_host.output import print_fields, print_table, printable, write_csv
+from indexer_core.record_files import write_csv
+from local_host.output import print_fields, print_table, printable
 
 if TYPE_CHECKING:
     from indexer_core.cohorts.balance import Card

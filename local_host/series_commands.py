@@ -24,7 +24,13 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     from indexer_core.index.segment import TEXT_SPACE
 
     text = " ".join(options.text)
-    request = SearchRequest(text=text, filters=_filters(options), top=options.top)
+    request = SearchRequest(
+        text=text,
+        filters=_filters(options),
+        top=options.top,
+        interpret=not options.no_interpret,
+        with_unknown=_fields(options.with_unknown),
+    )
     request.check()
     system = reading(settings)
     snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
@@ -108,6 +114,15 @@ def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) 
 
     names = template_names()
     return search(request, snapshot, system.encoder_of(snapshot), names)
+
+
+def _fields(given: list[str]) -> frozenset[str]:
+    """Fields as an option names them, in any case, several parted by commas."""
+    from indexer_core.filters import FIELDS
+
+    known = {name.lower(): name for name in FIELDS}
+    named = (name.strip() for text in given for name in text.split(",") if name.strip())
+    return frozenset(known.get(name.lower(), name) for name in named)
 
 
 def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:

@@ -82,7 +82,7 @@ class Router:
             operation, path = self._route(request)
             response = self._answered(operation, path, request, progress)
         except Exception as error:  # noqa: BLE001 - the last line of defence: no trace leaves the house
-            response = problem_response(_api_error(error))
+            response = problem_response(api_error(error))
         if operation is not None and not operation.is_open:
             duration_ms = round(1000 * (time.monotonic() - started_s))
             response = self._recorded(operation, progress, response, duration_ms)
@@ -166,7 +166,8 @@ class Router:
         return response
 
 
-def _api_error(error: Exception) -> ApiError:
+def api_error(error: Exception) -> ApiError:
+    """What a caller is told of an error: its code, and in words only what they did wrong."""
     match error:
         case ApiError():
             return error
@@ -174,7 +175,6 @@ def _api_error(error: Exception) -> ApiError:
             challenge = {"www-authenticate": "Bearer"} if error.refusal == "unauthenticated" else {}
             return ApiError(error.refusal.value, str(error), challenge)
         case IndexerError():
-            # Only what the caller did wrong is told in words; others may name what is inside.
             told = str(error) if error.kind is ErrorKind.INVALID_INPUT else None
             return ApiError(error.kind.value, told)
         case _:

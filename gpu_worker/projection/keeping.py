@@ -113,7 +113,9 @@ class IndexMap:
         announcer: Announcer,
         settings: MapSettings | None = None,
         files: ImmutableFiles | None = None,
+        teaching: Progress = no_progress,
     ) -> None:
+        """`teaching` is told how far the map is when it is taught after a batch."""
         self._blobs = blobs
         self._vector_files = vector_files
         self._files = files
@@ -121,6 +123,7 @@ class IndexMap:
         self._publisher = MapPublisher(blobs, vector_files, clock=clock, ids=ids)
         self._announcements = MapAnnouncements(blobs, announcer)
         self._settings = settings or MapSettings()
+        self._teaching = teaching
         self._known = EMPTY
         self._states: dict[str, MapState] = {}
         self._given_up: str | None = None
@@ -274,7 +277,7 @@ class IndexMap:
             return
         alarm = watched.alarm
         log.info("map alarm far=%.3f kept=%.3f", alarm.far_share, alarm.preservation)
-        self.learn(watched.window.n)
+        self.learn(watched.window.n, progress=self._teaching)
 
     @property
     def _version(self) -> str:

@@ -57,6 +57,8 @@ def load_map(blobs: BlobStore, projection: Projection) -> tuple[Projector, MapSt
     ------
     CorruptIndexError
         A file of it is missing or damaged.
+    InvalidInputError
+        Its state is of a newer format.
     """
     projector = load_projector(blobs, projection.file)
     return projector, None if projection.state is None else load_state(blobs, projection.state)
@@ -83,8 +85,10 @@ def load_state(blobs: BlobStore, file: FileRef) -> MapState:
     ------
     CorruptIndexError
         It is missing or damaged.
+    InvalidInputError
+        It is whole, but of a newer format: nobody may take it for damaged, and drop it.
     """
     try:
         return MapState.from_bytes(read_file(blobs, file))
     except InvalidInputError as error:
-        raise CorruptIndexError(f"{file.name}: {error}") from error
+        raise InvalidInputError(f"{file.name}: {error}; upgrade dicom-indexer") from error

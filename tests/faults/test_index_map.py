@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from gpu_worker.projection import carrying
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.keeping import IndexMap, MapSettings
 from gpu_worker.projection.watching import DriftRule
+from indexer_core.array_file import arrays_to_bytes, parse_arrays
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -20,12 +22,15 @@ from indexer_core.errors import (
 )
 from indexer_core.filters import parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
-from indexer_core.index.commit import Manifests
+from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.erasure import LANDMARKS, Segments, suppress
+from indexer_core.index.manifest import FileRef
 from indexer_core.index.map_announcements import MARK
 from indexer_core.index.projections import STATE_PREFIX, load_map, load_projector, load_state
 from indexer_core.index.reader import Reader
+from indexer_core.index.updates import MendMapState
 from indexer_core.index.write_ids import is_file_behind
+from indexer_core.map_state import FORMAT_VERSION, KIND
 from indexer_core.placing import place
 from indexer_core.purge import Subject
 from indexer_core.search import listing, record_of
@@ -40,6 +45,7 @@ from indexer_core.testing.faults import (
 from tests.support.mapped import HASTY, MappedIndex, N, indexed, mapped, strange, usual
 from tests.support.maps import UNSEEN
 from tests.support.meanwhile import BetweenRequests
+from tests.support.segments import LINEAGE
 
 
 @pytest.fixture
@@ -620,3 +626,22 @@ def test_a_map_is_taught_however_old_its_major_version_is(index):
     kept = {entry.name for entry in index.blobs.list("projections/")}
     assert kept == {major.name, index.newest.projection.file.name}
     assert index.problems() == []
+
+
+def test_series_wait_for_a_worker_that_knows_the_format_of_the_state(index):
+    state = index.newest.projection.state
+    content = parse_arrays(index.blobs.get(state.name).data, KIND, FORMAT_VERSION)
+    data = arrays_to_bytes(KIND, FORMAT_VERSION + 1, content)
+    name = f"{STATE_PREFIX}{index.ids.new_id()}-x.map"
+    index.blobs.put_if_absent(name, data)
+    newer = FileRef(name=name, sha256=sha256(data).hexdigest(), size_bytes=len(data))
+    commit(
+        Manifests(index.blobs),
+        MendMapState(before=state, after=newer),
+        commit_id=index.ids.new_id(),
+        lineage=LINEAGE,
+    )
+    before = index.places()
+    with pytest.raises(ConflictError, match="upgrade dicom-indexer"):
+        index.add(usual(3, seed=5), first=1000)
+    assert index.places() == before
