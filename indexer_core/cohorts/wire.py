@@ -59,6 +59,7 @@ def summary(cohort: Cohort) -> dict[str, Any]:
         "createdBy": cohort.created_by,
         "purpose": cohort.purpose,
         "text": question.text,
+        "rest": question.rest,
         "filters": list(question.filters),
         "alternatives": [list(branch) for branch in question.alternatives],
         "withUnknown": list(question.with_unknown),
