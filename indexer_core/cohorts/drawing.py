@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from indexer_core.cohorts.model import Cohort, Draft, Kind, Member, Question, Step
+from indexer_core.cohorts.model import Cohort, Draft, Kind, Member, Question, Step, question_of
 from indexer_core.errors import NotFoundError
 from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
@@ -52,12 +52,14 @@ def draw_named(
 ) -> Draft:
     """The series that have these Series Instance UIDs, or have them as their keys.
 
-    Names of series that are not there are not kept.
+    Names of series that are not there are counted and not kept.
 
     Raises
     ------
     NotFoundError
         None of them is there.
+    InvalidInputError
+        The text is too long.
     """
     allowed = select(snapshot, Conditions(scopes=scopes))
     found = tuple(listing(snapshot, _named(snapshot, allowed, names)))
@@ -65,12 +67,12 @@ def draw_named(
         raise NotFoundError("no indexed series has one of these UIDs")
     return Draft(
         kind=Kind.UIDS,
-        question=Question(text=text, scopes=None if scopes is None else tuple(sorted(scopes))),
+        question=question_of(Conditions(scopes=scopes), text),
         manifest=snapshot.manifest.number,
         members=_members(found),
         attrition=(
             Step(label=_first(scopes), n_left=allowed.n_passed),
-            Step(label=NAMED, n_left=len(found)),
+            Step(label=f"{NAMED}, by {len(set(names)):,} names", n_left=len(found)),
         ),
     )
 
