@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 _NAME_HELP = "letters, digits, - and _"
+_TEXT_HELP = "what is asked; it is kept, and its words are read for filters as in a search"
 _WHICH_HELP = "a cohort, its newest version; or NAME@VERSION"
 _LEAST_HELP = "show no count below N, nor what it could be worked out from"
 FORMATS = ("ndjson", "csv", "parquet", "dicom-json", "uids")
@@ -24,15 +25,22 @@ def add_cohort(
             found.add_argument("name", metavar="NAME", help=which)
         return found
 
-    save = add("save", "freeze what meets the filters now, as the next version of NAME", _NAME_HELP)
-    save.add_argument("text", metavar="TEXT", nargs="*", help="what was asked, kept with it")
+    save = add(
+        "save",
+        "freeze the series that TEXT and filters ask for, as the next version of NAME",
+        _NAME_HELP,
+    )
+    save.add_argument("text", metavar="TEXT", nargs="*", help=_TEXT_HELP)
     add_filter(save)
+    save.add_argument(
+        "--no-interpret", action="store_true", help="only keep the words, do not read them"
+    )
     save.add_argument(
         "--with-unknown",
         action="append",
         default=[],
         metavar="FIELD",
-        help="keep series for which this field is unknown; repeatable",
+        help="keep series for which FIELD is unknown; repeatable, or FIELD,FIELD",
     )
     save.add_argument(
         "--uids",

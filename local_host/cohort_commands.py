@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,24 +59,22 @@ def _drawn(options: argparse.Namespace) -> "Callable[[Reader], Draft]":
     InvalidInputError
         It is not clear which series are meant.
     """
+    from indexer_core.cohorts.asking import ask
     from indexer_core.cohorts.drawing import draw, draw_named
-    from indexer_core.cohorts.model import question_of
     from indexer_core.filters import parse_field, parse_filter
     from indexer_core.selection import Conditions
 
     text = " ".join(options.text).strip()
-    conditions = Conditions(
+    fields = (name for given in options.with_unknown for name in given.split(","))
+    beside = Conditions(
         filters=tuple(map(parse_filter, options.filter)),
-        with_unknown=frozenset(map(parse_field, options.with_unknown)),
+        with_unknown=frozenset(map(parse_field, fields)),
     )
-    question = question_of(conditions, text)
     if options.uids is None:
-        if text and not conditions.filters:
-            raise InvalidInputError(
-                "a text alone does not say which series: add --filter or --uids; it is kept beside"
-            )
+        today = datetime.now(UTC).date()
+        question = ask(text, beside, today=today, interpret=not options.no_interpret)
         return lambda reader: draw(reader.refresh(), question)
-    if conditions.filters or conditions.with_unknown:
+    if beside.filters or beside.with_unknown:
         raise InvalidInputError("--uids names the series: leave the filters out")
     names = _uids(options.uids)
     return lambda reader: draw_named(reader.refresh(), names, text=text)
@@ -166,17 +165,13 @@ def _export(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _card(options: argparse.Namespace, settings: Settings) -> None:
-    from indexer_core.cohorts.balance import card_of
-    from indexer_core.cohorts.wire import records_of
+    from indexer_core.cohorts.wire import balance_of
 
     system = reading(settings)
     reader = system.reader()
     titles = [options.name] if options.beside is None else [options.name, options.beside]
     cohorts = [_named(system, title) for title in titles]
-    cards = [
-        card_of((record for _, record in records_of(each, reader.at(each.manifest))), options.least)
-        for each in cohorts
-    ]
+    cards = [balance_of(each, reader.at(each.manifest), least=options.least) for each in cohorts]
     shown = [each.title for each in cohorts]
     output.print_cards(shown, cards, options.least, as_json=options.format == "json")
 

@@ -32,6 +32,9 @@ def print_saved(saved: "Cohort", *, as_json: bool) -> None:
         print(json.dumps(summary(saved), indent=2))
         return
     print(f"saved {saved.title}: {len(saved.members):,} series of manifest {saved.manifest}")
+    print(f"filters {'; '.join(_filters(summary(saved))) or '-'}")
+    if saved.question.rest:
+        print(f"these words are kept and choose no series: {printable(saved.question.rest)}")
     print(f"digest sha256:{saved.digest}")
 
 
@@ -74,6 +77,7 @@ def print_whole(found: Mapping[str, Any], least: int, *, as_json: bool) -> None:
         "saved": f"{_when(found)} UTC{by}",
         "purpose": found["purpose"] or "-",
         "question": found["text"] or "-",
+        **({"unused": found["rest"]} if found["rest"] else {}),
         "filters": _filters(found),
         "manifest": f"{found['manifest']} (search --at {found['pin']})",
         "series": f"{counted}, {_n(found['erased'])} erased",

@@ -22,6 +22,16 @@ SEX, AGE, MANUFACTURER, MODALITY, REGION = (
     "modality",
     "bodyRegion",
 )
+RECORD_FIELDS = (
+    "sex",
+    "ageYears",
+    "manufacturer",
+    "modality",
+    "bodyRegion",
+    "patientKey",
+    "studyInstanceUid",
+)
+"""What a card reads of a record."""
 FIELDS = (SEX, AGE, MANUFACTURER, MODALITY, REGION)
 _OLDEST = 90
 
@@ -62,10 +72,12 @@ class Card:
 
 
 def card_of(records: Iterable[Mapping[str, Any]], least: int = 0) -> Card:
-    """The card of these series records (DESIGN section 5a).
+    """The card of these series records.
 
     Parameters
     ----------
+    records
+        Their `RECORD_FIELDS` at least.
     least
         Suppress counts below this; 0 or 1: none.
     """
@@ -94,22 +106,28 @@ class _Counted:
     """The series and patients of each value; spellings that filters take for one value are one."""
 
     def __init__(self) -> None:
-        self._spelled: dict[str, Counter[str]] = {}
-        self._patients: dict[str, set[str]] = {}
+        self._series: Counter[str] = Counter()
+        self._patients: set[tuple[str, str]] = set()
 
     def add(self, value: str, patient: str) -> None:
-        lower = value.lower()
-        self._spelled.setdefault(lower, Counter())[value] += 1
-        self._patients.setdefault(lower, set()).update([patient] if patient else [])
+        self._series[value] += 1
+        if patient:
+            self._patients.add((value, patient))
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Series and patients by the most frequent spelling."""
+        spellings: dict[str, list[str]] = {}
+        for value in self._series:
+            spellings.setdefault(value.lower(), []).append(value)
+        patients: dict[str, set[str]] = {lower: set() for lower in spellings}
+        for value, patient in self._patients:
+            patients[value.lower()].add(patient)
         return {
-            max(spelled, key=lambda text: (spelled[text], text)): (
-                spelled.total(),
-                len(self._patients[lower]),
+            max(each, key=lambda value: (self._series[value], value)): (
+                sum(self._series[value] for value in each),
+                len(patients[lower]),
             )
-            for lower, spelled in self._spelled.items()
+            for lower, each in spellings.items()
         }
 
 

@@ -6,12 +6,13 @@ is left out only because a field is unknown is counted in the line that asks for
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from indexer_core.cohorts.model import Cohort, Draft, Kind, Member, Question, Step
+from indexer_core.cohorts.model import Cohort, Draft, Kind, Member, Question, Step, question_of
 from indexer_core.errors import NotFoundError
 from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
@@ -51,12 +52,14 @@ def draw_named(
 ) -> Draft:
     """The series that have these Series Instance UIDs, or have them as their keys.
 
-    Names of series that are not there are not kept.
+    Names of series that are not there are counted and not kept.
 
     Raises
     ------
     NotFoundError
         None of them is there.
+    InvalidInputError
+        The text is too long.
     """
     allowed = select(snapshot, Conditions(scopes=scopes))
     found = tuple(listing(snapshot, _named(snapshot, allowed, names)))
@@ -64,12 +67,12 @@ def draw_named(
         raise NotFoundError("no indexed series has one of these UIDs")
     return Draft(
         kind=Kind.UIDS,
-        question=Question(text=text, scopes=None if scopes is None else tuple(sorted(scopes))),
+        question=question_of(Conditions(scopes=scopes), text),
         manifest=snapshot.manifest.number,
         members=_members(found),
         attrition=(
             Step(label=_first(scopes), n_left=allowed.n_passed),
-            Step(label=NAMED, n_left=len(found)),
+            Step(label=f"{NAMED}, by {len(set(names)):,} names", n_left=len(found)),
         ),
     )
 
@@ -106,9 +109,29 @@ def hits_of(
     scopes
         Only those of these scopes, whatever the cohort holds.
     """
+    return listing(snapshot, shown(snapshot, drawn, scopes))
+
+
+def shown(snapshot: Snapshot, drawn: Draft, scopes: frozenset[str] | None = None) -> Selection:
+    """The same series as a selection of rows."""
     allowed = select(snapshot, Conditions(scopes=scopes))
     keys = pa.array([member.series_key for member in drawn.members], pa.string())
-    return listing(snapshot, _of_keys(snapshot, allowed, keys))
+    return _where(snapshot, allowed, keys, ("seriesKey",))
+
+
+def columns_of(
+    snapshot: Snapshot, selection: Selection, fields: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Some fields of the records of a selection, in no order, without unpacking any record.
+
+    Parameters
+    ----------
+    fields
+        Such as filters know.
+    """
+    for segment, mask in zip(snapshot.segments, selection.rows, strict=True):
+        rows = segment.loaded.rows.table.select(fields).filter(pa.array(mask))
+        yield from rows.to_pylist()
 
 
 def _attrition(snapshot: Snapshot, conditions: Conditions) -> Iterator[Step]:
@@ -143,10 +166,6 @@ def _first(scopes: frozenset[str] | None) -> str:
 def _named(snapshot: Snapshot, allowed: Selection, names: Collection[str]) -> Selection:
     wanted = pa.array(sorted(set(names)), pa.string())
     return _where(snapshot, allowed, wanted, ("seriesInstanceUid", "seriesKey"))
-
-
-def _of_keys(snapshot: Snapshot, allowed: Selection, keys: pa.Array) -> Selection:
-    return _where(snapshot, allowed, keys, ("seriesKey",))
 
 
 def _where(

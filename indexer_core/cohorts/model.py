@@ -43,11 +43,14 @@ class Question:
     ----------
     text
         In the words of whoever asked. It counts as PHI: it is stored, and never logged.
+    rest
+        Words of it that chose no series, or say more than the filters that they became.
     filters, alternatives, with_unknown, scopes
         As in `Conditions`; filters as they are written.
     """
 
     text: str = ""
+    rest: str = ""
     filters: tuple[str, ...] = ()
     alternatives: tuple[tuple[str, ...], ...] = ()
     with_unknown: tuple[str, ...] = ()
@@ -236,6 +239,7 @@ def without(cohort: Cohort, series: frozenset[str], redact: Callable[[str], str]
     question = replace(
         cohort.question,
         text=redact(cohort.question.text),
+        rest=redact(cohort.question.rest),
         filters=tuple(map(redact, cohort.question.filters)),
         alternatives=tuple(tuple(map(redact, each)) for each in cohort.question.alternatives),
     )

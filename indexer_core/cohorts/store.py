@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 
 from indexer_core.cohorts.model import (
+    MAX_TEXT_CHARACTERS,
     Cohort,
     Deleted,
     Draft,
@@ -25,6 +26,7 @@ from indexer_core.cohorts.model import (
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
+    InvalidInputError,
     NotFoundError,
     UnknownOutcomeError,
 )
@@ -95,11 +97,13 @@ class Cohorts:
         Raises
         ------
         InvalidInputError
-            It cannot be a name.
+            It cannot be a name, or the purpose is too long.
         ConflictError
             Others won too many races.
         """
         check_name(name)
+        if max(len(purpose), len(created_by)) > MAX_TEXT_CHARACTERS:
+            raise InvalidInputError(f"a purpose has {MAX_TEXT_CHARACTERS} characters at most")
         save_id = self._ids.new_id()
         for _ in range(_ATTEMPTS):
             draft = draw()

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from indexer_core.cohorts.balance import Card, Cell, card_of, mean_differences, shown_counts
+from indexer_core.cohorts.balance import (
+    RECORD_FIELDS,
+    Card,
+    Cell,
+    card_of,
+    mean_differences,
+    shown_counts,
+)
 from indexer_core.cohorts.comparing import CohortDifference, MemberChange
-from indexer_core.cohorts.drawing import hits_of
+from indexer_core.cohorts.drawing import columns_of, hits_of, shown
 from indexer_core.cohorts.model import Cohort
 from indexer_core.cohorts.store import pin_name
 from indexer_core.index.reader import Snapshot
@@ -33,6 +40,13 @@ def records_of(
     return [(hit, record_of(hit, then)) for hit in hits_of(then, cohort, scopes)]
 
 
+def balance_of(
+    cohort: Cohort, then: Snapshot, *, least: int = 0, scopes: frozenset[str] | None = None
+) -> Card:
+    """The balance card of what a cohort shows."""
+    return card_of(columns_of(then, shown(then, cohort, scopes), RECORD_FIELDS), least)
+
+
 def summary(cohort: Cohort) -> dict[str, Any]:
     """What a list of cohorts says of one."""
     question = cohort.question
@@ -45,6 +59,7 @@ def summary(cohort: Cohort) -> dict[str, Any]:
         "createdBy": cohort.created_by,
         "purpose": cohort.purpose,
         "text": question.text,
+        "rest": question.rest,
         "filters": list(question.filters),
         "alternatives": [list(branch) for branch in question.alternatives],
         "withUnknown": list(question.with_unknown),
@@ -66,9 +81,9 @@ def whole(
     `series` are those that it had when it was saved, less the erased ones; `deleted` those of them
     that are not shown: deleted now, or of other scopes.
     """
-    said = [record for _, record in records_of(cohort, then, scopes)]
-    saved, _ = shown_counts([len(cohort.members), len(said)], least)
-    deleted, erased = (_few(n, least) for n in (len(cohort.members) - len(said), cohort.n_erased))
+    n_shown = shown(then, cohort, scopes).n_passed
+    saved, _ = shown_counts([len(cohort.members), n_shown], least)
+    deleted, erased = (_few(n, least) for n in (len(cohort.members) - n_shown, cohort.n_erased))
     steps = cohort.attrition
     counts = shown_counts([step.n_left for step in steps], least)
     return {
@@ -80,7 +95,7 @@ def whole(
             {"label": step.label, "series": n, "unknown": _few(step.n_unknown, least)}
             for step, n in zip(steps, counts, strict=True)
         ],
-        "card": card(card_of(said, least)),
+        "card": card(balance_of(cohort, then, least=least, scopes=scopes)),
     }
 
 

@@ -33,10 +33,11 @@ def as_json(run: Cli, *arguments: object):
 
 
 def test_a_cohort_is_saved_shown_listed_and_told_by_status(study):
-    said = study.run("cohort", "save", "ct", "all", "computed", "tomography", *CT)
+    said = study.run("cohort", "save", "ct", "computed", "tomography", "of", "quokkas")
     assert said.startswith("saved ct@1: 2 series of manifest ")
+    assert "choose no series: quokkas" in said
     found = as_json(study, "show", "ct")
-    assert (found["text"], found["filters"]) == ("all computed tomography", ["modality=CT"])
+    assert (found["text"], found["filters"]) == ("computed tomography of quokkas", ["modality=CT"])
     assert [(step["label"], step["series"]) for step in found["attrition"]] == [
         ("series in the index", 3),
         ("modality=CT", 2),
@@ -164,7 +165,8 @@ def test_what_cannot_be_done_is_told_in_one_line(study):
         (("delete", "nobody@3"), "no cohort nobody@3"),
         (("show", "a b"), "letters, digits"),
         (("show", "ct@x"), "a version is a number"),
-        (("save", "x", "only", "words"), "--filter or --uids"),
+        (("save", "x", "quokka"), "none of these words"),
+        (("save", "x", "CT", "--no-interpret"), "add filters"),
         (("save", "x", "--uids", "/nowhere/list"), "No such file"),
         (("save", "x", "--uids", "/dev/null"), "no indexed series"),
         (("save", "x", "--uids", "/dev/null", *CT), "leave the filters out"),

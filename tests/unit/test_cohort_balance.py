@@ -15,6 +15,8 @@ from indexer_core.cohorts.balance import (
     mean_differences,
     shown_counts,
 )
+from indexer_core.cohorts.wire import balance_of, records_of, whole
+from tests.support.cohorts import filled
 
 
 def records(**counts: int) -> list[dict]:
@@ -44,6 +46,19 @@ def test_series_patients_and_studies_are_counted_with_the_unknown_last():
     (cell,) = card.fields[MODALITY]
     assert (cell.share, cell.n_patients) == (1.0, 1)
     assert set(card.fields) == set(FIELDS)
+
+
+def test_the_card_of_a_cohort_is_that_of_its_records():
+    house = filled()
+    house.add(s7={"manufacturer": "ACME", "patientKey": "p", "bodyRegion": "head"})
+    saved = house.save()
+    then = house.at(saved.manifest)
+    for scopes in (None, frozenset({"inbox"}), frozenset()):
+        said = [record for _, record in records_of(saved, then, scopes)]
+        assert balance_of(saved, then, scopes=scopes) == card_of(said)
+    house.delete("s1")
+    found = whole(saved, house.at(saved.manifest))
+    assert (found["series"], found["deleted"], found["card"]["series"]) == (4, 1, 3)
 
 
 def test_an_empty_cohort_has_an_empty_card():

@@ -173,7 +173,10 @@ def test_attrition_counts_what_every_condition_leaves_and_what_it_loses_to_the_u
 def test_series_named_one_by_one_are_found_by_uid_or_key(house):
     drawn = draw_named(house.snapshot(), [uid_of("s4"), "s1", "1.9.9"])
     assert (keys_of(drawn), drawn.kind) == (["s1", "s4"], Kind.UIDS)
-    assert [step.n_left for step in drawn.attrition] == [5, 2]
+    assert [(step.label, step.n_left) for step in drawn.attrition] == [
+        ("series in the index", 5),
+        ("named one by one, by 3 names", 2),
+    ]
     with pytest.raises(NotFoundError):
         draw_named(house.snapshot(), [uid_of("s4")], scopes=frozenset({"elsewhere"}))
     saved = house.cohorts().save("named", lambda: drawn)
@@ -193,6 +196,13 @@ def test_a_damaged_or_misplaced_cohort_is_told_by_name(house):
     house.blobs.put_if_absent(blob_name("copy", 1), stored)
     with pytest.raises(CorruptIndexError, match="another cohort"):
         house.cohorts().load("copy")
+
+
+def test_a_text_or_purpose_that_is_too_long_is_refused(house):
+    with pytest.raises(InvalidInputError, match="2000"):
+        draw_named(house.snapshot(), ["s1"], text="x" * 2001)
+    with pytest.raises(InvalidInputError, match="2000"):
+        house.cohorts().save("a", lambda: draw(house.snapshot(), CT), purpose="x" * 2001)
 
 
 def test_a_filter_that_cannot_be_written_down_is_refused():
