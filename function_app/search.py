@@ -79,6 +79,15 @@ class SearchRequest:
             return Understanding(alternatives=((),), rest=text, text=text)
         return understand(text, today=self.today or datetime.now(UTC).date())
 
+    def conditions(self, understanding: Understanding) -> Conditions:
+        """What a series has to meet: what was asked for, and what the words were read for."""
+        return Conditions(
+            filters=self.filters,
+            alternatives=understanding.alternatives if understanding.filters else (),
+            with_unknown=self.with_unknown | understanding.with_unknown,
+            scopes=self.scopes,
+        )
+
 
 def search(
     request: SearchRequest,
@@ -104,12 +113,7 @@ def search(
     request.check()
     _check_encoder(snapshot, encoder)
     understanding = request.understood()
-    conditions = Conditions(
-        filters=request.filters,
-        alternatives=understanding.alternatives if understanding.filters else (),
-        with_unknown=request.with_unknown | understanding.with_unknown,
-        scopes=request.scopes,
-    )
+    conditions = request.conditions(understanding)
     found = fitting(snapshot, conditions)
     precision = precision_of(snapshot, exact=request.exact)
     text = understanding.text or request.text.strip()

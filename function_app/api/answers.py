@@ -1,6 +1,6 @@
 """What each operation does: from a checked call to an answer, all of it from one manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from function_app.api.asked import (
     AT,
+    CONDITIONS,
     FILE_TYPES,
-    FILTER,
     conditions,
+    conditions_of,
     fields_of,
     format_parameter,
     records_answer,
@@ -23,7 +24,9 @@ from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
     DOCUMENT,
+    FIELDS_COUNTED,
     HEALTH_ANSWER,
+    INTERPRET,
     SEARCH_ANSWER,
     SEARCH_BODY,
     SERIES_ANSWER,
@@ -35,6 +38,7 @@ from function_app.api.schemas import (
 )
 from function_app.api.service import Service
 from function_app.api.surveys import survey_operations
+from function_app.facets import FacetsRequest, facets
 from function_app.search import SearchRequest, search
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
@@ -43,6 +47,19 @@ from indexer_core.selection import Conditions, Selection, select
 from indexer_core.templates import template_names
 
 _UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
+INTERPRET_PARAMETER = Parameter(
+    name="interpret",
+    place="query",
+    schema=INTERPRET,
+    description="whether the text is read for filters, too",
+)
+FACETS_PARAMETER = Parameter(
+    name="facets",
+    place="query",
+    schema=FIELDS_COUNTED,
+    description="fields to count over what fits; repeatable",
+)
+_DEFAULTS = {"top": TOP["default"], "interpret": True, "facets": None, "manifest": None}
 _NO_SERIES = "no series that is open to this caller has that UID or key"
 
 
@@ -70,7 +87,9 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             parameters=(
                 Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
                 Parameter(name="top", place="query", schema=TOP, description="series at most"),
-                FILTER,
+                *CONDITIONS,
+                INTERPRET_PARAMETER,
+                FACETS_PARAMETER,
                 AT,
                 format_parameter(),
             ),
@@ -130,27 +149,37 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
 
 def _search_posted(call: Call, service: Service) -> Answer:
     asked = call.body
-    met = conditions(call, asked.get("filters"), ())
-    top, manifest = int(asked.get("top", TOP["default"])), whole(asked.get("manifest"))
-    return _search(call, service, asked["text"], met, top, manifest)
+    return _search(
+        call,
+        service,
+        conditions(call, asked.get("filters"), asked.get("withUnknown")),
+        {**_DEFAULTS, **asked},
+    )
 
 
 def _search_linked(call: Call, service: Service) -> Answer:
     asked = call.values
-    met = conditions(call, asked["filter"], ())
-    return _search(call, service, asked["q"], met, asked["top"], asked["manifest"])
+    return _search(call, service, conditions_of(call), {**asked, "text": asked["q"]})
 
 
-def _search(
-    call: Call, service: Service, text: str, met: Conditions, top: int, manifest: int | None
-) -> Answer:
+def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, Any]) -> Answer:
     request = SearchRequest(
-        text=text, filters=met.filters, top=top, exact=service.exact, scopes=met.scopes
+        text=asked["text"],
+        filters=met.filters,
+        top=int(asked["top"]),
+        exact=service.exact,
+        interpret=asked["interpret"],
+        with_unknown=met.with_unknown,
+        scopes=met.scopes,
     )
     request.check()
-    ready = service.searchable(manifest)
+    ready = service.searchable(whole(asked["manifest"]))
     found = search(request, ready.snapshot, ready.encoder, template_names())
-    return records_answer(call, found, HIT_COLUMNS, fields_of(met))
+    understood = request.conditions(request.understood())
+    if asked["facets"]:
+        counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
+        found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
+    return records_answer(call, found, HIT_COLUMNS, fields_of(understood))
 
 
 def _series(call: Call, service: Service) -> Answer:

@@ -49,6 +49,19 @@ def test_answers_are_what_the_document_says(api, path, declared, query):
     assert told["manifest"] == api.manifests.newest().number
 
 
+def test_a_page_its_facets_and_its_reasons_come_in_one_answer():
+    api = Api(RECORDS)
+    asked = {"text": "MRI", "facets": ["modality", "plane"], "withUnknown": ["plane"]}
+    told = api.told("POST", "/api/search", body=asked)
+    check_schema(api, told, "/api/search", "post")
+    assert told["facets"]["modality"]["values"] == [{"value": "MR", "count": 2}]
+    assert told["count"] == 2
+    fits = [hit for hit in told["value"] if hit["why"]["unmet"] == []]
+    assert [hit["modality"] for hit in fits] == ["MR", "MR"]
+    plain = api.told("POST", "/api/search", body={**asked, "interpret": False})
+    assert plain["count"] == len(RECORDS)
+
+
 def test_facets_of_a_page_come_from_its_manifest(api):
     page = api.told("POST", "/api/search", body={"text": "x", "filters": ["modality=MR"]})
     api.add({"new": record("new")})
