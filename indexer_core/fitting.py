@@ -139,9 +139,9 @@ def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit
     """Whether anything fits a question.
 
     With filters, nothing fits where no series meets them, unless the texts of the best one hold
-    more than half of the words of the question: then it is weak. Without, nothing fits where no text of
-    the best series has a word of the question and none is near in meaning either. What fits is
-    weak where its texts have less than half of the words that no filter answers for.
+    more than half of the words of the question: then it is weak. Without, nothing fits where no
+    text of the best series has a word of the question and none is near in meaning either. What
+    fits is weak where its texts have less than half of the words that no filter answers for.
 
     Parameters
     ----------
