@@ -101,14 +101,14 @@ class Fitting:
     def degrees(self) -> Iterator[Selection]:
         """What fits, then the others from the least doubt to the greatest, none twice."""
         yield self.fits
-        for doubt in np.unique(self._doubts):
-            if 0 < doubt < np.inf:
-                rows = self._doubts == doubt
-                yield Selection(
-                    rows=per_segment(self._snapshot, rows),
-                    n_passed=int(np.count_nonzero(rows)),
-                    unknown={},
-                )
+        is_doubted = (self._doubts > 0) & (self._doubts < np.inf)
+        for doubt in np.unique(self._doubts[is_doubted]):
+            rows = self._doubts == doubt
+            yield Selection(
+                rows=per_segment(self._snapshot, rows),
+                n_passed=int(np.count_nonzero(rows)),
+                unknown={},
+            )
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""
