@@ -101,14 +101,14 @@ class Fitting:
     def degrees(self) -> Iterator[Selection]:
         """What fits, then the others from the least doubt to the greatest, none twice."""
         yield self.fits
-        for doubt in np.unique(self._doubts):
-            if 0 < doubt < np.inf:
-                rows = self._doubts == doubt
-                yield Selection(
-                    rows=per_segment(self._snapshot, rows),
-                    n_passed=int(np.count_nonzero(rows)),
-                    unknown={},
-                )
+        is_doubted = (self._doubts > 0) & (self._doubts < np.inf)
+        for doubt in np.unique(self._doubts[is_doubted]):
+            rows = self._doubts == doubt
+            yield Selection(
+                rows=per_segment(self._snapshot, rows),
+                n_passed=int(np.count_nonzero(rows)),
+                unknown={},
+            )
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""
@@ -139,9 +139,9 @@ def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit
     """Whether anything fits a question.
 
     With filters, nothing fits where no series meets them, unless the texts of the best one hold
-    more than half of the words of the question: then it is weak. Without, nothing fits where no text of
-    the best series has a word of the question and none is near in meaning either. What fits is
-    weak where its texts have less than half of the words that no filter answers for.
+    more than half of the words of the question: then it is weak. Without, nothing fits where no
+    text of the best series has a word of the question and none is near in meaning either. What
+    fits is weak where its texts have less than half of the words that no filter answers for.
 
     Parameters
     ----------

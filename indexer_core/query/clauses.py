@@ -8,7 +8,7 @@ from math import prod
 from indexer_core.filters import FIELDS, Filter
 from indexer_core.index.rows import LIST_FIELDS
 from indexer_core.query.model import Branch
-from indexer_core.query.negation import Element
+from indexer_core.query.negation import LONGEST_LIST, Element
 from indexer_core.query.scan import WORD, Item
 
 MAX_ALTERNATIVES = 16
@@ -54,7 +54,7 @@ def _clauses(elements: Sequence[Element], items: Sequence[Item]) -> list[_Clause
     if not splits:
         return [tuple(merged)]
     clauses = _cut(merged, splits)
-    while True:
+    for _ in range(MAX_ALTERNATIVES):
         finer = [part for clause in clauses for part in _at_commas(clause, items)]
         if len(finer) == len(clauses):
             break
@@ -112,7 +112,7 @@ def _may_merge(
 
 def _list_goes_on(elements: Sequence[Element], number: int, items: Sequence[Item]) -> bool:
     """Whether "A, B" goes on to "and C" or "or C" of the same field."""
-    for following in range(number + 1, len(elements)):
+    for following in range(number + 1, min(number + LONGEST_LIST, len(elements))):
         joined = _joined(elements, following, items)
         if elements[following].key != elements[number].key or joined not in ("comma", "or", "and"):
             return False
