@@ -1,7 +1,8 @@
 """What each operation does: from a checked call to an answer, all of it from one manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,11 @@ import pyarrow.compute as pc
 
 from function_app.api.asked import (
     AT,
+    CONDITIONS,
     FILE_TYPES,
-    FILTER,
+    PAGE,
     conditions,
+    conditions_of,
     fields_of,
     format_parameter,
     records_answer,
@@ -23,7 +26,9 @@ from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
     DOCUMENT,
+    FIELDS_COUNTED,
     HEALTH_ANSWER,
+    INTERPRET,
     SEARCH_ANSWER,
     SEARCH_BODY,
     SERIES_ANSWER,
@@ -35,6 +40,8 @@ from function_app.api.schemas import (
 )
 from function_app.api.service import Service
 from function_app.api.surveys import survey_operations
+from function_app.facets import FacetsRequest, facets
+from function_app.pages import cursor_of_page, level_of
 from function_app.search import SearchRequest, search
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
@@ -43,6 +50,26 @@ from indexer_core.selection import Conditions, Selection, select
 from indexer_core.templates import template_names
 
 _UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
+INTERPRET_PARAMETER = Parameter(
+    name="interpret",
+    place="query",
+    schema=INTERPRET,
+    description="whether the text is read for filters, too",
+)
+FACETS_PARAMETER = Parameter(
+    name="facets",
+    place="query",
+    schema=FIELDS_COUNTED,
+    description="fields to count over what fits; repeatable",
+)
+_DEFAULTS = {
+    "top": TOP["default"],
+    "level": "series",
+    "token": None,
+    "interpret": True,
+    "facets": None,
+    "manifest": None,
+}
 _NO_SERIES = "no series that is open to this caller has that UID or key"
 
 
@@ -69,8 +96,10 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _search_linked(call, service),
             parameters=(
                 Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
-                Parameter(name="top", place="query", schema=TOP, description="series at most"),
-                FILTER,
+                *PAGE,
+                *CONDITIONS,
+                INTERPRET_PARAMETER,
+                FACETS_PARAMETER,
                 AT,
                 format_parameter(),
             ),
@@ -130,27 +159,56 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
 
 def _search_posted(call: Call, service: Service) -> Answer:
     asked = call.body
-    met = conditions(call, asked.get("filters"), ())
-    top, manifest = int(asked.get("top", TOP["default"])), whole(asked.get("manifest"))
-    return _search(call, service, asked["text"], met, top, manifest)
+    return _search(
+        call,
+        service,
+        conditions(call, asked.get("filters"), asked.get("withUnknown")),
+        {**_DEFAULTS, **asked},
+    )
 
 
 def _search_linked(call: Call, service: Service) -> Answer:
     asked = call.values
-    met = conditions(call, asked["filter"], ())
-    return _search(call, service, asked["q"], met, asked["top"], asked["manifest"])
+    return _search(call, service, conditions_of(call), {**asked, "text": asked["q"]})
 
 
-def _search(
-    call: Call, service: Service, text: str, met: Conditions, top: int, manifest: int | None
-) -> Answer:
+def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, Any]) -> Answer:
     request = SearchRequest(
-        text=text, filters=met.filters, top=top, exact=service.exact, scopes=met.scopes
+        text=asked["text"],
+        filters=met.filters,
+        top=int(asked["top"]),
+        level=level_of(asked["level"]),
+        token=asked["token"],
+        exact=service.exact,
+        interpret=asked["interpret"],
+        with_unknown=met.with_unknown,
+        scopes=met.scopes,
     )
     request.check()
-    ready = service.searchable(manifest)
+    cursor = cursor_of_page(request.page, request.question)
+    ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
     found = search(request, ready.snapshot, ready.encoder, template_names())
-    return records_answer(call, found, HIT_COLUMNS, fields_of(met))
+    understood = request.conditions(request.understood())
+    if asked["facets"]:
+        counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
+        found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
+    return records_answer(call, _linked(request, found), HIT_COLUMNS, fields_of(understood))
+
+
+def _linked(request: SearchRequest, found: dict[str, Any]) -> dict[str, Any]:
+    """A page whose `nextLink` is a link, however the first page was asked for."""
+    if found["nextLink"] is None:
+        return found
+    query = [
+        ("q", request.text),
+        ("top", request.top),
+        ("level", request.level),
+        *(("filter", each) for each in request.filters),
+        *(("withUnknown", field) for field in sorted(request.with_unknown)),
+        ("interpret", str(request.interpret).lower()),
+        ("token", found["nextLink"]),
+    ]
+    return {**found, "nextLink": f"/api/search?{urlencode(query)}"}
 
 
 def _series(call: Call, service: Service) -> Answer:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
-from function_app.search import MAX_TEXT_CHARACTERS, MAX_TOP
+from function_app.pages import MAX_TOP
+from function_app.search import MAX_TEXT_CHARACTERS
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
+from indexer_core.grouping import Level
 
 Schema = dict[str, Any]
 
@@ -113,7 +115,9 @@ _WHY: Schema = opened(
         "words": texts(description="words of the question that the texts hold"),
         "template": nullable("string"),
         "text": nullable("string", description="the text that matched best"),
-        "filters": texts(),
+        "filters": texts(description="conditions that it meets"),
+        "unknown": texts(description="conditions that it may meet"),
+        "unmet": texts(description="conditions that it does not meet"),
         "evidence": _EVIDENCE,
         "flags": texts(),
     },
@@ -140,13 +144,6 @@ INTERPRETATION: Schema = opened(
     },
     ("text", "filters", "unknown"),
 )
-SEARCH_ANSWER: Schema = found(
-    HIT,
-    interpretation=INTERPRETATION,
-    count={"type": "integer", "minimum": 0, "description": "series that pass the filters"},
-    exact={"type": "boolean"},
-    recall={"type": "number"},
-)
 TEXT: Schema = {
     "type": "string",
     "minLength": 1,
@@ -154,6 +151,8 @@ TEXT: Schema = {
     "description": "what to look for, in plain language",
     "examples": ["axial T2 FLAIR of the brain"],
 }
+LEVEL: Schema = {"type": "string", "enum": [str(each) for each in Level], "default": "series"}
+TOKEN: Schema = {"type": "string", "maxLength": 1024}
 TOP: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": 10}
 FILTERS: Schema = {
     "type": "array",
@@ -162,9 +161,6 @@ FILTERS: Schema = {
     "description": "conditions such as modality=MR, plane=axial,coronal, ageYears>=60",
     "examples": [["modality=MR", "plane=axial,coronal"]],
 }
-SEARCH_BODY: Schema = closed(
-    {"text": TEXT, "top": TOP, "filters": FILTERS, "manifest": MANIFEST}, ("text",)
-)
 
 UID: Schema = {
     "type": "string",
@@ -219,6 +215,21 @@ FIELDS_COUNTED: Schema = {
 }
 MOST_VALUES: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES, "default": 20}
 LEAST: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_LEAST, "default": 0}
+INTERPRET: Schema = {"type": "boolean", "default": True}
+SEARCH_BODY: Schema = closed(
+    {
+        "text": TEXT,
+        "top": TOP,
+        "level": LEVEL,
+        "token": TOKEN,
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "interpret": INTERPRET,
+        "facets": FIELDS_COUNTED,
+        "manifest": MANIFEST,
+    },
+    ("text",),
+)
 FACETS_BODY: Schema = closed(
     {
         "facets": FIELDS_COUNTED,
@@ -260,6 +271,16 @@ FACETS_ANSWER: Schema = opened(
     },
     ("facets", "count", "manifest"),
 )
+SEARCH_ANSWER: Schema = found(
+    HIT,
+    interpretation=INTERPRETATION,
+    fit={"type": "string", "description": "how well the answer fits the question"},
+    count={"type": "integer", "minimum": 0, "description": "series that meet every filter"},
+    possible={"type": "integer", "minimum": 0, "description": "series that may"},
+    exact={"type": "boolean"},
+    recall={"type": "number"},
+)
+SEARCH_ANSWER["properties"]["facets"] = {"type": "object", "additionalProperties": _FACET}
 _CODED: Schema = opened(
     {
         "values": {"type": "array", "items": nullable("string")},
