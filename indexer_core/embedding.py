@@ -13,7 +13,7 @@ import numpy as np
 
 from indexer_core.encoders import FindEncoder
 from indexer_core.entries import Entry, Vector, row_of
-from indexer_core.errors import ConflictError, CorruptIndexError
+from indexer_core.errors import ConflictError, CorruptIndexError, InvalidInputError
 from indexer_core.index.manifest import Manifest, Projection, Segment, Space
 from indexer_core.index.projections import load_projector, load_state
 from indexer_core.index.segment import (
@@ -189,7 +189,13 @@ class SegmentMaker:
         return self._map_in_use
 
     def _state(self, projection: Projection) -> MapState | None:
-        """Damage to it must not hold up new series: without it no stranger is told from others."""
+        """Damage to it must not hold up new series: without it no stranger is told from others.
+
+        Raises
+        ------
+        ConflictError
+            It is of a newer format. No series is to blame for that; they wait for another worker.
+        """
         if projection.state is None:
             return None
         try:
@@ -197,6 +203,8 @@ class SegmentMaker:
         except CorruptIndexError as error:
             log.error("strangers on the map are not told: %s", error)  # noqa: TRY400 - one line
             return None
+        except InvalidInputError as error:
+            raise ConflictError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

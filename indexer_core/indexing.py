@@ -431,9 +431,8 @@ class Indexer:
 
     def _opening(self) -> OpenIndex:
         projector = bootstrap_projector(self._image_dimension, self._describer.image_encoder_id)
-        return OpenIndex(
-            spaces=self._new_spaces(), projection=put_projector(self._blobs, projector)
-        )
+        projection = put_projector(self._blobs, projector, self._ids.new_id())
+        return OpenIndex(spaces=self._new_spaces(), projection=projection)
 
     def _new_spaces(self) -> tuple[Space, Space]:
         text, image = self._text_encoder, self._describer.image_encoder_id

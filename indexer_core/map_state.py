@@ -98,6 +98,9 @@ class MapState:
         Of its points: least and greatest x, then y.
     metrics
         What was measured of it: trust, drift against its parent and its major map, cost.
+    known_until
+        Rows with a write id up to this one were on it by its encoder when it was made, as far as
+        write ids tell; all others were placed as new ones are. "": that is not known.
     """
 
     version: str
@@ -110,6 +113,7 @@ class MapState:
     n_points: int
     box: tuple[float, float, float, float]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    known_until: str = ""
 
     def without(self, keys: AbstractSet[str]) -> "MapState":
         """The same, with nothing of these series."""
@@ -145,6 +149,7 @@ class MapState:
             "n_points": self.n_points,
             "box": list(self.box),
             "metrics": dict(self.metrics),
+            "known_until": self.known_until,
         }
         return arrays_to_bytes(KIND, FORMAT_VERSION, ArrayFile(fields=fields, arrays=arrays))
 
@@ -182,6 +187,7 @@ class MapState:
                 n_points=fields["n_points"],
                 box=(least_x, greatest_x, least_y, greatest_y),
                 metrics=fields["metrics"],
+                known_until=fields.get("known_until", ""),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptIndexError("state of a map with an impossible content") from error

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
+from local_host.cohort_arguments import add_cohort
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
 _EPILOG = """
@@ -44,6 +45,9 @@ _MODULES = {
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
+    "serve": "serve_command",
+    "audit": "audit_command",
+    "cohort": "cohort_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -232,17 +236,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", choices=("text", "json"), default="text")
         command.add_argument("--no-work", action="store_true", help=_NO_WORK_HELP)
 
-    search = add("search", "find series by describing them")
-    search.add_argument(
-        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
-    )
-    search.add_argument(
-        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
-    )
-    _add_filter(search)
-    _add_at(search)
-    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
-
+    _add_search(add)
+    _add_serve(add)
     _add_similar(add)
     _add_facets(add)
 
@@ -272,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_upkeep(add)
     _add_encoder(add)
     _add_map(add)
+    cohort = add("cohort", "sets of series that are kept, cited and compared")
+    add_cohort(cohort, common, _add_filter)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)
@@ -285,6 +282,43 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_search(add: Callable[[str, str], _Parser]) -> None:
+    search = add("search", "find series by describing them")
+    search.add_argument(
+        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
+    )
+    search.add_argument(
+        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
+    )
+    _add_filter(search)
+    search.add_argument(
+        "--no-interpret",
+        action="store_true",
+        help="do not read the words for filters: rank every series by them",
+    )
+    search.add_argument(
+        "--with-unknown",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="a series whose FIELD is unknown passes the filters on it; repeatable, or FIELD,FIELD",
+    )
+    _add_at(search)
+    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _add_serve(add: Callable[[str, str], _Parser]) -> None:
+    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
+    )
+    serve.add_argument(
+        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    )
+    add("audit", "who asked what kind of question over HTTP, as NDJSON, oldest first")
 
 
 def _add_similar(add: Callable[[str, str], _Parser]) -> None:
@@ -343,7 +377,9 @@ def _add_map(add: Callable[[str, str], _Parser]) -> None:
     found.add_argument("--png", metavar="FILE", help="for export: a picture of the map")
     found.add_argument("--full", action="store_true", help=_FULL_MAP_HELP)
     _add_at(found)
-    found.add_argument("--format", choices=("text", "json"), default="text")
+    found.add_argument(
+        "--format", choices=("text", "json"), default="text", help="for status; else text"
+    )
 
 
 def _add_filter(parser: _Parser) -> None:
@@ -400,6 +436,12 @@ def _days(text: str) -> float:
     if not 0 <= days < float("inf"):
         raise argparse.ArgumentTypeError(f"a number of days, at least 0, not {text!r}")
     return days
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"a number from 0 to 65535, not {text!r}")
+    return int(text)
 
 
 def _add_at(parser: _Parser) -> None:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.resources import files
 from itertools import chain, repeat
@@ -81,11 +81,14 @@ def _watch_for_a_while(
 
     warn = output.Warnings()
     # Entered before the walk, so that nothing falls between.
-    with _watching(system, paths, warn if is_first else _ignore) as watch:
+    with (
+        _watching(system, paths, warn if is_first else _ignore) as watch,
+        closing(output.LateBar()) as bar,
+    ):
         if is_first:
             output.print_tally(_index(system, paths), as_json=as_json)
             print("watching; stop with Ctrl-C", file=sys.stderr, flush=True)
-        runner = Runner(system)
+        runner = Runner(system, bar)
         if not is_first:
             runner.emit(_walk(system, paths, _ignore))
             sweep(system.services, older_than_s=10 * system.settings.quiet_s)
@@ -127,19 +130,20 @@ def _run_watch_account(options: argparse.Namespace, settings: Settings) -> int:
             if options.paths:
                 output.print_tally(_index_parts(system, options.paths), as_json=as_json)
             print("working on the queues; stop with Ctrl-C", file=sys.stderr, flush=True)
-            _work_for_ever(system, as_json=as_json)
+            with closing(output.LateBar()) as bar:
+                _work_for_ever(system, bar, as_json=as_json)
         except KeyboardInterrupt:
             print("stopped watching", file=sys.stderr)
     return 0
 
 
-def _work_for_ever(system: LocalSystem, *, as_json: bool) -> None:
+def _work_for_ever(system: LocalSystem, bar: output.LateBar, *, as_json: bool) -> None:
     from function_app.handlers import sweep
     from local_host.runner import Runner
 
     assert system.settings.azure is not None
     older_than_s = 10 * system.settings.azure.quiet_s
-    runner = Runner(system)
+    runner = Runner(system, bar)
     swept_s = -_SWEEP_S
     while True:
         before = Counter(runner.tally.series)
@@ -273,6 +277,7 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
+    from indexer_core.cohorts.store import pinned_cohorts
     from indexer_core.purge_receipts import Purges
 
     manifest = snapshot.manifest
@@ -284,6 +289,7 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         "suppressed": len(manifest.suppressed),
         "purging": sum(1 for _ in Purges(system.index).pending()),
         "segments": len(manifest.segments),
+        "cohorts": len(pinned_cohorts(manifest)),
         "pins": {name: number for number, names in manifest.pins.items() for name in names},
         "files": dict(sorted(states.items())),
         "folders": _folders(system),

@@ -24,6 +24,7 @@ class Change:
 
     stage: what its progress is called. projector: the map that comes with it, where the map in
     force reads the encoder that goes. n_unseen: series that got no vector, having no pixels now.
+    announce: tells the world of that map.
     """
 
     space: str
@@ -34,6 +35,7 @@ class Change:
     switcher: "SpaceSwitch"
     projector: "Projector | None" = None
     n_unseen: Callable[[], int] = lambda: 0
+    announce: "Callable[[Manifest], None]" = lambda _: None
 
     def start(self) -> None:
         """Begin to build it; nothing happens where that was done before."""
@@ -45,13 +47,15 @@ class Change:
 
     def switch(self, progress: "Progress") -> "Manifest":
         """Put it in force, filling what is still missing."""
-        return self.switcher.switch(
+        after = self.switcher.switch(
             self.space,
             self.encoder_id,
             self.vectors_of,
             projector=self.projector,
             progress=progress,
         )
+        self.announce(after)
+        return after
 
 
 def change_of_texts(encoder: "TextEncoder", system: "LocalSystem") -> Change:
@@ -91,23 +95,22 @@ def change_of_images(encoder: "ImageEncoder", system: "LocalSystem") -> Change:
         n_unseen=lambda: again.n_unseen,
         switcher=_switcher(system, _SERIES_PER_PART),
         projector=_provisional_map(encoder, newest(system)),
+        announce=system.index_map().announce,
     )
 
 
 def _provisional_map(encoder: "ImageEncoder", manifest: "Manifest") -> "Projector":
-    """A map for the new vectors until one is fitted, under a version that was never used."""
+    """A map for the new vectors until one is fitted, under a version that was never used.
+
+    A major one: everything moves.
+    """
+    from indexer_core.index.map_versions import next_major
     from indexer_core.projector import BOOTSTRAP_VERSION, bootstrap_projector
 
     used = {file.projection for segment in manifest.segments for file in segment.coordinates}
     in_force = manifest.projection.version if manifest.projection else BOOTSTRAP_VERSION
-    version = _following({*used, in_force})
+    version = next_major(*used, in_force)
     return bootstrap_projector(encoder.dimension, encoder.encoder_id, version)
-
-
-def _following(versions: "set[str]") -> str:
-    """The next minor version after the newest of some."""
-    major, minor = max(tuple(map(int, version.split("."))) for version in versions)
-    return f"{major}.{minor + 1}"
 
 
 def _switcher(system: "LocalSystem", part_vectors: int) -> "SpaceSwitch":

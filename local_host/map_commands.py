@@ -4,12 +4,13 @@ import argparse
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer_core.errors import InvalidInputError, NotFoundError
+from indexer_core.errors import CorruptIndexError, InvalidInputError, NotFoundError
 from local_host import output
 from local_host.encoder_sources import newest
 from local_host.opening import reading
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from local_host.wiring import LocalSystem
 
 _POINTS = "points.csv"
+_PNG = ".png"
+_DAMAGED = (
+    "what it is carried on from is damaged, so it learns nothing and tells no strangers: "
+    "dicom-indexer verify --repair"
+)
 
 
 def run_map(options: argparse.Namespace, settings: Settings) -> int:
@@ -36,6 +42,10 @@ def run_map(options: argparse.Namespace, settings: Settings) -> int:
             raise InvalidInputError(f"{option} goes with map export")
     if options.full and options.action not in {"fit", "refit"}:
         raise InvalidInputError("--full goes with map fit and map refit")
+    if options.format != "text" and options.action != "status":
+        raise InvalidInputError("--format json goes with map status")
+    if options.png is not None and Path(options.png).suffix.lower() not in {"", _PNG}:
+        raise InvalidInputError(f"the picture is a PNG: name a file that ends in {_PNG}")
     actions = {"fit": _fit, "refit": _fit, "status": _status, "export": _export}
     with closing(reading(settings)) as system:
         return actions[options.action](options, system)
@@ -56,7 +66,7 @@ def _fit(options: argparse.Namespace, system: "LocalSystem") -> int:
         )
     projection = manifest.projection
     assert projection is not None
-    found = _described(system, projection)
+    found = _described(system, manifest, projection)
     print(
         f"map {projection.version} is in force from manifest {manifest.number} on: "
         f"{found['points']:,} series, trust {found['metrics']['trust']:.3f}"
@@ -76,8 +86,8 @@ def _status(options: argparse.Namespace, system: "LocalSystem") -> int:
     projection = manifest.projection
     if projection is None:
         raise NotFoundError("nothing is indexed yet, so there is no map")
-    found = {"manifest": manifest.number, **_described(system, projection)}
-    found |= _newcomers(system)
+    found = {"manifest": manifest.number, **_described(system, manifest, projection)}
+    found |= _newcomers(system, is_watched=not found.get("isDamaged"))
     if options.format == "json":
         print(json.dumps(found, indent=2))
         return 0
@@ -86,38 +96,40 @@ def _status(options: argparse.Namespace, system: "LocalSystem") -> int:
     return 0
 
 
-def _described(system: "LocalSystem", projection: "Projection") -> dict[str, Any]:
+def _described(
+    system: "LocalSystem", manifest: "Manifest", projection: "Projection"
+) -> dict[str, Any]:
+    from indexer_core.index.map_versions import is_fitted
     from indexer_core.index.projections import load_state
 
     found: dict[str, Any] = {
         "version": projection.version,
-        "isFitted": _is_fitted(projection),
+        "isFitted": is_fitted(manifest),
         "encoder": projection.encoder_id,
         "refused": list(projection.refused),
         "refusedAt": projection.refused_at or None,
     }
-    if projection.state is not None:
+    if projection.state is None:
+        return found
+    try:
         state = load_state(system.index, projection.state)
-        found |= {
-            "points": state.n_points,
-            "madeOf": state.watermark,
-            "landmarks": len(state.landmarks),
-            "metrics": dict(state.metrics),
-        }
-    return found
+    except CorruptIndexError:
+        return {**found, "isDamaged": True}
+    return {
+        **found,
+        "isDamaged": False,
+        "points": state.n_points,
+        "madeOf": state.watermark,
+        "landmarks": len(state.landmarks),
+        "metrics": dict(state.metrics),
+    }
 
 
-def _is_fitted(projection: "Projection") -> bool:
-    """A state may be lost; the fixed maps are of minor versions without a major one."""
-    is_fixed = not projection.version.endswith(".0") and projection.major is None
-    return projection.state is not None or not is_fixed
-
-
-def _newcomers(system: "LocalSystem") -> dict[str, Any]:
+def _newcomers(system: "LocalSystem", *, is_watched: bool) -> dict[str, Any]:
     """What has come since, and what it says of the map."""
     from indexer_core.map_points import map_points
 
-    watched = system.index_map().watch()
+    watched = system.index_map().watch() if is_watched else None
     snapshot = system.snapshot(None)
     drawn = map_points(snapshot)
     found: dict[str, Any] = {
@@ -142,6 +154,11 @@ def _told_status(found: dict[str, Any]) -> list[str]:
         return [
             *lines,
             "it was never fitted, so places mean little: dicom-indexer map fit",
+        ]
+    if found.get("isDamaged"):
+        return [
+            *lines,
+            _DAMAGED,
         ]
     if "metrics" not in found:
         return [
@@ -206,22 +223,38 @@ def _export(options: argparse.Namespace, system: "LocalSystem") -> int:
         print(f"wrote {options.png}")
     if options.folder is not None:
         folder = Path(options.folder)
-        for name, data in _files(drawn, projection, snapshot.manifest, system).items():
+        files, missing = _files(projection, snapshot.manifest, system)
+        for name, data in {_POINTS: _table(drawn), **files}.items():
             output.write_file(folder / name, data)
         print(f"wrote map {projection.version} to {folder}")
+        if missing:
+            print(
+                f"dicom-indexer: {missing}: dicom-indexer verify --repair says what can be done",
+                file=sys.stderr,
+            )
+            return 1
     return 0
 
 
 def _files(
-    drawn: "MapPoints", projection: "Projection", drawn_at: "Manifest", system: "LocalSystem"
-) -> dict[str, bytes]:
+    projection: "Projection", drawn_at: "Manifest", system: "LocalSystem"
+) -> tuple[dict[str, bytes], str]:
+    """The files of the map itself, and what is missing among them; "" if nothing is."""
     from gpu_worker.projection.artifacts import artifacts_of
-    from indexer_core.index.projections import load_map
+    from indexer_core.index.projections import load_projector, load_state
 
-    projector, state = load_map(system.index, projection)
-    if state is not None:  # whoever deleted a series does not want it taken elsewhere
-        state = state.without(drawn_at.suppressed)
-    return {_POINTS: _table(drawn), **artifacts_of(projector, state)}
+    try:
+        projector = load_projector(system.index, projection.file)
+    except CorruptIndexError:
+        return {}, f"only {_POINTS}, for the map's encoder is damaged"
+    state = None
+    missing = ""
+    if projection.state is not None:
+        try:  # whoever deleted a series does not want it taken elsewhere
+            state = load_state(system.index, projection.state).without(drawn_at.suppressed)
+        except CorruptIndexError:
+            missing = "without the landmarks, which are damaged"
+    return artifacts_of(projector, state), missing
 
 
 def _table(drawn: "MapPoints") -> bytes:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from function_app.handlers import ingest, series_check, series_checks
@@ -24,6 +25,8 @@ _MAX_TRIES = 5
 _BATCH = 32
 _VISIBILITY_S = 600.0
 _CHECKS = "series-check"
+TEACHING = "teaching"
+"""The stage of a map that is taught, which may take minutes between two batches."""
 
 
 class Progress(Protocol):
@@ -81,6 +84,7 @@ class Runner:
     def __init__(self, system: LocalSystem, progress: Progress | None = None) -> None:
         self._system = system
         self._progress = progress or Silent()
+        system.teaching = partial(self._progress.advance, TEACHING)
         self.tally = Tally()
 
     def reclaim(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,8 @@ class LocalSystem:
         self.poison = self.stores.poison
         self.index = self.stores.index
         self.sources = self.stores.sources
+        self.teaching: Callable[[int, int], None] = _untold
+        """Told how far the map is when it is taught between two batches."""
 
     @property
     def source(self) -> LocalSource:
@@ -210,12 +212,13 @@ class LocalSystem:
             self.stores,
             indexer=lambda: self.indexer,
             announcer=self.announcer,
-            patient_secret=self._patient_secret(),
+            patient_secret=self.secret(),
             quiet_s=timing.quiet_s,
             max_wait_s=timing.max_wait_s,
         )
 
-    def _patient_secret(self) -> bytes:
+    def secret(self) -> bytes:
+        """The secret of the patient hash."""
         if self.settings.azure is not None:
             return self.settings.azure.patient_secret
         return patient_secret(self.settings.patient_key_file)
@@ -294,6 +297,9 @@ class LocalSystem:
             settings=upkeep_settings(chosen.retention_days, chosen.merge_mb),
         )
 
+    def _teaching(self, done: int, total: int) -> None:
+        self.teaching(done, total)
+
     def index_map(self, settings: "MapSettings | None" = None) -> "IndexMap":
         """What fits the map of the index and teaches it."""
         from gpu_worker.projection.keeping import IndexMap
@@ -306,6 +312,7 @@ class LocalSystem:
             announcer=self.announcer,
             settings=settings,
             files=self.stores.files,
+            teaching=self._teaching,
         )
 
     @cached_property
@@ -394,6 +401,10 @@ class LocalSystem:
         return NotFoundError(
             f"nothing is indexed in {self.home.place} yet: run dicom-indexer {command}"
         )
+
+
+def _untold(done: int, total: int) -> None:
+    del done, total
 
 
 def _home(settings: Settings) -> Home:

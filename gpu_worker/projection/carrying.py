@@ -17,6 +17,7 @@ from gpu_worker.projection.quality import drift, fidelity
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.reservoir import pick_landmarks
 from gpu_worker.projection.training import Progress, no_progress
+from indexer_core.index.map_versions import next_major, next_minor
 from indexer_core.map_state import DriftReference, Landmarks, MapState
 from indexer_core.placing import FAR_RANK, nearest_landmarks, preserved
 from indexer_core.projector import Projector
@@ -69,7 +70,7 @@ def fit_archive(
     """
     projection = archive.manifest.projection
     assert projection is not None
-    version = f"{int(projection.version.partition('.')[0]) + 1}.0"
+    version = next_major(projection.version)
     # Strangers were placed by hand: they say nothing of where the old map had its kinds.
     old_points = archive.points.copy()
     old_points[archive.is_provisional] = np.nan
@@ -98,20 +99,16 @@ def fit_archive(
     if lays_over:
         moved = drift(old_points[~archive.is_provisional], points[~archive.is_provisional])
         metrics |= {"movedMedian": moved.median, "movedP95": moved.p95}
-    state = MapState(
-        version=version,
+    made = _Made(archive=archive, points=points, is_known=np.ones(len(archive), dtype=np.bool_))
+    return made.map(
+        fitted.projector,
+        landmarks=landmarks,
+        reference=reference,
         n_frozen=fitted.n_frozen,
         seed=seed,
         n_neighbours=recipe.n_neighbours,
-        reference=reference,
-        landmarks=landmarks,
-        watermark=archive.manifest.number,
-        n_points=len(points),
-        box=_box(points),
         metrics=metrics,
     )
-    everything = np.ones(len(archive), dtype=np.bool_)
-    return MadeMap(projector=fitted.projector, state=state, is_known=everything)
 
 
 def grow_archive(
@@ -147,7 +144,7 @@ def grow_archive(
         anchors=anchors,
         major=major,
     )
-    version = _next_minor(projector.version)
+    version = next_minor(projector.version)
     new = archive.vectors[new_rows]
     found = grow(
         old, new, recipe, rule, version=version, seed=seed, device=device, progress=progress
@@ -168,19 +165,58 @@ def grow_archive(
         # What unseen points keep was measured when there were some: trained ones are flattered.
         preservation=state.reference.preservation,
     )
-    grown = MapState(
-        version=version,
+    return _Made(archive=archive, points=points, is_known=is_known).map(
+        found.projector,
+        landmarks=landmarks,
+        reference=reference,
         n_frozen=state.n_frozen,
         seed=seed,
         n_neighbours=recipe.n_neighbours,
-        reference=reference,
-        landmarks=landmarks,
-        watermark=archive.manifest.number,
-        n_points=len(points),
-        box=_box(points),
         metrics=_metrics(found, len(new_rows)),
     )
-    return MadeMap(projector=found.projector, state=grown, is_known=is_known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """An archive on a new map, by the places that its encoder gives."""
+
+    archive: Archive
+    points: Floats
+    is_known: NDArray[np.bool_]
+
+    def map(
+        self,
+        projector: Projector,
+        *,
+        landmarks: Landmarks,
+        reference: DriftReference,
+        n_frozen: int,
+        seed: int,
+        n_neighbours: int,
+        metrics: Mapping[str, float],
+    ) -> MadeMap:
+        """The map with what it is carried on from."""
+        state = MapState(
+            version=projector.version,
+            n_frozen=n_frozen,
+            seed=seed,
+            n_neighbours=n_neighbours,
+            reference=reference,
+            landmarks=landmarks,
+            watermark=self.archive.manifest.number,
+            n_points=len(self.points),
+            box=_box(self.points),
+            metrics=metrics,
+            known_until=self._known_until(),
+        )
+        return MadeMap(projector=projector, state=state, is_known=self.is_known)
+
+    def _known_until(self) -> str:
+        """The newest write id up to which all points are known."""
+        write_ids = self.archive.write_ids
+        unknown = min(write_ids[~self.is_known].tolist(), default=None)
+        known = write_ids[self.is_known].tolist()
+        return max((one for one in known if unknown is None or one < unknown), default="")
 
 
 def _metrics(grown: Grown, n_new: int) -> dict[str, float]:
@@ -203,11 +239,6 @@ def measured(measures: GateMeasures) -> dict[str, float]:
     if measures.major_drift is not None:
         major = {"movedFromMajorP95": measures.major_drift.p95}
     return {**found, **major}
-
-
-def _next_minor(version: str) -> str:
-    major, _, minor = version.partition(".")
-    return f"{major}.{int(minor) + 1}"
 
 
 def _new_rows(archive: Archive, n_recent: int) -> Rows:

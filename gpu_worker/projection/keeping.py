@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
 from gpu_worker.projection.watching import Alarm, DriftRule, alarm_over
-from indexer_core.announcements import Announcer, projection_published
+from indexer_core.announcements import Announcer
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
+    IndexerError,
     InvalidInputError,
     NotFoundError,
     UnavailableError,
@@ -20,6 +21,8 @@ from indexer_core.errors import (
 from indexer_core.index.commit import Manifests
 from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.manifest import EMPTY, Manifest
+from indexer_core.index.map_announcements import MapAnnouncements
+from indexer_core.index.map_versions import is_fitted
 from indexer_core.index.projections import load_map, load_projector, load_state
 from indexer_core.index.publishing import MapPublisher
 from indexer_core.index.reader import Reader
@@ -110,14 +113,17 @@ class IndexMap:
         announcer: Announcer,
         settings: MapSettings | None = None,
         files: ImmutableFiles | None = None,
+        teaching: Progress = no_progress,
     ) -> None:
+        """`teaching` is told how far the map is when it is taught after a batch."""
         self._blobs = blobs
         self._vector_files = vector_files
         self._files = files
         self._manifests = Manifests(blobs)
         self._publisher = MapPublisher(blobs, vector_files, clock=clock, ids=ids)
-        self._announcer = announcer
+        self._announcements = MapAnnouncements(blobs, announcer)
         self._settings = settings or MapSettings()
+        self._teaching = teaching
         self._known = EMPTY
         self._states: dict[str, MapState] = {}
         self._given_up: str | None = None
@@ -153,9 +159,7 @@ class IndexMap:
         archive = self._unless_overtaken(read_archive)
         projection = archive.manifest.projection
         assert projection is not None
-        # A state may be lost; fixed maps are of minor versions without a major one.
-        is_fixed = not projection.version.endswith(".0") and projection.major is None
-        is_first = projection.state is None and is_fixed
+        is_first = not is_fitted(archive.manifest)
         if not is_first and not again:
             raise InvalidInputError(
                 f"map {projection.version} is in force and new series are placed on it; a refit "
@@ -249,7 +253,9 @@ class IndexMap:
         return Learnt(version=made.projector.version, manifest=manifest.number)
 
     def after_batch(self) -> None:
-        """Teach the map if new series call for it; failing is only logged.
+        """Tell of a map that nobody was told of, and teach it if new series call for it.
+
+        Failing is only logged.
 
         Whatever fails must not end the merging, nor the indexing, that goes on beside it.
         """
@@ -263,12 +269,15 @@ class IndexMap:
             log.exception("map version=%s is taught no more by this process", self._version)
 
     def _teach(self) -> None:
-        watched = self.watch()
+        try:
+            watched = self.watch()
+        finally:
+            self.announce(self._known)
         if watched is None or watched.alarm is None or self._given_up == self._version:
             return
         alarm = watched.alarm
         log.info("map alarm far=%.3f kept=%.3f", alarm.far_share, alarm.preservation)
-        self.learn(watched.window.n)
+        self.learn(watched.window.n, progress=self._teaching)
 
     @property
     def _version(self) -> str:
@@ -289,8 +298,15 @@ class IndexMap:
         )
         version = made.projector.version
         log.info("map version=%s published manifest=%d", version, manifest.number)
-        self._announcer.announce([projection_published(version, manifest.number)])
+        self.announce(manifest)
         return manifest
+
+    def announce(self, manifest: Manifest) -> None:
+        """Tell of the map in force, unless that was done; `after_batch` does what fails here."""
+        try:
+            self._announcements.tell(manifest)
+        except IndexerError as error:
+            log.warning("map announced later kind=%s", error.kind)
 
     def _state_of(self, manifest: Manifest) -> MapState:
         assert manifest.projection is not None

@@ -25,10 +25,10 @@ from indexer_core.index.filling import unneeded_parts
 from indexer_core.index.lineage import made_now
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.projections import PREFIX as PROJECTOR_PREFIX
-from indexer_core.index.projections import STATE_PREFIX
+from indexer_core.index.projections import STATE_PREFIX, is_named_by_content
 from indexer_core.index.segment import PREFIX
 from indexer_core.index.updates import Collect
-from indexer_core.index.write_ids import fence_at, is_behind, is_file_behind
+from indexer_core.index.write_ids import fence_at, is_behind, is_file_behind, time_of
 from indexer_core.ports import BlobEntry, BlobStore, Clock, Ids
 from indexer_core.text_cache import PREFIX as CACHE_PREFIX
 
@@ -174,7 +174,7 @@ class Collector:
         then = replace(newest, retained_from=plan_retention(superseded_s, newest, now_s, policy))
         named = self._named_by(then, listed)
         files = (e for prefix in FILE_PREFIXES for e in self._blobs.list(prefix))
-        behind = (entry for entry in files if is_file_behind(entry.name, fence))
+        behind = (entry for entry in files if _is_behind(entry, fence))
         garbage = [entry for entry in behind if entry.name not in named]
         garbage += self._foreign_caches(newest, fence)
         garbage += unneeded_parts(self._blobs, newest)
@@ -259,6 +259,13 @@ class Collector:
             folder, _, write_id = entry.name.removeprefix(CACHE_PREFIX).partition("/")
             if folder not in known and is_behind(write_id, fence):
                 yield entry
+
+
+def _is_behind(entry: BlobEntry, fence: str) -> bool:
+    """Whether a file is from before the fence, by its name or else by the store."""
+    if is_named_by_content(entry.name):
+        return entry.properties.modified_s < time_of(fence)
+    return is_file_behind(entry.name, fence)
 
 
 def _report(

@@ -22,8 +22,8 @@ class PublishProjection:
     """Put a map in force. Segments that arrived meanwhile are projected and it is tried again.
 
     `parent`: the version that it takes the place of; refused where another one is in force by now.
-    `landmarks`: the series in its state. Where one of them was deleted, or the state may have been
-    collected, it is refused for `STATE_IS_OLD`: write the state anew, without those, and try again.
+    `landmarks`: the series in its state. Where one of them was deleted, or its files may have been
+    collected, it is refused for `STATE_IS_OLD`: write both anew, without those, and try again.
     """
 
     projection: Projection
@@ -68,9 +68,10 @@ def apply_publish(manifest: Manifest, update: PublishProjection) -> Outcome:
     # Not one that is only being built: a writer without it could not complete its segments.
     if not any(projection.encoder_id == space.live for space in manifest.spaces):
         return Refused(reason="the map reads an encoder that is not live")
-    if not update.landmarks.isdisjoint(manifest.suppressed) or is_stale(
-        manifest, *projection.files()
-    ):
+    # What is named now, as the last major map is by its successors, may be as old as it likes.
+    named = () if now is None else now.files()
+    brought = (file for file in projection.files() if file not in named)
+    if not update.landmarks.isdisjoint(manifest.suppressed) or is_stale(manifest, *brought):
         return Refused(reason=STATE_IS_OLD)
     placed: dict[str, Segment] = {}
     missing: list[MissingCoordinates] = []

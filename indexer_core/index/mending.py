@@ -1,6 +1,7 @@
 """Making damaged files of a segment again, from what is left of it.
 
-Vectors of texts come from the texts in the rows, coordinates from the image vectors. Often the
+Vectors of texts come from the texts in the rows, coordinates from the image vectors: by the map's
+encoder for what the map was made of, as new series are placed for what came later. Often the
 result is, bit by bit, what was there: then it goes back under the old name, and no manifest needs
 to change. Image vectors come from pixels only, and rows from nothing.
 """
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer_core.encoders import FindEncoder
 from indexer_core.errors import CorruptIndexError, InvalidInputError
@@ -22,15 +24,16 @@ from indexer_core.index.filling import (
 )
 from indexer_core.index.manifest import CoordinateFile, Manifest, Segment, Space, VectorFile
 from indexer_core.index.outcomes import with_files
-from indexer_core.index.rows import IndexRow, rows_of, table_of
+from indexer_core.index.projections import load_map
+from indexer_core.index.rows import IndexRow, column_of, numbers_of, rows_of, table_of
 from indexer_core.index.segment import (
     IMAGE_SPACE,
     TEXT_SPACE,
     SegmentWriter,
     SpaceVectors,
 )
+from indexer_core.map_state import MapState
 from indexer_core.ports import BlobStore, Ids, VectorFiles
-from indexer_core.projector import Projector
 
 NO_CONTENT = ""
 """The digest of a row that no content of a series has: as it is, the series must be indexed."""
@@ -137,8 +140,23 @@ class Mender:
         vectors = segment.vector_file(IMAGE_SPACE, projection.encoder_id)
         if vectors is None:
             raise InvalidInputError("the image vectors behind the coordinates are damaged, too")
-        projector = Projector.from_bytes(read_file(self._blobs, projection.file))
-        return self._filler.coordinate_file(vectors, projector)
+        projector, state = load_map(self._blobs, projection)
+        if state is None:
+            return self._filler.coordinate_file(vectors, projector)
+        are_new = self._are_new(segment, state)
+        return self._filler.coordinate_file(vectors, projector, state=state, are_new=are_new)
+
+    def _are_new(self, segment: Segment, state: MapState) -> NDArray[np.bool_]:
+        """Which image vectors of a segment the map in force was made without."""
+        table = table_of(read_file(self._blobs, segment.rows), segment.rows.name)
+        landmarks = frozenset(state.landmarks.keys)
+        keys = column_of(table, "seriesKey").to_pylist()
+        write_ids = column_of(table, "writeId").to_pylist()
+        are_new = [
+            key not in landmarks and write_id > state.known_until
+            for key, write_id in zip(keys, write_ids, strict=True)
+        ]
+        return np.repeat(np.array(are_new, dtype=np.bool_), numbers_of(table, "imageCount"))
 
     def _copy(self, write_id: str, vectors: VectorFile) -> VectorFile:
         return self._writer.put_vectors(

@@ -110,7 +110,7 @@ class MapPublisher:
             slim = state.without(self._manifests.newest().suppressed)
             file = put_state(self._blobs, slim, self._ids.new_id())
             projection = replace(
-                put_projector(self._blobs, projector),
+                put_projector(self._blobs, projector, self._ids.new_id()),
                 state=file,
                 major=None if is_major else parent.major or parent.file,
             )
@@ -127,6 +127,7 @@ class MapPublisher:
             if isinstance(outcome, Committed):
                 return outcome.manifest
             self._blobs.delete(file.name)  # it may hold what a purge has just erased elsewhere
+            self._blobs.delete(projection.file.name)
             if outcome.reason != STATE_IS_OLD:
                 raise ConflictError(f"the map was not published: {outcome.reason}")
         raise ConflictError("the map was not published: others kept winning; try again later")

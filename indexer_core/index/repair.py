@@ -5,7 +5,6 @@ the older rows that would come to light: a deleted series stays deleted, a chang
 it is indexed again.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +20,7 @@ from indexer_core.index.manifest import (
     dump_manifest,
     parse_manifest,
 )
+from indexer_core.index.map_versions import fixed_file, is_fitted
 from indexer_core.index.mending import NO_CONTENT, Made, Mender, no_vectors
 from indexer_core.index.outcomes import with_segments
 from indexer_core.index.reader import Reader
@@ -38,7 +38,6 @@ from indexer_core.index.updates import (
     Update,
 )
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
-from indexer_core.projector import bootstrap_projector
 
 _AGAIN = (
     "these series are indexed again from their files; those whose files are gone are lost, "
@@ -86,13 +85,13 @@ class IndexRepair:
         self._mend_segments(Manifests(self.blobs).newest())
         self._mend_past(Manifests(self.blobs).newest())
 
-    def _damaged(self) -> frozenset[str]:
+    def _damaged(self, *also: FileKind) -> frozenset[str]:
         """Names of the damaged files of segments that retained manifests name."""
         files = survey_manifests(self.blobs).files()
         found = (
             survey_file(self.blobs, kind, file)
             for kind, file in files.values()
-            if kind not in (FileKind.PROJECTOR, FileKind.MAP_STATE)
+            if kind in also or kind not in (FileKind.PROJECTOR, FileKind.MAP_STATE)
         )
         return frozenset(damage.name for damage in found if damage is not None)
 
@@ -103,14 +102,11 @@ class IndexRepair:
         name = projection.file.name
         if survey_file(self.blobs, FileKind.PROJECTOR, projection.file) is None:
             return
-        for space in newest.spaces:
-            made = bootstrap_projector(
-                space.dimension, projection.encoder_id, projection.version
-            ).to_bytes()
-            if hashlib.sha256(made).hexdigest() == projection.file.sha256:
-                put_back(self.blobs, name, made)
-                self.report.restored.append(f"{name}: made again, bit by bit")
-                return
+        made = fixed_file(newest, projection)
+        if made is not None:
+            put_back(self.blobs, name, made)
+            self.report.restored.append(f"{name}: made again, bit by bit")
+            return
         self.report.lose(
             f"{name}: the map encoder {projection.version}",
             "put the file back from a backup or publish another map; until then no series with "
@@ -203,6 +199,13 @@ class IndexRepair:
         for name in sorted(names):
             how = "made again" if name in vectors or name in points else "taken out, not needed"
             self.report.restored.append(f"{name}: {how}")
+        newest = Manifests(self.blobs).newest()
+        if points and newest.projection and not newest.projection.state and is_fitted(newest):
+            self.report.lose(
+                f"which places of segment {segment.id} were provisional",
+                "what strangers are told by is lost, too, so they lie where the map's encoder puts "
+                "them: fit the map again (dicom-indexer map refit)",
+            )
 
     def _give_up_images(self, mender: Mender, reader: Reader, segment: Segment, made: Made) -> None:
         """Keep a segment searchable by its texts; its series with pixels are indexed again."""
@@ -255,7 +258,7 @@ class IndexRepair:
 
         A retained manifest is rewritten here and by a purge, and never else.
         """
-        damaged = self._damaged() - {file.name for file in newest.files()}
+        damaged = self._damaged(FileKind.MAP_STATE) - {file.name for file in newest.files()}
         given_up = []
         for number, manifest in survey_manifests(self.blobs).retained.items():
             if number == newest.number or damaged.isdisjoint(f.name for f in manifest.files()):
@@ -312,8 +315,14 @@ def _needed(manifest: Manifest, segment: Segment) -> Iterator[str]:
 
 
 def with_remade(manifest: Manifest, newest: Manifest, damaged: frozenset[str]) -> Manifest:
-    """An earlier manifest with what the newest one has in place of damaged files."""
+    """An earlier manifest with what the newest one has in place of damaged files.
+
+    The state of a map has nothing in its place: nobody carries an earlier map on.
+    """
     changed = {}
+    projection = manifest.projection
+    if projection is not None and projection.state and projection.state.name in damaged:
+        manifest = replace(manifest, projection=replace(projection, state=None))
     for segment in manifest.segments:
         now = newest.segment(segment.id)
         if now is not None:

@@ -191,11 +191,10 @@ class SpaceSwitch:
                 update = self._closed(manifest, update, gap, filling, projector)
             return update
 
-        update = SwitchSpace(
-            space=name,
-            encoder_id=encoder_id,
-            projection=None if projector is None else put_projector(self._blobs, projector),
-        )
+        projection = None
+        if projector is not None:
+            projection = put_projector(self._blobs, projector, self._ids.new_id())
+        update = SwitchSpace(space=name, encoder_id=encoder_id, projection=projection)
         after = self._commit(update, "switch", _counts(before, space), complete).manifest
         self._clean(after)
         return after

@@ -2,7 +2,7 @@
 
 import contextlib
 from dataclasses import replace
-from functools import cache
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -11,19 +11,26 @@ from gpu_worker.projection import carrying
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.keeping import IndexMap, MapSettings
 from gpu_worker.projection.watching import DriftRule
+from indexer_core.array_file import arrays_to_bytes, parse_arrays
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
     IndexerError,
     InvalidInputError,
     NotFoundError,
+    UnavailableError,
 )
 from indexer_core.filters import parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
-from indexer_core.index.commit import Manifests
+from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.erasure import LANDMARKS, Segments, suppress
+from indexer_core.index.manifest import FileRef
+from indexer_core.index.map_announcements import MARK
 from indexer_core.index.projections import STATE_PREFIX, load_map, load_projector, load_state
 from indexer_core.index.reader import Reader
+from indexer_core.index.updates import MendMapState
+from indexer_core.index.write_ids import is_file_behind
+from indexer_core.map_state import FORMAT_VERSION, KIND
 from indexer_core.placing import place
 from indexer_core.purge import Subject
 from indexer_core.search import listing, record_of
@@ -35,36 +42,10 @@ from indexer_core.testing.faults import (
     WrappedBlobs,
     WriteFault,
 )
-from tests.support.mapped import DIMENSION, HASTY, MappedIndex
-from tests.support.maps import UNSEEN, archive
+from tests.support.mapped import HASTY, MappedIndex, N, indexed, mapped, strange, usual
+from tests.support.maps import UNSEEN
 from tests.support.meanwhile import BetweenRequests
-
-N = 120
-
-
-def usual(n, seed=1):
-    """Of four kinds, so that each has more series than neighbours are looked at."""
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=range(4))
-
-
-def strange(n, seed=2, kind=UNSEEN[0]):
-    return archive(n, seed=seed, dimension=DIMENSION, clusters=[kind])
-
-
-@cache
-def indexed() -> MappedIndex:
-    """Two segments, never fitted."""
-    index = MappedIndex()
-    index.add(usual(N)[:80])
-    index.add(usual(N)[80:], first=80)
-    return index
-
-
-@cache
-def mapped() -> MappedIndex:
-    index = indexed().copy()
-    index.map().fit()
-    return index
+from tests.support.segments import LINEAGE
 
 
 @pytest.fixture
@@ -597,3 +578,70 @@ def test_the_keeper_survives_what_it_cannot_do(index, caplog):
         settings=MapSettings(),
     ).after_batch()
     assert "map put off kind=conflict" in caplog.text
+
+
+class Deaf:
+    """Nobody can be told."""
+
+    def announce(self, announcements):
+        raise UnavailableError("nobody there")
+
+
+def test_a_map_whose_worker_died_before_it_could_tell_is_told_by_the_next(index):
+    index.heard.all.clear()
+    told = index.blobs.get(MARK)
+    manifest = index.map().fit(again=True)
+    # As the dying one left it: the commit, and no word of it.
+    index.heard.all.clear()
+    index.blobs.put_if_match(MARK, told.data, index.blobs.get(MARK).etag)
+    for _ in range(3):
+        index.map().when_idle(lambda: False)
+    assert [a.data for a in index.heard.all] == [{"version": "2.0", "manifest": manifest.number}]
+
+
+def test_a_map_is_in_force_though_nobody_can_be_told(index):
+    index.heard, heard = Deaf(), index.heard
+    heard.all.clear()
+    assert index.map().fit(again=True).projection.version == "2.0"
+    index.map().after_batch()
+    index.heard = heard
+    index.map().after_batch()
+    assert [a.subject for a in heard.all] == ["projection/2.0"]
+
+
+def test_a_map_is_taught_however_old_its_major_version_is(index):
+    """The fence of the collector is past its file, which only what is new must not be."""
+    index.add(strange(30), first=N)
+    index.clock.advance(1e6)
+    index.upkeep().collect()
+    major = index.newest.projection.file
+    assert is_file_behind(major.name, index.newest.collected_before)
+    for number, version in enumerate(("1.1", "1.2")):
+        index.add(strange(30, seed=number, kind=UNSEEN[1 + number]), first=1000 + 30 * number)
+        assert index.map().learn(30).version == version
+        assert index.newest.projection.major == major
+    index.clock.advance(1e6)
+    index.upkeep().collect()
+    # That of 1.1 has gone with the last manifest that named it.
+    kept = {entry.name for entry in index.blobs.list("projections/")}
+    assert kept == {major.name, index.newest.projection.file.name}
+    assert index.problems() == []
+
+
+def test_series_wait_for_a_worker_that_knows_the_format_of_the_state(index):
+    state = index.newest.projection.state
+    content = parse_arrays(index.blobs.get(state.name).data, KIND, FORMAT_VERSION)
+    data = arrays_to_bytes(KIND, FORMAT_VERSION + 1, content)
+    name = f"{STATE_PREFIX}{index.ids.new_id()}-x.map"
+    index.blobs.put_if_absent(name, data)
+    newer = FileRef(name=name, sha256=sha256(data).hexdigest(), size_bytes=len(data))
+    commit(
+        Manifests(index.blobs),
+        MendMapState(before=state, after=newer),
+        commit_id=index.ids.new_id(),
+        lineage=LINEAGE,
+    )
+    before = index.places()
+    with pytest.raises(ConflictError, match="upgrade dicom-indexer"):
+        index.add(usual(3, seed=5), first=1000)
+    assert index.places() == before

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from gpu_worker.projection.artifacts import MODEL, PAGE, read_artifacts
-from local_host import map_picture
+from local_host import map_picture, output
 from local_host.map_picture import draw_png
 from tests.support.cli import Cli
 
@@ -110,12 +110,97 @@ def test_a_map_is_exported_for_other_programs_and_for_eyes(indexed, tmp_path):
         (("fit", "--png", "x.png"), "--png goes with map export"),
         (("status", "--at", "1"), "--at goes with map export"),
         (("export", "--full", "--png", "x.png"), "--full goes with"),
+        (("refit", "--format", "json"), "--format json goes with map status"),
+        (("export", "--png", "x.png", "--format", "json"), "--format json goes with map status"),
+        (("export", "--png", "x.jpg"), "name a file that ends in .png"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(indexed, arguments, says):
     indexed.run("map", *arguments, status=1)
     assert says in indexed.error
     assert indexed.error.count("\n") == 1
+
+
+def damage(run: Cli, folder: str) -> None:
+    """Cut the newest file of a folder of the index short."""
+    path = max((run.data / "index" / folder).iterdir())
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def test_a_damaged_state_is_told_and_the_places_are_exported(indexed, tmp_path):
+    indexed.run("map", "fit")
+    put(indexed, range(100, 104))
+    indexed.index()
+    whole = tmp_path / "whole"
+    indexed.run("map", "export", whole)
+    damage(indexed, "maps")
+    assert "dicom-indexer verify --repair" in indexed.run("map", "status")
+    status = json.loads(indexed.run("map", "status", "--format", "json"))
+    assert (status["isDamaged"], status["isFitted"], status["placed"]) == (True, True, N + 4)
+    left = tmp_path / "left"
+    said = indexed.run("map", "export", left, "--png", tmp_path / "m.png", status=1)
+    assert "wrote map 1.0" in said
+    assert "without the landmarks, which are damaged" in indexed.error
+    assert (left / "points.csv").read_bytes() == (whole / "points.csv").read_bytes()
+    assert read_artifacts(left)[1] is None
+    # The repair says what is lost, and asks for a refit.
+    assert "map refit" in indexed.run("verify", "--repair")
+    assert "map refit" in indexed.run("map", "status")
+    indexed.run("map", "refit")
+    assert json.loads(indexed.run("map", "status", "--format", "json"))["isDamaged"] is False
+
+
+def test_of_a_map_whose_encoder_is_damaged_the_places_are_exported(indexed, tmp_path):
+    indexed.run("map", "fit")
+    damage(indexed, "projections")
+    assert "map 1.0" in indexed.run("map", "status")
+    indexed.run("map", "export", tmp_path / "left", status=1)
+    assert "only points.csv" in indexed.error
+    assert [path.name for path in (tmp_path / "left").iterdir()] == ["points.csv"]
+
+
+class Watching:
+    """Progress that notes the stages, and is asked to end at one of them."""
+
+    def __init__(self, ends_at: str = "") -> None:
+        self.stages: list[tuple[str, int, int]] = []
+        self._ends_at = ends_at
+
+    def advance(self, stage, n_done, n_total):
+        self.stages.append((stage, n_done, n_total))
+        if stage == self._ends_at:
+            raise KeyboardInterrupt
+
+    def close(self):
+        """Nothing was opened."""
+
+
+def test_teaching_shows_how_far_it_is_and_ends_between_steps_when_told_to(indexed, monkeypatch):
+    indexed.run("map", "fit")
+    before = places(indexed)
+    for number in range(200, 310):
+        pixels = 900 + np.random.default_rng(number).integers(0, 9, (16, 16)).astype(np.uint16)
+        pixels[:8] = 3
+        indexed.put(f"{number}.dcm", series=f"s{number}", PixelData=pixels.tobytes())
+    ending = Watching(ends_at="teaching")
+    monkeypatch.setattr(output, "progress", lambda: ending)
+    indexed.run("index", indexed.folder, status=1)
+    assert "stopped" in indexed.error
+    stage, n_done, n_total = ending.stages[-1]
+    assert (stage, 0 < n_done < n_total) == ("teaching", True)
+    # The map is as it was, and still due.
+    status = json.loads(indexed.run("map", "status", "--format", "json"))
+    assert (status["version"], status["refused"], status["isDue"]) == ("1.0", [], True)
+    after = places(indexed)
+    assert {key: after[key] for key in before} == before
+    # The same command carries on.
+    patient = Watching()
+    monkeypatch.setattr(output, "progress", lambda: patient)
+    put(indexed, [400])
+    indexed.index()
+    assert [stage for stage, done, total in patient.stages if done == total].count("teaching")
+    status = json.loads(indexed.run("map", "status", "--format", "json"))
+    assert status["version"] == "1.1" or status["refused"]
 
 
 def test_without_series_there_is_no_map(run):

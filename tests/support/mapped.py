@@ -1,6 +1,7 @@
 """An index of made-up vectors whose map is fitted, grown and looked at, over an in-memory store."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -22,10 +23,12 @@ from indexer_core.map_points import MapPoints, map_points
 from indexer_core.testing.faults import Around, PassThrough, WrappedBlobs
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.encoders import NamedEncoder
+from tests.support.maps import UNSEEN, archive
 from tests.support.pipeline import describer
 from tests.support.segments import row
 
 DIMENSION = 48
+N = 120
 HASTY = MapSettings(
     fit=FitRecipe(min_steps=60, passes=1),
     fine_tune=FineTuneRecipe(passes=20, few_passes=60),
@@ -149,3 +152,30 @@ class MappedIndex:
     def problems(self) -> list[str]:
         """What `verify` finds."""
         return verify(self.blobs, self.files).problems
+
+
+def usual(n, seed=1):
+    """Of four kinds, so that each has more series than neighbours are looked at."""
+    return archive(n, seed=seed, dimension=DIMENSION, clusters=range(4))
+
+
+def strange(n, seed=2, kind=UNSEEN[0]):
+    """Of a kind that the others have not seen."""
+    return archive(n, seed=seed, dimension=DIMENSION, clusters=[kind])
+
+
+@cache
+def indexed() -> MappedIndex:
+    """Two segments, never fitted."""
+    index = MappedIndex()
+    index.add(usual(N)[:80])
+    index.add(usual(N)[80:], first=80)
+    return index
+
+
+@cache
+def mapped() -> MappedIndex:
+    """The same with a first map; copy it before anything is changed."""
+    index = indexed().copy()
+    index.map().fit()
+    return index

@@ -9,13 +9,14 @@ from hypothesis import given
 from indexer_core.encoders import folder_of
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.collect import MARK, RetentionPolicy, last_collection_s, plan_retention
-from indexer_core.index.commit import Committed, Manifests, manifest_name
+from indexer_core.index.commit import Abandoned, Committed, Manifests, manifest_name
 from indexer_core.index.manifest import EMPTY, Manifest, Stub
+from indexer_core.index.projections import put_projector
 from indexer_core.index.segment import PREFIX
-from indexer_core.index.updates import AddSegment, Pin, Suppress, Unpin
+from indexer_core.index.updates import AddSegment, Pin, PublishProjection, Suppress, Unpin
 from indexer_core.index.write_ids import fence_at
 from indexer_core.text_cache import PREFIX as CACHE_PREFIX
-from tests.support.segments import PROJECTION, TEXT
+from tests.support.segments import PROJECTION, PROJECTOR, TEXT
 from tests.support.shelf import DAY_S, SMALL, Shelf
 
 
@@ -253,6 +254,64 @@ def test_what_has_no_write_id_in_its_name_is_never_collected(shelf):
     shelf.clock.advance(100 * DAY_S)
     shelf.upkeep().collect()
     assert len([e for e in shelf.blobs.list() if not e.name.startswith(("man", "last"))]) == 4
+
+
+def published(shelf: Shelf, version: str, *, name: str | None = None) -> str:
+    """Put an empty map in force; the name of its encoder's file, as today or as given."""
+    projector = replace(PROJECTOR, version=version)
+    projection = put_projector(shelf.blobs, projector, shelf.ids.new_id())
+    if name is not None:
+        data = shelf.blobs.get(projection.file.name).data
+        shelf.blobs.delete(projection.file.name)
+        shelf.blobs.put_if_absent(name, data)
+        projection = replace(projection, file=replace(projection.file, name=name))
+    outcome = shelf.commit(PublishProjection(projection=projection, coordinates={}))
+    assert isinstance(outcome, Committed)
+    return projection.file.name
+
+
+def projectors(shelf: Shelf) -> set[str]:
+    return {entry.name for entry in shelf.blobs.list("projections/")}
+
+
+@pytest.mark.parametrize("name", [None, f"projections/{'ab' * 32}.projector"])
+def test_encoders_of_maps_that_no_retained_manifest_names_are_collected(shelf, name):
+    old = published(shelf, "1.0", name=name)
+    kept = published(shelf, "2.0")
+    shelf.clock.advance(DAY_S / 2)
+    shelf.upkeep().collect()
+    # A retained manifest names them: that of the new index has a name of the old kind, too.
+    assert projectors(shelf) == {PROJECTION.file.name, old, kept}
+    shelf.commit(Pin(number=shelf.newest.number - 1, name="then"))
+    shelf.clock.advance(2 * DAY_S)
+    for key in "abc":
+        shelf.commit(Suppress(series_keys=frozenset(key)))
+    shelf.upkeep().collect()
+    pinned = Manifests(shelf.blobs).read(min(shelf.newest.pins)).projection.file.name
+    assert projectors(shelf) == {pinned, kept}
+    shelf.commit(Unpin(number=min(shelf.newest.pins), name="then"))
+    shelf.clock.advance(DAY_S)
+    shelf.upkeep().collect()
+    assert projectors(shelf) == {kept}
+    assert shelf.problems() == []
+
+
+def test_an_encoder_that_is_about_to_be_published_outlives_the_grace_period_only(shelf):
+    young = put_projector(shelf.blobs, replace(PROJECTOR, version="1.0"), shelf.ids.new_id())
+    by_content = f"projections/{'cd' * 32}.projector"
+    shelf.blobs.put_if_absent(by_content, b"left by an older program")
+    shelf.written(["orphan"])
+    shelf.clock.advance(3590)
+    shelf.upkeep().collect()
+    assert {young.file.name, by_content} <= projectors(shelf)
+    shelf.clock.advance(20)
+    shelf.upkeep().collect()
+    assert projectors(shelf) == {PROJECTION.file.name}
+    # Whoever slept over it puts it again, under another name, and is not harmed.
+    slept = PublishProjection(projection=young, coordinates={})
+    assert isinstance(shelf.commit(slept), Abandoned)
+    assert published(shelf, "1.0") != young.file.name
+    assert shelf.problems() == []
 
 
 def test_a_collection_is_due_when_nobody_has_collected_for_a_while(shelf):

@@ -1,12 +1,17 @@
 """What a map is carried on from: every bit comes back, and a purge takes series out of it."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from indexer_core.array_file import ArrayFile, arrays_to_bytes
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.array_file import ArrayFile, arrays_to_bytes, parse_arrays
 from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.index.copies import Copies
+from indexer_core.index.manifest import FileRef
+from indexer_core.index.projections import STATE_PREFIX, load_state
 from indexer_core.map_state import (
     FORMAT_VERSION,
     KIND,
@@ -14,6 +19,7 @@ from indexer_core.map_state import (
     Landmarks,
     MapState,
 )
+from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 
 
 def made(n=5):
@@ -99,3 +105,31 @@ def test_a_state_without_its_fields_is_refused():
     data = arrays_to_bytes(KIND, FORMAT_VERSION, ArrayFile(fields={}, arrays={}))
     with pytest.raises(CorruptIndexError, match="impossible"):
         MapState.from_bytes(data)
+
+
+@pytest.fixture
+def blobs():
+    return MemoryBlobs(ManualClock())
+
+
+def of_tomorrow(blobs):
+    """A state of a newer format, as a manifest names it."""
+    content = parse_arrays(made().to_bytes(), KIND, FORMAT_VERSION)
+    data = arrays_to_bytes(KIND, FORMAT_VERSION + 1, content)
+    name = f"{STATE_PREFIX}{'0' * 32}-x.map"
+    blobs.put_if_absent(name, data)
+    return FileRef(name=name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+
+def test_a_state_of_a_newer_format_is_not_taken_for_a_damaged_one(blobs):
+    file = of_tomorrow(blobs)
+    with pytest.raises(InvalidInputError, match=r"maps/.*format 2.*upgrade dicom-indexer"):
+        load_state(blobs, file)
+    with pytest.raises(CorruptIndexError):
+        load_state(blobs, replace(file, sha256="0" * 64))
+
+
+def test_a_purge_does_not_drop_a_state_of_a_newer_format(blobs):
+    copies = Copies(blobs, FlatFp16Vectors(), SequentialIds(ManualClock()))
+    with pytest.raises(InvalidInputError, match="upgrade"):
+        copies.n_landmarks_of(of_tomorrow(blobs), frozenset({"s1"}))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from function_app.responses import answer
+from function_app.api.messages import problem_response
+from function_app.api.router import api_error
 from indexer_core.errors import InvalidInputError, ManifestExpiredError
 from indexer_core.filters import parse_filter
 from indexer_core.index.reader import Reader
@@ -141,11 +142,11 @@ def test_a_page_of_an_expired_manifest_is_gone():
     shelf.clock.advance(10 * DAY_S)
     shelf.upkeep().collect()
     reader.refresh()
-    with pytest.raises(ManifestExpiredError):
+    with pytest.raises(ManifestExpiredError) as expired:
         PastSnapshots(reader).at(number)
-    response = answer(lambda: {"manifest": PastSnapshots(reader).at(number).manifest.number})
-    assert response.status_code == 410
-    assert json.loads(response.get_body())["code"] == "manifestExpired"
+    response = problem_response(api_error(expired.value))
+    assert response.status == 410
+    assert json.loads(response.body)["code"] == "manifestExpired"
 
 
 def test_snapshots_of_the_past_are_kept_until_more_is_suppressed():

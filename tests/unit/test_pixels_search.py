@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from function_app.api.messages import problem_response
+from function_app.api.router import api_error
 from function_app.pages import PageRequest
 from function_app.pixels_search import PixelsSearchRequest, pixels_search
-from function_app.responses import answer as http_answer
 from indexer_core.errors import EncoderUnavailableError, InvalidInputError
 from indexer_core.filters import parse_filter
 from indexer_core.fusion import DEPTH, fused
@@ -165,11 +166,11 @@ def test_what_is_too_far_down_does_not_count():
 @pytest.mark.parametrize("tower", [None, Words("another", IMAGE_DIMENSION)])
 def test_without_a_text_tower_of_the_image_space_it_is_not_possible(snapshot, tower):
     request = PixelsSearchRequest(text="a brain")
-    with pytest.raises(EncoderUnavailableError):
+    with pytest.raises(EncoderUnavailableError) as lacking:
         pixels_search(request, snapshot, tower, TEXTS, NAMES)
-    response = http_answer(lambda: pixels_search(request, snapshot, tower, TEXTS, NAMES))
-    assert response.status_code == 501
-    assert b"imageEncoderUnavailable" in response.get_body()
+    response = problem_response(api_error(lacking.value))
+    assert response.status == 501
+    assert b"imageEncoderUnavailable" in response.body
 
 
 def test_without_a_text_encoder_only_pictures_can_be_asked(snapshot):

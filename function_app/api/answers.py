@@ -1,0 +1,215 @@
+"""What each operation does: from a checked call to an answer, all of it from one manifest."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from function_app.api.asked import (
+    AT,
+    FILE_TYPES,
+    FILTER,
+    conditions,
+    fields_of,
+    format_parameter,
+    records_answer,
+    whole,
+)
+from function_app.api.cohort_answers import cohort_operations
+from function_app.api.looks import look_operations
+from function_app.api.messages import ApiError
+from function_app.api.operations import Answer, Call, Operation, Parameter
+from function_app.api.schemas import (
+    DOCUMENT,
+    HEALTH_ANSWER,
+    SEARCH_ANSWER,
+    SEARCH_BODY,
+    SERIES_ANSWER,
+    STATUS_ANSWER,
+    TEXT,
+    TOP,
+    TRACE_ANSWER,
+    UID,
+)
+from function_app.api.service import Service
+from function_app.api.surveys import survey_operations
+from function_app.search import SearchRequest, search
+from indexer_core.index.reader import Snapshot
+from indexer_core.record_files import HIT_COLUMNS
+from indexer_core.search import Hit, record_of
+from indexer_core.selection import Conditions, Selection, select
+from indexer_core.templates import template_names
+
+_UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
+_NO_SERIES = "no series that is open to this caller has that UID or key"
+
+
+def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation, ...]:
+    """All operations over a service; `document` is what describes them."""
+    return (
+        Operation(
+            name="search",
+            method="POST",
+            path="/api/search",
+            summary="Find series by describing them",
+            run=lambda call: _search_posted(call, service),
+            parameters=(format_parameter(),),
+            body=SEARCH_BODY,
+            answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
+        ),
+        Operation(
+            name="searchByLink",
+            method="GET",
+            path="/api/search",
+            summary="The same as a link",
+            run=lambda call: _search_linked(call, service),
+            parameters=(
+                Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
+                Parameter(name="top", place="query", schema=TOP, description="series at most"),
+                FILTER,
+                AT,
+                format_parameter(),
+            ),
+            answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
+        ),
+        Operation(
+            name="series",
+            method="GET",
+            path="/api/series/{uid}",
+            summary="All that is known of the series with this UID or key",
+            run=lambda call: _series(call, service),
+            parameters=(_UID,),
+            answer=SERIES_ANSWER,
+        ),
+        Operation(
+            name="trace",
+            method="GET",
+            path="/api/trace/{uid}",
+            summary="Every stage that a series has passed, from its files to its row",
+            run=lambda call: _trace(call, service),
+            parameters=(_UID,),
+            answer=TRACE_ANSWER,
+        ),
+        Operation(
+            name="status",
+            method="GET",
+            path="/api/status",
+            summary="What is indexed, and what is left to do",
+            run=lambda call: _status(call, service),
+            answer=STATUS_ANSWER,
+        ),
+        *look_operations(service),
+        *survey_operations(service),
+        *cohort_operations(service),
+        Operation(
+            name="health",
+            method="GET",
+            path="/api/health",
+            summary="Whether the service runs; says nothing else",
+            run=lambda _: Answer(value={"status": "ok"}),
+            answer=HEALTH_ANSWER,
+            is_open=True,
+        ),
+        Operation(
+            name="openapi",
+            method="GET",
+            path="/api/openapi.json",
+            summary="This document",
+            run=lambda _: Answer(value=document),
+            answer=DOCUMENT,
+            is_open=True,
+        ),
+    )
+
+
+def _search_posted(call: Call, service: Service) -> Answer:
+    asked = call.body
+    met = conditions(call, asked.get("filters"), ())
+    top, manifest = int(asked.get("top", TOP["default"])), whole(asked.get("manifest"))
+    return _search(call, service, asked["text"], met, top, manifest)
+
+
+def _search_linked(call: Call, service: Service) -> Answer:
+    asked = call.values
+    met = conditions(call, asked["filter"], ())
+    return _search(call, service, asked["q"], met, asked["top"], asked["manifest"])
+
+
+def _search(
+    call: Call, service: Service, text: str, met: Conditions, top: int, manifest: int | None
+) -> Answer:
+    request = SearchRequest(
+        text=text, filters=met.filters, top=top, exact=service.exact, scopes=met.scopes
+    )
+    request.check()
+    ready = service.searchable(manifest)
+    found = search(request, ready.snapshot, ready.encoder, template_names())
+    return records_answer(call, found, HIT_COLUMNS, fields_of(met))
+
+
+def _series(call: Call, service: Service) -> Answer:
+    snapshot = service.searchable().snapshot
+    selection = select(snapshot, Conditions(scopes=call.caller.scopes))
+    hits = sorted(_named(snapshot, selection, call.values["uid"]), key=lambda hit: hit.key)
+    if not hits:
+        raise ApiError("notFound", _NO_SERIES)
+    manifest = snapshot.manifest.number
+    value = [record_of(hit, snapshot) for hit in hits]
+    return Answer(
+        value={"value": value, "manifest": manifest, "nextLink": None},
+        manifest=manifest,
+        returned=len(value),
+    )
+
+
+def _named(snapshot: Snapshot, selection: Selection, uid: str) -> Iterator[Hit]:
+    """Selected series that have this UID or key."""
+    for segment, selected in zip(snapshot.segments, selection.rows, strict=True):
+        table = segment.loaded.table
+        named = pc.or_(
+            pc.fill_null(pc.equal(table.column("seriesKey"), uid), False),
+            pc.fill_null(pc.equal(table.column("seriesInstanceUid"), uid), False),
+        )
+        mask = pa.chunked_array(named).to_numpy() & selected
+        for row in np.flatnonzero(mask):
+            yield Hit(segment=segment, row=int(row), score=0.0, text=None)
+
+
+def _trace(call: Call, service: Service) -> Answer:
+    manifest, value = service.trace(call.values["uid"], call.caller)
+    if not value:
+        raise ApiError("notFound", _NO_SERIES)
+    return Answer(
+        value={"value": value, "manifest": manifest, "nextLink": None},
+        manifest=manifest,
+        returned=len(value),
+    )
+
+
+def _status(call: Call, service: Service) -> Answer:
+    ready = service.searchable()
+    manifest = ready.snapshot.manifest
+    selection = select(ready.snapshot, Conditions(scopes=call.caller.scopes))
+    projection = manifest.projection
+    whole = {
+        "segments": len(manifest.segments),
+        "suppressed": len(manifest.suppressed),
+        **(service.waiting() if call.caller.scopes is None else {}),
+    }
+    value = {
+        "manifest": manifest.number,
+        "newest": ready.newest,
+        "series": selection.n_passed,
+        "spaces": {space.name: space.live for space in manifest.spaces},
+        "building": {space.name: space.building for space in manifest.spaces if space.building},
+        "projection": None if projection is None else projection.version,
+        "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
+        "index": whole if call.caller.scopes is None else None,
+    }
+    return Answer(value=value, manifest=manifest.number)
