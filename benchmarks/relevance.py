@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,9 +33,23 @@ KINDS = ("plain", "negated", "all")
 
 def rankers(searcher: Searcher) -> dict[str, Ranker]:
     """Every way to rank, by its name; ours last."""
-    texts = {key: record["texts"] for key, record in searcher.records.items()}
-    bm25 = Bm25(texts).rank
+    compared = baselines(searcher)
+    vectors, bm25, both, _ = compared.values()
+    return {
+        **compared,
+        "understood, then vectors": by_degrees(searcher, vectors),
+        "understood, then BM25": by_degrees(searcher, bm25),
+        "understood, then fusion": by_degrees(searcher, both),
+        OURS: searcher.rank,
+    }
 
+
+def baselines(searcher: Searcher) -> dict[str, Ranker]:
+    """Rankings that understand nothing."""
+    texts = {key: record["texts"] for key, record in searcher.records.items()}
+    bm25 = cache(Bm25(texts).rank)
+
+    @cache
     def vectors(question: str) -> list[str]:
         vector = searcher.system.encoder.encode([question])[0]
         everything = select(searcher.snapshot)
@@ -49,10 +64,6 @@ def rankers(searcher: Searcher) -> dict[str, Ranker]:
         "BM25 alone": bm25,
         "reciprocal rank fusion of both": fused(vectors, bm25),
         "vectors and exact words (ADR 0010)": words,
-        "understood, then vectors": by_degrees(searcher, vectors),
-        "understood, then BM25": by_degrees(searcher, bm25),
-        "understood, then fusion": by_degrees(searcher, fused(vectors, bm25)),
-        OURS: searcher.rank,
     }
 
 
@@ -78,12 +89,12 @@ def by_degrees(searcher: Searcher, ranker: Ranker) -> Ranker:
     return rank
 
 
-def measure(searcher: Searcher) -> dict[str, dict[str, Report]]:
+def measure(searcher: Searcher, compared: Mapping[str, Ranker]) -> dict[str, dict[str, Report]]:
     """Reports by ranker and split."""
     anchor_of = {searcher.series_of[quote(entry.anchor)]: entry.anchor for entry in load_judged()}
     records = {anchor: searcher.records[key] for key, anchor in anchor_of.items()}
     reports: dict[str, dict[str, Report]] = {}
-    for name, ranker in rankers(searcher).items():
+    for name, ranker in compared.items():
 
         def rank(text: str, ranker: Ranker = ranker) -> list[str]:
             return [anchor_of[key] for key in ranker(text) if key in anchor_of]
@@ -154,7 +165,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         system = index_folder(Path(folder) / "data", samples)
         searcher = Searcher(system, samples)
-        reports, told = measure(searcher), fits(searcher)
+        reports, told = measure(searcher, rankers(searcher)), fits(searcher)
         system.close()
     for split in SPLITS:
         print(f"\n{_TITLES[split]}")

@@ -1,6 +1,6 @@
 """Search as the API answers it; the command line prints the same values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.ports import TextEncoder
 from indexer_core.query.model import Understanding
 from indexer_core.query.parser import understand
+from indexer_core.rules.reconciliation import MODEL
 from indexer_core.search import Hit, listing, precision_of, record_of, search_words
 from indexer_core.selection import Conditions, select
 
@@ -176,10 +177,8 @@ def _hit(
         "filters": [str(condition) for condition in verdict.met],
         "unknown": [str(condition) for condition in verdict.unknown],
         "unmet": [str(condition) for condition in verdict.unmet],
-        "evidence": {
-            field: {key: found[key] for key in ("value", "source", "confidence")}
-            for field, found in evidence.items()
-        },
+        "asked": [field for field in evidence if field in verdict.fields],
+        "evidence": {field: _told(found) for field, found in evidence.items()},
         "flags": record.get("flags", []),
     }
     first = {key: record.pop(key) for key in ("seriesInstanceUid", "studyInstanceUid")}
@@ -189,4 +188,13 @@ def _hit(
         "match": str(verdict.match),
         "why": why,
         **record,
+    }
+
+
+def _told(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is believed of a field, and whether a model saw it or the header says it."""
+    is_seen = str(found["source"]).startswith(MODEL)
+    return {
+        **{key: found[key] for key in ("value", "source", "confidence")},
+        "from": "model" if is_seen else "header",
     }

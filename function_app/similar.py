@@ -118,14 +118,17 @@ def like_vectors(
     return {
         **found,
         "imageEncoder": image_encoder_of(snapshot),
-        "interpretation": {
-            "filters": [
-                {**asdict(each), "values": list(each.values)} for each in conditions.filters
-            ],
-            "unknown": dict(selection.unknown),
-        },
+        "interpretation": interpretation_json(conditions, selection),
         "exact": precision.exact,
         "recall": precision.recall,
+    }
+
+
+def interpretation_json(conditions: Conditions, selection: Selection) -> dict[str, Any]:
+    """What was asked of fields, and how many series were left out for not telling."""
+    return {
+        "filters": [{**asdict(each), "values": list(each.values)} for each in conditions.filters],
+        "unknown": dict(selection.unknown),
     }
 
 

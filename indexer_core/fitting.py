@@ -65,6 +65,11 @@ class Verdict:
     unmet: Branch
 
     @property
+    def fields(self) -> frozenset[str]:
+        """Fields that were asked about."""
+        return frozenset(each.field for each in (*self.met, *self.unknown, *self.unmet))
+
+    @property
     def match(self) -> Match:
         """How it stands to the question."""
         if self.unmet:
@@ -96,14 +101,14 @@ class Fitting:
     def degrees(self) -> Iterator[Selection]:
         """What fits, then the others from the least doubt to the greatest, none twice."""
         yield self.fits
-        for doubt in np.unique(self._doubts):
-            if 0 < doubt < np.inf:
-                rows = self._doubts == doubt
-                yield Selection(
-                    rows=per_segment(self._snapshot, rows),
-                    n_passed=int(np.count_nonzero(rows)),
-                    unknown={},
-                )
+        is_doubted = (self._doubts > 0) & (self._doubts < np.inf)
+        for doubt in np.unique(self._doubts[is_doubted]):
+            rows = self._doubts == doubt
+            yield Selection(
+                rows=per_segment(self._snapshot, rows),
+                n_passed=int(np.count_nonzero(rows)),
+                unknown={},
+            )
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""
@@ -133,9 +138,10 @@ def evidence_words(understanding: Understanding) -> frozenset[str]:
 def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit:
     """Whether anything fits a question.
 
-    With filters, nothing fits where no series meets them. Without, nothing fits where no text of
-    the best series has a word of the question and none is near in meaning either. What fits is
-    weak where its texts have less than half of the words that no filter answers for.
+    With filters, nothing fits where no series meets them, unless the texts of the best one hold
+    more than half of the words of the question: then it is weak. Without, nothing fits where no
+    text of the best series has a word of the question and none is near in meaning either. What
+    fits is weak where its texts have less than half of the words that no filter answers for.
 
     Parameters
     ----------
@@ -144,8 +150,11 @@ def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit
     best
         The first series found; None where none was.
     """
-    if best is None or not n_fits:
+    if best is None:
         return Fit.NONE
+    if not n_fits:
+        n_asked = len(query_words(understanding.text))
+        return Fit.WEAK if 2 * len(best.words) > n_asked else Fit.NONE
     words = evidence_words(understanding)
     matched = matched_words(words, best.segment.loaded.rows.texts.texts(best.row))
     if not understanding.filters and not matched and best.similarity < _FAR:

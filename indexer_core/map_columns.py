@@ -90,8 +90,20 @@ def map_columns(snapshot: Snapshot, selection: Selection, most: int | None = Non
     table = pa.concat_tables([_SCHEMA.empty_table(), *tables]).unify_dictionaries()
     table = table.combine_chunks().take(pa.array(order))
     return MapColumns(
-        table=table, n_points=n_points, n_selected=selection.n_passed, projection=version
+        table=_told_only(table),
+        n_points=n_points,
+        n_selected=selection.n_passed,
+        projection=version,
     )
+
+
+def _told_only(table: pa.Table) -> pa.Table:
+    """The table with codes for the texts that its rows have: others are of series not told of."""
+    for name in _CODED:
+        texts = table.column(name).cast(pa.string()).combine_chunks()
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, _SCHEMA.field(name), texts.dictionary_encode())
+    return table
 
 
 def _placed(segment: LiveSegment, mask: NDArray[np.bool_], version: str) -> NDArray[np.int64]:

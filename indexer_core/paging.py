@@ -92,14 +92,22 @@ def _behind(
     """The items behind a cursor, as many as are wanted, if there are so many."""
     if cursor is None:
         return ranking(depth)
-    last = (-cursor.score, cursor.key)
     while True:
         ranked = ranking(depth)
-        found = [item for item in ranked if (-item.score, item.key) > last]
+        found = _after(cursor, ranked)
         # What was erased since has moved the others forward; what was restored, back.
         if len(found) >= wanted or len(ranked) < depth:
             return found
         depth += max(wanted, depth // 2)
+
+
+def _after(cursor: Cursor, ranked: Sequence[Item]) -> Sequence[Item]:
+    """What follows the item that was told last; where that was erased, what ranks behind it."""
+    for place, item in enumerate(ranked):
+        if item.key == cursor.key:
+            return ranked[place + 1 :]
+    last = (-cursor.score, cursor.key)
+    return [item for item in ranked if (-item.score, item.key) > last]
 
 
 def digest_of(request: Mapping[str, Any]) -> str:

@@ -39,12 +39,14 @@ _MODULES = {
     **dict.fromkeys(("search", "export", "trace", "delete", "restore"), "series_commands"),
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
+    "facets": "facet_commands",
     "similar": "similar_commands",
     "verify": "verify_command",
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
     "serve": "serve_command",
+    "audit": "audit_command",
     "cohort": "cohort_commands",
 }
 
@@ -66,6 +68,9 @@ _INT8_HELP = (
 )
 _FULL_MAP_HELP = "for fit and refit: a larger encoder, a little more faithful, in thrice the time"
 _LOOKS_HELP = "instead of UID: a DICOM, PNG or JPEG file, which is looked at and not kept"
+_PICTURED_HELP = "instead of UID: what pictures show; needs an image encoder that reads texts, too"
+_EXCLUDE_OWN_HELP = "count each field as if it had no filter, to see what else could be chosen"
+_LEAST_HELP = "do not tell counts below N, nor what they could be computed from"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -234,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_search(add)
     _add_serve(add)
     _add_similar(add)
+    _add_facets(add)
 
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
@@ -312,17 +318,34 @@ def _add_serve(add: Callable[[str, str], _Parser]) -> None:
     serve.add_argument(
         "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
     )
+    add("audit", "who asked what kind of question over HTTP, as NDJSON, oldest first")
 
 
 def _add_similar(add: Callable[[str, str], _Parser]) -> None:
     similar = add("similar", "find series that look like one that is indexed, or like a file")
     similar.add_argument("uid", metavar="UID", nargs="?", help=_UID_HELP)
     similar.add_argument("--file", metavar="FILE", help=_LOOKS_HELP)
+    similar.add_argument("--text", metavar="TEXT", help=_PICTURED_HELP)
     similar.add_argument("--top", type=int, default=10, metavar="N", help="at most N (default 10)")
     similar.add_argument("--level", choices=("series", "study", "patient"), default="series")
     _add_filter(similar)
     _add_at(similar)
     similar.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _add_facets(add: Callable[[str, str], _Parser]) -> None:
+    facets = add("facets", "count the values that fields have in all series, or in some")
+    facets.add_argument(
+        "fields", metavar="FIELD", nargs="*", help="such as modality or ageYears; the usual if none"
+    )
+    facets.add_argument("--exclude-own", action="store_true", help=_EXCLUDE_OWN_HELP)
+    facets.add_argument("--least", type=int, default=0, metavar="N", help=_LEAST_HELP)
+    facets.add_argument(
+        "--top", type=int, default=20, metavar="N", help="at most N values of each (default 20)"
+    )
+    _add_filter(facets)
+    _add_at(facets)
+    facets.add_argument("--format", choices=("table", "json"), default="table")
 
 
 def _add_encoder(add: Callable[[str, str], _Parser]) -> None:

@@ -3,25 +3,31 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from indexer_core.adapters.system import usable_memory_bytes
-from indexer_core.errors import InvalidInputError
+from indexer_core.errors import ConflictError, InvalidInputError
+from local_host.locking import writer_lock
 from local_host.opening import known_data
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
 
 if TYPE_CHECKING:
     from function_app.api.router import Router
+    from indexer_core.adapters.decoding import DecodingChildren
 
 TOKEN = "DICOM_INDEXER_TOKEN"  # noqa: S105 - the name of a variable
 _TOKEN_CHARACTERS = 16
+_DECODING_S = 10  # of an upload, by a child that is ended then
 _OWN_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     """Answer requests until interrupted."""
+    from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
     from local_host.serving import Server
 
     token = os.environ.get(TOKEN) or None
@@ -30,7 +36,8 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     system = known_data(settings)
     scopes = frozenset(options.scope) or None
     hosts = {*_OWN_NAMES, options.host} if is_own else None
-    router = router_of(system, scopes, token)
+    decoding = DecodingChildren(ChildLimits(seconds=_DECODING_S))
+    router = router_of(system, decoding, scopes, token)
     server = Server(router, options.host, options.port, hosts=hosts)
     if not is_own:
         print(
@@ -45,15 +52,19 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     finally:
         server.close()
         router.close()
+        decoding.close()
         system.close()
     print("stopped serving", file=sys.stderr)
     return 0
 
 
 def router_of(
-    system: LocalSystem, scopes: frozenset[str] | None = None, token: str | None = None
+    system: LocalSystem,
+    decoding: "DecodingChildren",
+    scopes: frozenset[str] | None,
+    token: str | None,
 ) -> "Router":
-    """The API over a system that only reads the index."""
+    """The API over a system that writes nothing but audit records, and cohorts where it may."""
     from function_app.api.callers import local_callers
     from function_app.api.service import Service
     from function_app.api.wiring import build_router
@@ -61,7 +72,11 @@ def router_of(
     from indexer_core.index.adoption import QueryReader
     from indexer_core.index.commit import Manifests
     from indexer_core.index.segment import TEXT_SPACE
+    from indexer_core.uploads import UploadReader
 
+    uploads = UploadReader(
+        decoding=decoding, find_encoder=system.encoders.images.find, rules=system.rules
+    )
     reader = system.stores.reader(
         system.vector_files,
         searched=[TEXT_SPACE],
@@ -72,10 +87,35 @@ def router_of(
     queries = QueryReader(reader, manifests, find=background, first=background.now)
     return build_router(
         system.stores,
-        Service(system.stores, reader, queries, exact=system.reading.exact),
+        Service(
+            system.stores,
+            reader,
+            queries,
+            exact=system.reading.exact,
+            uploads=uploads,
+            writing=lambda: _writing(system.settings),
+        ),
         authenticate=local_callers(scopes, token),
         secret=system.secret(),
     )
+
+
+@contextmanager
+def _writing(settings: Settings) -> Iterator[None]:
+    """The right to write to the data directory; in an account nobody needs to ask for it.
+
+    Raises
+    ------
+    ConflictError
+        Another command has it, such as `watch`.
+    """
+    with ExitStack() as stack:
+        if settings.azure is None:
+            try:
+                stack.enter_context(writer_lock(settings.data))
+            except InvalidInputError as error:
+                raise ConflictError("another command is writing to the data directory") from error
+        yield
 
 
 def is_loopback(host: str) -> bool:

@@ -1,17 +1,28 @@
 """What each operation does: from a checked call to an answer, all of it from one manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from function_app.api.asked import (
+    AT,
+    FILE_TYPES,
+    FILTER,
+    conditions,
+    fields_of,
+    format_parameter,
+    records_answer,
+    whole,
+)
+from function_app.api.cohort_answers import cohort_operations
+from function_app.api.looks import look_operations
 from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
     DOCUMENT,
-    FILTERS,
     HEALTH_ANSWER,
     SEARCH_ANSWER,
     SEARCH_BODY,
@@ -23,9 +34,10 @@ from function_app.api.schemas import (
     UID,
 )
 from function_app.api.service import Service
+from function_app.api.surveys import survey_operations
 from function_app.search import SearchRequest, search
-from indexer_core.filters import Filter, parse_filter
 from indexer_core.index.reader import Snapshot
+from indexer_core.record_files import HIT_COLUMNS
 from indexer_core.search import Hit, record_of
 from indexer_core.selection import Conditions, Selection, select
 from indexer_core.templates import template_names
@@ -43,21 +55,28 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             path="/api/search",
             summary="Find series by describing them",
             run=lambda call: _search_posted(call, service),
+            parameters=(format_parameter(),),
             body=SEARCH_BODY,
             answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
         ),
         Operation(
             name="searchByLink",
             method="GET",
             path="/api/search",
-            summary="The same as a link; filters repeated, or in one with semicolons between",
+            summary="The same as a link",
             run=lambda call: _search_linked(call, service),
             parameters=(
                 Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
                 Parameter(name="top", place="query", schema=TOP, description="series at most"),
-                Parameter(name="filter", place="query", schema=FILTERS, description="conditions"),
+                FILTER,
+                AT,
+                format_parameter(),
             ),
             answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
         ),
         Operation(
             name="series",
@@ -85,6 +104,9 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _status(call, service),
             answer=STATUS_ANSWER,
         ),
+        *look_operations(service),
+        *survey_operations(service),
+        *cohort_operations(service),
         Operation(
             name="health",
             method="GET",
@@ -108,37 +130,27 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
 
 def _search_posted(call: Call, service: Service) -> Answer:
     asked = call.body
-    filters = parsed_filters(asked.get("filters", ()))
-    return _search(call, service, asked["text"], filters, int(asked.get("top", TOP["default"])))
+    met = conditions(call, asked.get("filters"), ())
+    top, manifest = int(asked.get("top", TOP["default"])), whole(asked.get("manifest"))
+    return _search(call, service, asked["text"], met, top, manifest)
 
 
 def _search_linked(call: Call, service: Service) -> Answer:
     asked = call.values
-    filters = parsed_filters(asked["filter"] or ())
-    return _search(call, service, asked["q"], filters, asked["top"])
+    met = conditions(call, asked["filter"], ())
+    return _search(call, service, asked["q"], met, asked["top"], asked["manifest"])
 
 
 def _search(
-    call: Call, service: Service, text: str, filters: tuple[Filter, ...], top: int
+    call: Call, service: Service, text: str, met: Conditions, top: int, manifest: int | None
 ) -> Answer:
     request = SearchRequest(
-        text=text, filters=filters, top=top, exact=service.exact, scopes=call.caller.scopes
+        text=text, filters=met.filters, top=top, exact=service.exact, scopes=met.scopes
     )
     request.check()
-    ready = service.searchable()
+    ready = service.searchable(manifest)
     found = search(request, ready.snapshot, ready.encoder, template_names())
-    return Answer(
-        value=found,
-        manifest=found["manifest"],
-        returned=len(found["value"]),
-        fields=tuple(sorted({each.field for each in filters})),
-    )
-
-
-def parsed_filters(texts: Iterable[str]) -> tuple[Filter, ...]:
-    """Conditions, one in each text or several with semicolons between."""
-    each = (part for text in texts for part in text.split(";"))
-    return tuple(parse_filter(text) for text in each if text.strip())
+    return records_answer(call, found, HIT_COLUMNS, fields_of(met))
 
 
 def _series(call: Call, service: Service) -> Answer:

@@ -8,6 +8,10 @@ from typing import Any
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
+API_VERSIONS = ("2026-12-01",)
+"""Dates of the versions that are answered, the newest last."""
+VERSION = "api-version"
+
 # Answers hold patient data, and nothing in them is for a browser to run or to guess at.
 SECURITY_HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
@@ -106,7 +110,12 @@ def response_of(
     body: bytes, content_type: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer of any kind."""
-    told = {"content-type": content_type, **SECURITY_HEADERS, **(headers or {})}
+    told = {
+        "content-type": content_type,
+        VERSION: API_VERSIONS[-1],
+        **SECURITY_HEADERS,
+        **(headers or {}),
+    }
     return Response(status=status, headers=told, body=body)
 
 

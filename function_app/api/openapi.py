@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from function_app.api.messages import CODES, JSON
+from function_app.api.messages import API_VERSIONS, CODES, JSON, VERSION
 from function_app.api.messages import PROBLEM as PROBLEM_TYPE
 from function_app.api.operations import Operation, Parameter
-from function_app.api.router import API_VERSIONS, VERSION
+from function_app.api.router import MANIFEST_HEADER
 from function_app.api.schemas import PROBLEM
 from indexer_core import __version__
 
@@ -95,7 +95,8 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: {"schema": operation.answer}}
     for kind in operation.answer_types:
-        content[kind] = {"schema": {"type": "string"}}
+        schema = {} if kind.endswith("json") else {"type": "string"}
+        content[kind.partition(";")[0]] = {"schema": schema}
     responses: dict[str, Any] = {
         "200": {"description": "OK", "headers": _headers(), "content": content}
     }
@@ -119,4 +120,7 @@ def _phrase(status: int) -> str:
 
 
 def _headers() -> Mapping[str, Any]:
-    return {VERSION: {"schema": {"type": "string"}}}
+    return {
+        VERSION: {"required": True, "schema": {"type": "string"}},
+        MANIFEST_HEADER: {"schema": {"type": "string"}, "description": "as in the body"},
+    }

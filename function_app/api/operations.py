@@ -34,11 +34,14 @@ class Parameter:
 class Call:
     """A request that passed all checks.
 
-    values: parameters by name, converted, defaults filled in. body: parsed JSON, bytes where the
-    operation takes another type, None without one.
+    path, query: as they came, but for `api-version`. values: parameters by name, converted,
+    defaults filled in. body: parsed JSON, bytes where the operation takes another type, None
+    without one.
     """
 
     caller: Caller
+    path: str
+    query: tuple[tuple[str, str], ...]
     values: Mapping[str, Any]
     body: Any = None
 

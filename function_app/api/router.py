@@ -1,15 +1,18 @@
 """From a request to a response: route, caller, checks, the operation, the audit."""
 
+import hashlib
 import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from function_app.api.gate import Gate
 from function_app.api.messages import (
+    API_VERSIONS,
     JSON,
+    VERSION,
     ApiError,
     Request,
     Response,
@@ -25,9 +28,8 @@ from indexer_core.ports import Clock
 
 log = logging.getLogger(__name__)
 
-API_VERSIONS = ("2026-12-01",)
-"""Dates of the versions that are answered, the newest last."""
-VERSION = "api-version"
+MANIFEST_HEADER = "x-manifest"
+"""Says which manifest an answer comes from, where a file does not."""
 MAX_QUERY_CHARACTERS = 16_384
 
 Authenticate = Callable[[Request], Caller]
@@ -86,8 +88,7 @@ class Router:
         if operation is not None and not operation.is_open:
             duration_ms = round(1000 * (time.monotonic() - started_s))
             response = self._recorded(operation, progress, response, duration_ms)
-        headers = {**response.headers, VERSION: API_VERSIONS[-1]}
-        return replace(response, headers=headers)
+        return response
 
     def close(self) -> None:
         """Start nothing more."""
@@ -112,7 +113,7 @@ class Router:
         self, operation: Operation, path: dict[str, str], request: Request, progress: _Progress
     ) -> Response:
         if operation.is_open:
-            told = operation.run(Call(caller=Caller(id=""), values={}))
+            told = operation.run(Call(caller=Caller(id=""), path=request.path, query=(), values={}))
             return json_response(told.value)
         caller = self._authenticate(request)
         progress.caller = caller.id
@@ -122,14 +123,16 @@ class Router:
         query = _without_version(request.query)
         values = operation.values(path, query, request.headers)
         body = _body(operation, request)
-        progress.asked = {"values": values, "body": None if isinstance(body, bytes) else body}
-        call = Call(caller=caller, values=values, body=body)
+        sent = hashlib.sha256(body).hexdigest() if isinstance(body, bytes) else body
+        progress.asked = {"values": values, "body": sent}
+        call = Call(caller=caller, path=request.path, query=query, values=values, body=body)
         answer = self._gate.run(lambda: operation.run(call))
         progress.fields, progress.returned = answer.fields, answer.returned
         progress.manifest = answer.manifest
+        headers = {} if answer.manifest is None else {MANIFEST_HEADER: str(answer.manifest)}
         if answer.content_type == JSON:
-            return json_response(answer.value)
-        return response_of(answer.value, answer.content_type)
+            return json_response(answer.value, headers=headers)
+        return response_of(answer.value, answer.content_type, headers=headers)
 
     def _recorded(
         self, operation: Operation, progress: _Progress, response: Response, duration_ms: int

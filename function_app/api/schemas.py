@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from function_app.facets import MAX_LEAST, MAX_VALUES
 from function_app.search import MAX_TEXT_CHARACTERS, MAX_TOP
+from indexer_core.facets import FACETS
+from indexer_core.filters import FIELDS
 
 Schema = dict[str, Any]
 
@@ -159,7 +162,9 @@ FILTERS: Schema = {
     "description": "conditions such as modality=MR, plane=axial,coronal, ageYears>=60",
     "examples": [["modality=MR", "plane=axial,coronal"]],
 }
-SEARCH_BODY: Schema = closed({"text": TEXT, "top": TOP, "filters": FILTERS}, ("text",))
+SEARCH_BODY: Schema = closed(
+    {"text": TEXT, "top": TOP, "filters": FILTERS, "manifest": MANIFEST}, ("text",)
+)
 
 UID: Schema = {
     "type": "string",
@@ -202,6 +207,174 @@ STATUS_ANSWER: Schema = opened(
         ),
     },
     ("manifest", "newest", "series", "spaces", "building", "projection", "recipe", "index"),
+)
+BOOLEAN: Schema = {"type": "boolean", "default": False}
+FIELDS_UNKNOWN: Schema = {"type": "array", "items": {"type": "string", "enum": list(FIELDS)}}
+FIELDS_COUNTED: Schema = {
+    "type": "array",
+    "items": {"type": "string", "enum": list(FACETS)},
+    "minItems": 1,
+    "maxItems": len(FACETS),
+    "examples": [["modality", "bodyRegion"]],
+}
+MOST_VALUES: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES, "default": 20}
+LEAST: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_LEAST, "default": 0}
+FACETS_BODY: Schema = closed(
+    {
+        "facets": FIELDS_COUNTED,
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "excludeOwn": BOOLEAN,
+        "most": MOST_VALUES,
+        "least": LEAST,
+        "manifest": MANIFEST,
+    },
+    ("facets",),
+)
+_TOLD: Schema = nullable("integer", minimum=0, description="null: too few to be told")
+_FACET: Schema = opened(
+    {
+        "values": {
+            "type": "array",
+            "items": opened(
+                {
+                    "value": {"type": "string"},
+                    "count": _TOLD,
+                    "from": nullable("number"),
+                    "below": nullable("number"),
+                },
+                ("value", "count"),
+            ),
+        },
+        "unknown": _TOLD,
+        "other": _TOLD,
+        "isWithheld": {"type": "boolean"},
+    },
+    ("values", "unknown", "other", "isWithheld"),
+)
+FACETS_ANSWER: Schema = opened(
+    {
+        "facets": {"type": "object", "additionalProperties": _FACET},
+        "count": _TOLD,
+        "manifest": MANIFEST,
+    },
+    ("facets", "count", "manifest"),
+)
+_CODED: Schema = opened(
+    {
+        "values": {"type": "array", "items": nullable("string")},
+        "codes": {"type": "array", "items": nullable("integer")},
+    },
+    ("values", "codes"),
+)
+_NUMBERS: Schema = {"type": "array", "items": {"type": "number"}}
+MAP_ANSWER: Schema = opened(
+    {
+        "projectionVersion": nullable("string"),
+        "manifest": MANIFEST,
+        "count": _COUNT,
+        "isSample": {"type": "boolean"},
+        "unplaced": _COUNT,
+        "keys": texts(),
+        "uids": texts(),
+        "x": _NUMBERS,
+        "y": _NUMBERS,
+        "modality": _CODED,
+        "bodyRegion": _CODED,
+        "provisional": {"type": "array", "items": _COUNT},
+    },
+    ("projectionVersion", "manifest", "count", "keys", "uids", "x", "y"),
+)
+SIMILAR_ANSWER: Schema = found(
+    HIT,
+    count=_COUNT,
+    level={"type": "string"},
+    like=texts(description="keys of the series that were named"),
+    imageEncoder={"type": "string"},
+    interpretation=opened({"filters": {"type": "array"}, "unknown": {"type": "object"}}),
+    exact={"type": "boolean"},
+    recall={"type": "number"},
+)
+COHORT_NAME: Schema = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$",
+    "examples": ["trial-7"],
+}
+_SUMMARY: Schema = {
+    "name": {"type": "string"},
+    "version": {"type": "integer", "minimum": 1},
+    "kind": {"type": "string"},
+    "created": {"type": "string"},
+    "createdBy": {"type": "string"},
+    "purpose": {"type": "string"},
+    "text": {"type": "string"},
+    "filters": texts(),
+    "scopes": {"type": ["array", "null"], "items": {"type": "string"}},
+    "manifest": MANIFEST,
+    "series": _TOLD,
+    "erased": _TOLD,
+    "digest": {"type": "string"},
+    "asSaved": {"type": "boolean"},
+}
+COHORTS_ANSWER: Schema = opened(
+    {
+        "value": {"type": "array", "items": opened(_SUMMARY, tuple(_SUMMARY))},
+        "nextLink": NEXT_LINK,
+    },
+    ("value", "nextLink"),
+)
+COHORT_ANSWER: Schema = opened(
+    {
+        **_SUMMARY,
+        "deleted": _TOLD,
+        "attrition": {
+            "type": "array",
+            "items": opened(
+                {"label": {"type": "string"}, "series": _TOLD, "unknown": _TOLD},
+                ("label", "series", "unknown"),
+            ),
+        },
+        "card": {"type": "object"},
+    },
+    (*_SUMMARY, "deleted", "attrition", "card"),
+)
+COHORT_BODY: Schema = closed(
+    {
+        "name": COHORT_NAME,
+        "text": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "uids": {
+            "type": "array",
+            "items": UID,
+            "minItems": 1,
+            "maxItems": 100_000,
+            "description": "the series themselves, by UID or key, in place of filters",
+        },
+        "purpose": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
+    },
+    ("name",),
+)
+COHORT_SERIES_ANSWER: Schema = found(RECORD)
+NEWS_ANSWER: Schema = opened(
+    {
+        "before": MANIFEST,
+        "after": MANIFEST,
+        "counts": {"type": "object", "additionalProperties": _COUNT},
+        "series": {
+            "type": "array",
+            "items": opened(
+                {
+                    "change": {"type": "string"},
+                    "seriesInstanceUid": {"type": "string"},
+                    "why": {"type": "string"},
+                    "fields": texts(),
+                },
+                ("change", "seriesInstanceUid"),
+            ),
+        },
+    },
+    ("before", "after", "counts", "series"),
 )
 HEALTH_ANSWER: Schema = closed({"status": {"const": "ok"}}, ("status",))
 DOCUMENT: Schema = {"type": "object", "description": "OpenAPI 3.1"}

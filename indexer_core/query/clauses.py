@@ -1,6 +1,6 @@
 """How the terms of a question combine: what "or", "and" and commas bind, as alternatives."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 from math import prod
@@ -8,7 +8,7 @@ from math import prod
 from indexer_core.filters import FIELDS, Filter
 from indexer_core.index.rows import LIST_FIELDS
 from indexer_core.query.model import Branch
-from indexer_core.query.negation import Element
+from indexer_core.query.negation import LONGEST_LIST, Element
 from indexer_core.query.scan import WORD, Item
 
 MAX_ALTERNATIVES = 16
@@ -18,9 +18,11 @@ _Clause = tuple[Element, ...]
 
 
 def alternatives_of(
-    elements: Sequence[Element], items: Sequence[Item]
+    elements: Sequence[Element], items: Sequence[Item], replaces: Mapping[str, frozenset[str]]
 ) -> tuple[tuple[Branch, ...], tuple[Element, ...]]:
     """Alternatives of filters, and the elements they were made of.
+
+    replaces: sequences, and those that a record does not name beside them.
 
     Elements that would make more than `MAX_ALTERNATIVES` are not among these.
     """
@@ -32,7 +34,7 @@ def alternatives_of(
             break
         clauses = [tuple(each for each in clause if each is not worst) for clause in clauses]
     branches = [
-        _simplified(filters for branch in choice for filters in branch)
+        _without_replaced(_simplified(filters for branch in choice for filters in branch), replaces)
         for clause in clauses
         for choice in product(*(each.branches for each in clause))
     ]
@@ -52,7 +54,7 @@ def _clauses(elements: Sequence[Element], items: Sequence[Item]) -> list[_Clause
     if not splits:
         return [tuple(merged)]
     clauses = _cut(merged, splits)
-    while True:
+    for _ in range(MAX_ALTERNATIVES):
         finer = [part for clause in clauses for part in _at_commas(clause, items)]
         if len(finer) == len(clauses):
             break
@@ -67,7 +69,7 @@ def _merged(elements: Sequence[Element], items: Sequence[Item]) -> tuple[list[El
     for number, element in enumerate(elements):
         joined = _joined(elements, number, items) if number else ""
         if merged and _may_merge(merged[-1], element, joined, elements, number, items):
-            merged[-1] = _either(merged[-1], element)
+            merged[-1] = _either(merged[-1], element, joined)
             continue
         if joined == "or" and merged and not element.negated:
             splits.append(len(merged))
@@ -110,7 +112,7 @@ def _may_merge(
 
 def _list_goes_on(elements: Sequence[Element], number: int, items: Sequence[Item]) -> bool:
     """Whether "A, B" goes on to "and C" or "or C" of the same field."""
-    for following in range(number + 1, len(elements)):
+    for following in range(number + 1, min(number + LONGEST_LIST, len(elements))):
         joined = _joined(elements, following, items)
         if elements[following].key != elements[number].key or joined not in ("comma", "or", "and"):
             return False
@@ -124,10 +126,14 @@ def _is_choice(element: Element) -> bool:
     return all(len(branch) == 1 and branch[0].operator == "=" for branch in element.branches)
 
 
-def _either(one: Element, other: Element) -> Element:
+def _either(one: Element, other: Element, joined: str) -> Element:
+    """Two elements of one field as one: what either asks, or both where they stand side by side."""
     branches = (*one.branches, *other.branches)
     if _is_choice(one) and _is_choice(other):
         values = dict.fromkeys(value for (each,) in branches for value in each.values)
+        if joined == "":  # "ECG waveform": one says the other more exactly
+            both = [set(each.values) for (each,) in branches]
+            values = dict.fromkeys(v for v in values if all(v in each for each in both)) or values
         branches = ((replace(branches[0][0], values=tuple(values)),),)
     return replace(
         one,
@@ -213,3 +219,17 @@ def _simplified(filters: Iterable[Filter]) -> Branch:
         values = common or tuple(dict.fromkeys((*known.values, *each.values)))
         kept[same[0]] = replace(known, values=values)
     return tuple(sorted(dict.fromkeys(kept), key=lambda each: FIELDS.index(each.field)))
+
+
+def _without_replaced(branch: Branch, replaces: Mapping[str, frozenset[str]]) -> Branch:
+    """An alternative without sequences that no record names beside the others it asks for."""
+    asked = [each for each in branch if each.field == "sequence" and each.operator == "="]
+    replaced = {
+        name
+        for each in asked
+        if len(each.values) == 1
+        for name in replaces.get(each.values[0], frozenset())
+    }
+    return tuple(
+        each for each in branch if each not in asked or not replaced.issuperset(each.values)
+    )

@@ -9,6 +9,8 @@ from indexer_core.query.scan import FILLER, TERM, WORD, Item, positive_filters
 _NEGATORS = ("without", "excluding", "prefix")
 _SKIPPED = (FILLER, "people", "break")
 _ALONE = ("contrast",)
+LONGEST_LIST = 16
+"""Members of an enumeration that are looked ahead for its last "and" or "or"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +182,14 @@ def _connector(items: Sequence[Item], place: int) -> tuple[str, int | None]:
 
 def _is_list(items: Sequence[Item], group: tuple[int, int]) -> bool:
     """Whether groups after commas end in "and" or "or" and one more."""
-    while True:
+    for _ in range(LONGEST_LIST):
         connector, start = _connector(items, group[1])
         if start is None:
             return False
         if connector in ("or", "and"):
             return True
         group = _group(items, start, is_single=False)
+    return False
 
 
 def _ends_there(items: Sequence[Item], group: tuple[int, int]) -> bool:

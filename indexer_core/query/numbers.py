@@ -147,11 +147,12 @@ class Numbers:
         low, high = sorted((first[0], second[0]))
         return (dates.on(">=", low), dates.on("<=", high)), second[1]
 
-    def _compared(self, place: int, context: "_Context") -> Found | None:
+    def _compared(
+        self, place: int, context: "_Context", *, is_second: bool = False
+    ) -> Found | None:
         """``over 60``, ``since 2019``, ``>= 3 mm``, ``more than 100 slices``."""
-        if place >= len(self.tokens):
-            return None
-        found = self.vocabulary.comparators.at(self.tokens, place)
+        is_inside = place < len(self.tokens)
+        found = self.vocabulary.comparators.at(self.tokens, place) if is_inside else None
         if found is None:
             return None
         comparator, start = found
@@ -170,9 +171,19 @@ class Numbers:
         unit, end = self._unit(value[1])
         said = context if not comparator.of else context.of(comparator.of)
         kind = self._kind(unit, said, end)
-        return (
-            None if kind is None else self._filters(kind, ((comparator.operator, value[0]),), end)
-        )
+        if kind is not None:
+            return self._filters(kind, ((comparator.operator, value[0]),), end)
+        first = (comparator.operator, value[0])
+        return None if unit or is_second else self._bounded(value[1], first, context)
+
+    def _bounded(self, place: int, first: tuple[str, float], context: "_Context") -> Found | None:
+        """The rest of "more than 20 but fewer than 100 images", whose unit counts for both."""
+        if self._text(place) not in ("but", "and"):
+            return None
+        second = self._compared(place + 1, context, is_second=True)
+        if second is None or second[0][0].field == "studyDate":
+            return None
+        return (_filter(second[0][0].field, *first), *second[0]), second[1]
 
     def _open_ended(self, place: int, context: "_Context") -> Found | None:
         """``60+``, ``60 and older``, ``2019 onwards``, ``3 mm or thinner``."""

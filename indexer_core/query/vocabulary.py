@@ -113,6 +113,8 @@ class Vocabulary:
         Words of terms that a misspelt word may stand for.
     known, understood
         Words that are no misspelling of another; those of them that the other fields hold.
+    replaces
+        Sequences that stand instead of others in a record: a series of diffusion is not called EPI.
     told_when_present
         Sequences that a series without any is known not to be.
     """
@@ -131,6 +133,7 @@ class Vocabulary:
     corrections: frozenset[str]
     known: frozenset[str]
     understood: frozenset[str]
+    replaces: Mapping[str, frozenset[str]]
     told_when_present: frozenset[str]
 
 
@@ -170,6 +173,10 @@ def load_vocabulary() -> Vocabulary:
         corrections=_corrections(terms),
         known=understood | frozenset(language["known"]),
         understood=understood,
+        replaces={
+            name: frozenset(label.get("excludes", ()))
+            for name, label in _read("rules", "sequences")["labels"].items()
+        },
         told_when_present=frozenset(language["told_when_present"]),
     )
 

@@ -80,13 +80,15 @@ def test_look_alikes_of_a_picture(indexed, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a series by its UID, or give --file"),
-        (("1.2.3", "--file", "x"), "name a series by its UID, or give --file"),
+        ((), "name a series by its UID, or give --file FILE or --text"),
+        (("1.2.3", "--file", "x"), "name a series by its UID, or give --file FILE or --text"),
         (("1.2.3.9",), "no indexed series has that UID"),
         ((uid_of("d"),), "no image to be compared"),
         (("--file", "/nowhere/at-all"), "No such file"),
         (("--file", __file__), "neither a DICOM object nor a PNG or JPEG"),
         ((uid_of("a"), "--top", "0"), "top is a number"),
+        (("--text", "a brain"), "words cannot be compared with pictures here"),
+        (("--text", " "), "say what the pictures show"),
     ],
 )
 def test_what_cannot_be_compared_is_told_in_one_line(indexed, arguments, said):

@@ -4,6 +4,7 @@ Times are told as in the requirement, a refusal within a second, on an idle mach
 that passes, for others may be using this one.
 """
 
+import io
 import json
 import signal
 import sqlite3
@@ -11,13 +12,17 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from socket import SO_LINGER, SOL_SOCKET
 from urllib.parse import quote
 
+import pydicom
 import pytest
 import requests
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
 
 from tests.support.dicom import dicom_object, uid
 from tests.support.served import Served, read_answer
@@ -78,7 +83,7 @@ def test_requests_made_from_the_document_find_nothing_that_it_does_not_say(serve
     One check is left out: text that the schema allows may still be no filter.
     """
     address = f"{served.url}/api/openapi.json"
-    options = ["--max-examples", "25", "--generation-deterministic", "--no-color"]
+    options = ["--max-examples", "10", "--generation-deterministic", "--no-color"]
     left_out = ["--exclude-checks", "positive_data_acceptance"]
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", address, *options, *left_out],
@@ -191,6 +196,85 @@ def test_hostile_paths_find_nothing(served, path):
     assert answer.status in (400, 404)
     answer.problem()
     assert b"etc" not in answer.body
+
+
+def png(width: int, height: int, content: bytes = b"") -> bytes:
+    """A PNG file that says it is so large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def deflated_bomb() -> bytes:
+    """A DICOM object of the deflated transfer syntax, with 512 MiB of zeros as its pixels."""
+    dataset = pydicom.dcmread(io.BytesIO(dicom_object(Rows=16_384, Columns=16_384)))
+    head = dataset.file_meta
+    head.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    del dataset.PixelData
+    elements = DicomBytesIO()
+    elements.is_little_endian, elements.is_implicit_VR = True, False
+    write_dataset(elements, dataset)
+    deflating = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 512 << 20)
+    packed = [deflating.compress(elements.getvalue() + pixels)]
+    packed += [deflating.compress(bytes(1 << 20)) for _ in range(512)]
+    file = DicomBytesIO()
+    file.write(bytes(128) + b"DICM")
+    write_file_meta_info(file, head)
+    return file.getvalue() + b"".join([*packed, deflating.flush()])
+
+
+def test_a_picture_that_is_indexed_is_found_by_its_file(served, data):
+    body = (data.parent / "in" / "one1.dcm").read_bytes()
+    headers = {"Content-Type": "application/dicom"}
+    found = served.ask("POST", "/api/similar?top=1", body=body, headers=headers).json()
+    assert found["value"][0]["modality"] == "CT"
+    assert found["value"][0]["why"]["foundBy"] == ["pixels"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no picture",
+        bytes(1_000_000),
+        png(60_000, 60_000),
+        png(2_000_000_000, 2_000_000_000),
+        png(8, 8),
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff" + bytes(1000),
+        dicom_object()[:-100],
+        dicom_object(Rows=65_535, Columns=65_535, NumberOfFrames="2000000000"),
+        dicom_object(pixels=False),
+        deflated_bomb(),
+    ],
+    ids=range(11),
+)
+def test_hostile_uploads_are_refused_and_leave_the_service_well(served, body):
+    answer = served.ask(
+        "POST", "/api/similar", body=body, headers={"Content-Type": "application/octet-stream"}
+    )
+    assert (answer.status, answer.problem()) == (400, "invalidInput")
+    assert answer.elapsed_s < SOON_S
+    assert is_well(served)
+
+
+def test_more_pixels_than_a_picture_has_are_not_looked_at(served):
+    headers = {"Content-Type": "image/png"}
+    answer = served.ask("POST", "/api/similar", body=png(8, 8, bytes(64 << 20)), headers=headers)
+    assert answer.status in (200, 400)
+    assert answer.elapsed_s < SOON_S
+    assert is_well(served)
+
+
+def test_uploads_beyond_their_limit_are_refused_by_their_length(served):
+    head = "POST /api/similar HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"
+    answer = served.send(head.encode())
+    assert (answer.status, answer.problem()) == (413, "tooLarge")
 
 
 def test_names_of_other_hosts_are_not_answered(served):

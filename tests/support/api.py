@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from function_app.api.gate import Gate
 from function_app.api.messages import Request, Response
 from function_app.api.router import Router
-from function_app.api.service import Service
+from function_app.api.service import Service, Writing
 from function_app.api.wiring import build_router
 from indexer_core.access import Caller
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -92,6 +93,7 @@ class Api:
         *,
         scopes: frozenset[str] | None = None,
         gate: Gate | None = None,
+        writing: Writing = nullcontext,
     ) -> None:
         self.clock = ManualClock()
         ids = SequentialIds()
@@ -122,7 +124,7 @@ class Api:
         queries = QueryReader(reader, self.manifests, find=lambda _: Encoder())
         self.router: Router = build_router(
             self.stores,
-            Service(self.stores, reader, queries, exact=None),
+            Service(self.stores, reader, queries, exact=None, writing=writing),
             authenticate=lambda _: Caller(id="somebody", scopes=self.scopes),
             secret=SECRET,
             gate=gate,

@@ -1,7 +1,7 @@
 """An index over memory of series whose records are given, spread over several segments."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -36,14 +36,23 @@ any_record = st.fixed_dictionaries(
 
 
 def add_series(
-    shelf: Shelf, records: Mapping[str, Record], *, revision: int = 1, alive: bool = True
+    shelf: Shelf,
+    records: Mapping[str, Record],
+    *,
+    revision: int = 1,
+    alive: bool = True,
+    provisional: Collection[str] = (),
 ) -> None:
-    """Commit a segment of series with these records, or of their tombstones."""
+    """Commit a segment of series with these records, or of their tombstones.
+
+    `provisional`: keys of those that the map does not know.
+    """
     write_id = shelf.ids.new_id()
     rows = [
         row(key, revision, write_id, record=record, alive=alive) for key, record in records.items()
     ]
-    segment = write_segment(SegmentWriter(shelf.blobs, shelf.files), write_id, rows)
+    writer = SegmentWriter(shelf.blobs, shelf.files)
+    segment = write_segment(writer, write_id, rows, provisional=provisional)
     assert isinstance(shelf.commit(AddSegment(segment=segment)), Committed)
 
 

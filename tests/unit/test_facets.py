@@ -95,6 +95,17 @@ def test_replaced_and_removed_series_do_not_count():
     assert [(each.value, each.count) for each in found.values] == [("CT", 2), ("MR", 1)]
 
 
+def test_strangers_on_the_map_are_counted_among_the_flags():
+    shelf = shelf_of([{"flags": ["sliceGap"]}] * 2)
+    records = {"a": {"flags": ["sliceGap"]}, "b": {"flags": ["provisional"]}, "c": {}}
+    add_series(shelf, records, provisional=["a", "b"])
+    snapshot = snapshot_of(shelf)
+    found = facet(snapshot, select(snapshot), "flags")
+    assert {each.value: each.count for each in found.values} == {"sliceGap": 3, "provisional": 2}
+    own = Conditions(filters=(parse_filter("flags=provisional"),))
+    assert select(snapshot, own).n_passed == 2
+
+
 def test_what_is_not_listed_is_counted_together():
     shelf = shelf_of([{"model": f"m{n % 7}"} for n in range(30)])
     snapshot = snapshot_of(shelf)

@@ -8,10 +8,13 @@ from function_app.search import SearchRequest, search
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import parse_filter
+from indexer_core.fitting import how_well
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
 from indexer_core.index.segment import SegmentWriter
 from indexer_core.index.updates import AddSegment
+from indexer_core.query.parser import understand
+from indexer_core.search import Hit
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.support.segments import (
     LINEAGE,
@@ -153,6 +156,16 @@ def test_answer_says_how_the_question_was_understood(snapshot):
 )  # fmt: skip
 def test_answer_says_whether_anything_fits(snapshot, text, fit):
     assert ask(snapshot, text, top=3)["fit"] == fit
+
+
+@pytest.mark.parametrize(
+    ("words", "fit"), [(("axial", "mammogram"), "weak"), (("axial",), "none"), ((), "none")]
+)
+def test_texts_may_speak_where_filters_do_not(snapshot, words, fit):
+    hit = Hit(segment=snapshot.segments[0], row=0, score=1.0, text=0, words=words)
+    understanding = understand("axial mammogram", today=TODAY)
+    assert how_well(0, understanding, hit) == fit
+    assert how_well(0, understanding, None) == "none"
 
 
 def test_an_empty_index_has_nothing_that_fits():

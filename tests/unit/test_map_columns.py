@@ -113,6 +113,17 @@ def test_json_is_bounded_and_arrow_is_not(monkeypatch):
     assert pa.ipc.open_stream(data).read_all().num_rows == 12
 
 
+def test_strangers_are_told_by_their_places():
+    shelf = shelf_of([{}] * 5)
+    add_series(shelf, {f"new{n}": {} for n in range(6)}, provisional=["new1", "new4"])
+    snapshot = snapshot_of(shelf)
+    answer = map_points(MapPointsRequest(), snapshot)
+    assert {answer["keys"][place] for place in answer["provisional"]} == {"new1", "new4"}
+    table = pa.ipc.open_stream(map_points_arrow(MapPointsRequest(), snapshot)).read_all()
+    strange = table.filter(table.column("provisional")).column("key").to_pylist()
+    assert set(strange) == {"new1", "new4"}
+
+
 def test_points_do_not_depend_on_how_segments_lie():
     records = [{"modality": "CT"}] * 30
     some = map_points(MapPointsRequest(), snapshot_of(shelf_of(records, 1)))
