@@ -5,11 +5,15 @@ from typing import Any
 from function_app.api.asked import CONDITIONS, PAGE, conditions_of, fields_of, linked, page_of_call
 from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
-from function_app.api.schemas import SIMILAR_ANSWER, UID
+from function_app.api.schemas import SIMILAR_ANSWER, TEXT, UID
 from function_app.api.service import Service
 from function_app.pages import cursor_of_page
+from function_app.pixels_search import PixelsSearchRequest, pixels_search
 from function_app.similar import SimilarRequest, UploadRequest, similar, similar_to_upload
+from indexer_core.image_texts import text_tower
 from indexer_core.selection import Conditions
+from indexer_core.similar import image_encoder_of
+from indexer_core.templates import template_names
 from indexer_core.uploads import MAX_UPLOAD_BYTES
 
 _UPLOADS = ("application/dicom", "image/png", "image/jpeg", "application/octet-stream")
@@ -35,6 +39,26 @@ def look_operations(service: Service) -> tuple[Operation, ...]:
             errors=("manifestExpired",),
         ),
         Operation(
+            name="pictured",
+            method="GET",
+            path="/api/similar",
+            summary="Series whose pictures look like what words say, where one model knows both",
+            run=lambda call: _pictured(call, service),
+            parameters=(
+                Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
+                Parameter(
+                    name="withTexts",
+                    place="query",
+                    schema={"type": "boolean", "default": True},
+                    description="whether series are ranked by their texts as well",
+                ),
+                *CONDITIONS,
+                *PAGE,
+            ),
+            answer=SIMILAR_ANSWER,
+            errors=("manifestExpired", "imageEncoderUnavailable"),
+        ),
+        Operation(
             name="similarToUpload",
             method="POST",
             path="/api/similar",
@@ -56,6 +80,23 @@ def _similar(call: Call, service: Service) -> Answer:
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
     return _answer(call, similar(request, ready.snapshot), met)
+
+
+def _pictured(call: Call, service: Service) -> Answer:
+    met, page = conditions_of(call), page_of_call(call)
+    request = PixelsSearchRequest(
+        text=call.values["q"],
+        conditions=met,
+        page=page,
+        with_texts=call.values["withTexts"],
+        exact=service.exact,
+    )
+    request.check()
+    cursor = cursor_of_page(page, request.question)
+    ready = service.searchable(None if cursor is None else cursor.manifest)
+    tower = text_tower(image_encoder_of(ready.snapshot), ready.encoder)
+    found = pixels_search(request, ready.snapshot, tower, ready.encoder, template_names())
+    return _answer(call, {**found, "like": []}, met)
 
 
 def _uploaded(call: Call, service: Service) -> Answer:

@@ -111,7 +111,9 @@ RECORD: Schema = opened({**_PROPERTIES, "texts": texts(), "evidence": _EVIDENCE}
 
 _WHY: Schema = opened(
     {
-        "similarity": {"type": "number"},
+        "similarity": nullable("number"),
+        "pixelSimilarity": nullable("number"),
+        "foundBy": texts(description="by texts, by pixels, or both"),
         "words": texts(description="words of the question that the texts hold"),
         "template": nullable("string"),
         "text": nullable("string", description="the text that matched best"),

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from indexer_core.errors import ConflictError
 from tests.support.api import Api, problem_of, record
+from tests.support.segments import IMAGE, IMAGE_DIMENSION, unit_vectors
 
 RECORDS = {
     f"1.2.{number}": record(
@@ -48,6 +49,19 @@ def test_answers_are_what_the_document_says(api, path, declared, query):
     told = api.told("GET", path, query=query)
     check_schema(api, told, declared)
     assert told["manifest"] == api.manifests.newest().number
+
+
+def test_a_page_its_facets_and_its_reasons_come_in_one_answer():
+    api = Api(RECORDS)
+    asked = {"text": "MRI", "facets": ["modality", "plane"], "withUnknown": ["plane"]}
+    told = api.told("POST", "/api/search", body=asked)
+    check_schema(api, told, "/api/search", "post")
+    assert told["facets"]["modality"]["values"] == [{"value": "MR", "count": 2}]
+    assert told["count"] == 2
+    fits = [hit for hit in told["value"] if hit["why"]["unmet"] == []]
+    assert [hit["modality"] for hit in fits] == ["MR", "MR"]
+    plain = api.told("POST", "/api/search", body={**asked, "interpret": False})
+    assert plain["count"] == len(RECORDS)
 
 
 def test_facets_of_a_page_come_from_its_manifest(api):
@@ -93,6 +107,25 @@ def test_where_nothing_sees_pictures_uploads_are_told_so(api):
     assert (response.status, problem_of(response)) == (501, "imageEncoderUnavailable")
     other = api.ask("POST", "/api/similar", body={"not": "a picture"})
     assert problem_of(other) == "unsupportedMediaType"
+
+
+def test_words_find_pictures_where_one_model_knows_both(api, monkeypatch):
+    query = (("q", "a broken wrist"), ("top", "2"))
+    response = api.ask("GET", "/api/similar", query=query)
+    assert (response.status, problem_of(response)) == (501, "imageEncoderUnavailable")
+
+    class Tower:
+        encoder_id, dimension = IMAGE, IMAGE_DIMENSION
+
+        def encode(self, texts):
+            return unit_vectors(texts[0], 1, IMAGE_DIMENSION)
+
+    monkeypatch.setattr("function_app.api.looks.text_tower", lambda *_: Tower())
+    for with_texts in ("true", "false"):
+        told = api.told("GET", "/api/similar", query=(*query, ("withTexts", with_texts)))
+        check_schema(api, told, "/api/similar")
+        assert len(told["value"]) == 2
+        assert told["nextLink"].startswith("/api/similar?q=a+broken+wrist&top=2&withTexts=")
 
 
 @pytest.mark.parametrize(
