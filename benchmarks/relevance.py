@@ -77,7 +77,7 @@ def by_degrees(searcher: Searcher, ranker: Ranker) -> Ranker:
         )
         order = ranker(understanding.text or question)
         found: list[str] = []
-        for selection in fitting(searcher.snapshot, conditions).degrees():
+        for _, selection in fitting(searcher.snapshot, conditions).degrees():
             keys = {
                 segment.loaded.rows.key(int(row))
                 for segment, rows in zip(searcher.snapshot.segments, selection.rows, strict=True)

@@ -125,12 +125,22 @@ def search_picture(folder: Path, data: Path) -> str:
     return "".join(f"{line.rstrip()}\n" for line in picture.splitlines())
 
 
+def map_picture(folder: Path, work: Path) -> bytes:
+    """The map of the sample files as `map export` draws it, in a fresh data directory."""
+    target = work / "map.png"
+    for command in ("index samples", "map fit", f"map export --png {shlex.quote(str(target))}"):
+        run(f"dicom-indexer {command}", folder, work / "data")
+    return target.read_bytes()
+
+
 def main() -> None:
     default = os.environ.get("DICOM_SAMPLES", str(DEFAULT_FOLDER))
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else default).resolve()
     with tempfile.TemporaryDirectory() as work:
         page = renewed(README.read_text(encoding="utf-8"), folder, Path(work))
         picture = search_picture(folder, Path(work) / "data")
+    with tempfile.TemporaryDirectory() as work:
+        (IMAGES / "map-samples.png").write_bytes(map_picture(folder, Path(work)))
     README.write_text(page, encoding="utf-8")
     (IMAGES / "search.svg").write_text(picture, encoding="utf-8")
     architecture_picture.TARGET.write_text(architecture_picture.picture(), encoding="utf-8")

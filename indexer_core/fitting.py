@@ -98,17 +98,21 @@ class Fitting:
     _starts: Mapping[int, int]
     """Where the rows of a segment, by its identity, begin among all."""
 
-    def degrees(self) -> Iterator[Selection]:
-        """What fits, then the others from the least doubt to the greatest, none twice."""
-        yield self.fits
+    def degrees(self) -> Iterator[tuple[float, Selection]]:
+        """What fits, then the others from the least doubt to the greatest, none twice.
+
+        Each with its doubt: a multiple of a half, 0 of what fits.
+        """
+        yield 0.0, self.fits
         is_doubted = (self._doubts > 0) & (self._doubts < np.inf)
         for doubt in np.unique(self._doubts[is_doubted]):
             rows = self._doubts == doubt
-            yield Selection(
+            found = Selection(
                 rows=per_segment(self._snapshot, rows),
                 n_passed=int(np.count_nonzero(rows)),
                 unknown={},
             )
+            yield float(doubt), found
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""

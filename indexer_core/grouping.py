@@ -105,7 +105,10 @@ def count_groups(snapshot: Snapshot, selection: Selection, level: Level) -> int:
 def members_of(
     snapshot: Snapshot, selection: Selection, groups: Sequence[Group], level: Level
 ) -> list[list[Member]]:
-    """Of each group its selected series, by key; of many groups in one pass."""
+    """Of each group its selected series, by key; of many groups in one pass.
+
+    Its best series alone where none of it is selected.
+    """
     wanted = {group.name for group in groups if group.name is not None}
     found: dict[tuple[str, str], list[Member]] = {name: [] for name in wanted}
     if level in _COLUMNS and wanted:
@@ -114,7 +117,8 @@ def members_of(
                 found[name].append(member)
     for members in found.values():
         members.sort(key=lambda member: member.series_key)
-    return [[_member(group.best)] if group.name is None else found[group.name] for group in groups]
+    named = [found[group.name] if group.name is not None else [] for group in groups]
+    return [own or [_member(each.best)] for own, each in zip(named, groups, strict=True)]
 
 
 def _name(hit: Hit, level: Level) -> tuple[str, str] | None:

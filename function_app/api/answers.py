@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from function_app.api.asked import (
     AT,
     CONDITIONS,
     FILE_TYPES,
+    PAGE,
     conditions,
     conditions_of,
     fields_of,
@@ -39,6 +41,7 @@ from function_app.api.schemas import (
 from function_app.api.service import Service
 from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
+from function_app.pages import cursor_of_page, level_of
 from function_app.search import SearchRequest, search
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
@@ -59,7 +62,14 @@ FACETS_PARAMETER = Parameter(
     schema=FIELDS_COUNTED,
     description="fields to count over what fits; repeatable",
 )
-_DEFAULTS = {"top": TOP["default"], "interpret": True, "facets": None, "manifest": None}
+_DEFAULTS = {
+    "top": TOP["default"],
+    "level": "series",
+    "token": None,
+    "interpret": True,
+    "facets": None,
+    "manifest": None,
+}
 _NO_SERIES = "no series that is open to this caller has that UID or key"
 
 
@@ -86,7 +96,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _search_linked(call, service),
             parameters=(
                 Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
-                Parameter(name="top", place="query", schema=TOP, description="series at most"),
+                *PAGE,
                 *CONDITIONS,
                 INTERPRET_PARAMETER,
                 FACETS_PARAMETER,
@@ -167,19 +177,38 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         text=asked["text"],
         filters=met.filters,
         top=int(asked["top"]),
+        level=level_of(asked["level"]),
+        token=asked["token"],
         exact=service.exact,
         interpret=asked["interpret"],
         with_unknown=met.with_unknown,
         scopes=met.scopes,
     )
     request.check()
-    ready = service.searchable(whole(asked["manifest"]))
+    cursor = cursor_of_page(request.page, request.question)
+    ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
     found = search(request, ready.snapshot, ready.encoder, template_names())
     understood = request.conditions(request.understood())
     if asked["facets"]:
         counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
         found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
-    return records_answer(call, found, HIT_COLUMNS, fields_of(understood))
+    return records_answer(call, _linked(request, found), HIT_COLUMNS, fields_of(understood))
+
+
+def _linked(request: SearchRequest, found: dict[str, Any]) -> dict[str, Any]:
+    """A page whose `nextLink` is a link, however the first page was asked for."""
+    if found["nextLink"] is None:
+        return found
+    query = [
+        ("q", request.text),
+        ("top", request.top),
+        ("level", request.level),
+        *(("filter", each) for each in request.filters),
+        *(("withUnknown", field) for field in sorted(request.with_unknown)),
+        ("interpret", str(request.interpret).lower()),
+        ("token", found["nextLink"]),
+    ]
+    return {**found, "nextLink": f"/api/search?{urlencode(query)}"}
 
 
 def _series(call: Call, service: Service) -> Answer:

@@ -6,10 +6,9 @@ from urllib.parse import urlencode
 
 from function_app.api.messages import JSON
 from function_app.api.operations import Answer, Call, Parameter
-from function_app.api.schemas import FIELDS_UNKNOWN, FILTERS, MANIFEST, TOP
+from function_app.api.schemas import FIELDS_UNKNOWN, FILTERS, LEVEL, MANIFEST, TOKEN, TOP
 from function_app.pages import PageRequest, level_of
 from indexer_core.filters import Filter, parse_field, parse_filter
-from indexer_core.grouping import Level
 from indexer_core.record_files import FORMATS, file_of
 from indexer_core.selection import Conditions
 
@@ -36,13 +35,13 @@ PAGE = (
     Parameter(
         name="level",
         place="query",
-        schema={"type": "string", "enum": [str(each) for each in Level], "default": "series"},
+        schema=LEVEL,
         description="what the page consists of",
     ),
     Parameter(
         name="token",
         place="query",
-        schema={"type": "string", "maxLength": 1024},
+        schema=TOKEN,
         description="of the next page, as `nextLink` has it",
     ),
 )

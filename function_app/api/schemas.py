@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
-from function_app.search import MAX_TEXT_CHARACTERS, MAX_TOP
+from function_app.pages import MAX_TOP
+from function_app.search import MAX_TEXT_CHARACTERS
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
+from indexer_core.grouping import Level
 
 Schema = dict[str, Any]
 
@@ -151,6 +153,8 @@ TEXT: Schema = {
     "description": "what to look for, in plain language",
     "examples": ["axial T2 FLAIR of the brain"],
 }
+LEVEL: Schema = {"type": "string", "enum": [str(each) for each in Level], "default": "series"}
+TOKEN: Schema = {"type": "string", "maxLength": 1024}
 TOP: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_TOP, "default": 10}
 FILTERS: Schema = {
     "type": "array",
@@ -218,6 +222,8 @@ SEARCH_BODY: Schema = closed(
     {
         "text": TEXT,
         "top": TOP,
+        "level": LEVEL,
+        "token": TOKEN,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
         "interpret": INTERPRET,

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from contextlib import contextmanager
+from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -233,3 +234,39 @@ def test_the_audit_knows_which_fields_were_asked_about_and_no_name_of_a_cohort(a
     assert [each.operation for each in kept] == ["saveCohort", "facets"]
     assert [each.fields for each in kept] == [("modality",), ("ageYears",)]
     assert "Planted" not in str(list(api.stores.audit.scan()))
+
+
+@pytest.mark.parametrize("level", ["series", "study", "patient"])
+def test_links_lead_through_all_that_a_search_finds_whatever_is_committed_meanwhile(level):
+    api = Api(
+        {
+            f"1.2.{number}": record(
+                f"1.2.{number}",
+                modality="MR" if number % 3 else "CT",
+                ageYears=float(20 + 10 * number),
+                studyInstanceUid=f"1.{number // 2}",
+                patientKey=f"patient {number // 3}" if number < 9 else None,
+            )
+            for number in range(12)
+        }
+    )
+    asked = {"text": "MRI of people over 30", "top": 2, "level": level, "withUnknown": ["sex"]}
+    whole = api.told("POST", "/api/search", body={**asked, "top": 1000})
+    page, found = api.told("POST", "/api/search", body=asked), []
+    while True:
+        check_schema(api, page, "/api/search", "get")
+        assert (page["fit"], page["count"]) == (whole["fit"], whole["count"])
+        found += page["value"]
+        if page["nextLink"] is None:
+            break
+        path, _, text = page["nextLink"].partition("?")
+        api.add({f"late{len(found)}": record(f"late{len(found)}", modality="MR", ageYears=40.0)})
+        page = api.told("GET", path, query=tuple(parse_qsl(text)))
+    assert found == whole["value"]
+    assert page["manifest"] == whole["manifest"] < api.manifests.newest().number
+    matches = [hit["match"] for hit in found]
+    assert matches == sorted(matches)  # "fits" before "near"
+    assert matches[0] == "fits"
+    altered = {**asked, "token": dict(parse_qsl(text))["token"], "interpret": False}
+    response = api.ask("POST", "/api/search", body=altered)
+    assert problem_of(response) == "invalidInput"
