@@ -6,6 +6,7 @@ drawn within scopes that are open to them; others are not there.
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from function_app.api.asked import (
     FILE_TYPES,
@@ -27,10 +28,11 @@ from function_app.api.schemas import (
 )
 from function_app.api.service import Service
 from indexer_core.access import Caller
+from indexer_core.cohorts.asking import ask
 from indexer_core.cohorts.comparing import news
 from indexer_core.cohorts.drawing import draw, draw_named
 from indexer_core.cohorts.exports import dicom_json, uid_manifest
-from indexer_core.cohorts.model import Cohort, Draft, question_of
+from indexer_core.cohorts.model import Cohort, Draft
 from indexer_core.cohorts.wire import difference, records_of, summary
 from indexer_core.cohorts.wire import whole as whole_json
 from indexer_core.errors import InvalidInputError, NotFoundError
@@ -69,7 +71,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             name="saveCohort",
             method="POST",
             path="/api/cohorts",
-            summary="Save all series that meet filters, or those that are named, as a new version",
+            summary="Save all series that words and filters ask for, or those that are named",
             run=lambda call: _save(call, service),
             body=COHORT_BODY,
             max_body_bytes=8 << 20,
@@ -141,13 +143,14 @@ def _save(call: Call, service: Service) -> Answer:
     met = conditions(call, asked.get("filters"), asked.get("withUnknown"))
     if uids is not None and (met.filters or met.with_unknown):
         raise InvalidInputError("uids name the series: leave filters and withUnknown out")
-    if uids is None and not met.filters:
-        raise InvalidInputError("say which series: give filters or uids; a text is kept beside")
-    question = question_of(met, text)
+    if uids is None and not (text.strip() or met.filters):
+        raise InvalidInputError("say which series: give text, filters or uids")
+    today = datetime.fromtimestamp(service.now_s(), UTC).date()
+    question = None if uids else ask(text, met, today=today, interpret=asked.get("interpret", True))
 
     def drawn() -> Draft:
         snapshot = service.searchable().snapshot
-        if uids is None:
+        if question is not None:
             return draw(snapshot, question)
         return draw_named(snapshot, uids, text=text, scopes=call.caller.scopes)
 
@@ -156,7 +159,7 @@ def _save(call: Call, service: Service) -> Answer:
             asked["name"], drawn, purpose=asked.get("purpose", ""), created_by=call.caller.id
         )
     answer = _whole(call, service, saved)
-    return replace(answer, fields=fields_of(met))
+    return replace(answer, fields=fields_of(saved.question.conditions()))
 
 
 def _show(call: Call, service: Service) -> Answer:

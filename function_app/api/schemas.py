@@ -365,6 +365,7 @@ COHORT_BODY: Schema = closed(
     {
         "name": COHORT_NAME,
         "text": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
+        "interpret": INTERPRET,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
         "uids": {

@@ -58,6 +58,7 @@ class Service:
         self.uploads = uploads
         self.writing = writing
         self.cohorts = Cohorts(stores.index, stores.clock, stores.ids)
+        self.now_s = stores.clock.now_s
         self._stores = stores
         self._reader = reader
         self._queries = queries

@@ -180,6 +180,10 @@ def test_a_cohort_is_saved_shown_listed_exported_and_followed(api):
     told = api.told("GET", "/api/cohorts/trial/news")
     check_schema(api, told, "/api/cohorts/{name}/news")
     assert told["counts"]["added"] == 1
+    asked = api.told(
+        "POST", "/api/cohorts", body={"name": "words", "text": "MRI of people over 30"}
+    )
+    assert (asked["series"], asked["filters"]) == (1, ["modality=MR", "ageYears>30"])
     again = api.told("POST", "/api/cohorts", body={"name": "named", "uids": ["new", "x"]})
     assert (again["kind"], again["series"]) == ("uids", 1)
 
@@ -203,6 +207,7 @@ def test_cohorts_of_other_scopes_are_not_there(api):
     [
         {"name": "x"},
         {"name": "x", "text": "words alone"},
+        {"name": "x", "text": "MRI", "interpret": False},
         {"name": "x", "filters": ["modality=MR"], "uids": ["1.2.1"]},
         {"name": "../x", "filters": ["modality=MR"]},
         {"name": "x", "filters": ["nothing=MR"]},
@@ -232,7 +237,7 @@ def test_the_audit_knows_which_fields_were_asked_about_and_no_name_of_a_cohort(a
     api.told("GET", "/api/facets", query=(("facets", "sex"), ("filter", "ageYears>=10")))
     kept = api.audited()
     assert [each.operation for each in kept] == ["saveCohort", "facets"]
-    assert [each.fields for each in kept] == [("modality",), ("ageYears",)]
+    assert [each.fields for each in kept] == [("bodyRegion", "modality"), ("ageYears",)]
     assert "Planted" not in str(list(api.stores.audit.scan()))
 
 
