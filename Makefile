@@ -8,7 +8,7 @@ AZURITE := .tools/azurite/node_modules/azurite/package.json
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test torture tools lint format bench bench-index bench-map bench-encoding bench-seed bench-worker clean
+.PHONY: help demo demo-azurite test torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ lint: .venv/dev.stamp ## style, types, import rules
 format: .venv/dev.stamp ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
+eval: .venv/dev.stamp ## relevance of searching beside other rankings (needs DICOM_SAMPLES), into docs/relevance.md
+	@$(BIN)/python benchmarks/relevance.py
+
 bench: .venv/dev.stamp ## measure, and write the figures to docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py
 
@@ -62,6 +65,9 @@ bench-index: .venv/bench.stamp ## measure the index beside its peers (half an ho
 
 bench-map: .venv/bench-map.stamp ## measure the map beside umap-learn (an hour), into docs/benchmarks-map.md
 	@OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python benchmarks/run_map.py
+
+bench-search: .venv/dev.stamp ## measure searching over HTTP beside a writer, into docs/benchmarks-search.md
+	@$(BIN)/python benchmarks/run_search.py
 
 bench-encoding: .venv/dev.stamp ## measure text encoding of BiomedCLIP's architecture, into docs/benchmarks-encoding.md
 	@$(BIN)/python benchmarks/text_encoding.py

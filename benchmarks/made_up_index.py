@@ -129,10 +129,23 @@ def unit_vectors(seed: int, n_vectors: int, dimension: int) -> NDArray[np.float3
 
 
 class MadeUpIndex:
-    """An index in a folder, with a writer and a warm reader that follows it."""
+    """An index in a folder, with a writer and a warm reader that follows it.
 
-    def __init__(self, blobs: FolderBlobs) -> None:
+    Parameters
+    ----------
+    text_encoder_id, text_dimension
+        The encoder that its random vectors are said to be of: a search encodes questions by it.
+    """
+
+    def __init__(
+        self,
+        blobs: FolderBlobs,
+        *,
+        text_encoder_id: str = _TEXT,
+        text_dimension: int = TEXT_DIMENSION,
+    ) -> None:
         self.blobs = blobs
+        self._text = Space(name=TEXT_SPACE, live=text_encoder_id, dimension=text_dimension)
         # Lists for approximate search cost minutes to build, and this is not about them.
         self.vector_files = FlatFp16Vectors(lists_from=1 << 40)
         self.files = MappedFiles(blobs.path_of)
@@ -143,7 +156,7 @@ class MadeUpIndex:
         self._commit(
             OpenIndex(
                 spaces=(
-                    Space(name=TEXT_SPACE, live=_TEXT, dimension=TEXT_DIMENSION),
+                    self._text,
                     Space(name=IMAGE_SPACE, live=_IMAGE, dimension=IMAGE_DIMENSION),
                 ),
                 projection=_PROJECTION,
@@ -158,7 +171,7 @@ class MadeUpIndex:
         """The files of a segment."""
         n_texts = sum(row.text_count for row in rows)
         n_images = sum(row.image_count for row in rows)
-        texts = unit_vectors(seed, n_texts, TEXT_DIMENSION)
+        texts = unit_vectors(seed, n_texts, self._text.dimension)
         images = unit_vectors(seed + 1, n_images, IMAGE_DIMENSION)
         return self.write_vectors(rows, texts, images)
 
@@ -170,7 +183,7 @@ class MadeUpIndex:
     ) -> Segment:
         """The files of a segment whose vectors are there."""
         spaces = (
-            SpaceVectors(space=TEXT_SPACE, encoder_id=_TEXT, vectors=texts),
+            SpaceVectors(space=TEXT_SPACE, encoder_id=self._text.live, vectors=texts),
             SpaceVectors(space=IMAGE_SPACE, encoder_id=_IMAGE, vectors=images),
         )
         points = Points(projection=_PROJECTION.version, xy=images[:, :2])

@@ -27,11 +27,11 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import machine  # noqa: E402
 from benchmarks.made_up_series import series as made_up_series  # noqa: E402
 from benchmarks.pages import listed  # noqa: E402
-from gpu_worker.decoding import DecodingChildren  # noqa: E402
 from gpu_worker.halving import Halving, WorkerTextEncoder, runs_on_gpu  # noqa: E402
 from gpu_worker.loop import WorkerSettings, batches  # noqa: E402
 from gpu_worker.timing import STAGES  # noqa: E402
 from gpu_worker.wiring import ERRANDS, SEEN_TOGETHER, n_threads  # noqa: E402
+from indexer_core.adapters.decoding import DecodingChildren  # noqa: E402
 from indexer_core.descriptor import ImageDescriptor  # noqa: E402
 from indexer_core.pixels.stack import Decode  # noqa: E402
 from indexer_core.ports import ImageEncoder, TextEncoder  # noqa: E402

@@ -5,18 +5,22 @@ the handler that the one-machine runner calls, too.
 """
 
 import json
-from collections.abc import Mapping
+import os
 from typing import Any
 
 import azure.functions as func
 
 from function_app import handlers
+from function_app.api.messages import json_response
+from function_app.bridge import answered, response_of
 from function_app.program import program
-from function_app.responses import answer
-from indexer_core.errors import InvalidInputError
-from indexer_core.filters import parse_filter
+from indexer_core.adapters.azure.settings import read_easy_auth
 
 CONNECTION = "IndexerStorage"
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+# Bindings are made when the host imports this, so the environment is read here. With Easy Auth the
+# router asks for the principal of a token, and the host for no key beside it.
+_LEVEL = func.AuthLevel.ANONYMOUS if read_easy_auth(os.environ) else func.AuthLevel.FUNCTION
 
 queues = func.Blueprint()  # type: ignore[no-untyped-call]
 timers = func.Blueprint()  # type: ignore[no-untyped-call]
@@ -81,24 +85,26 @@ def blob_event_push(event: func.EventGridEvent, forward: func.Out[str]) -> None:
     forward.set(json.dumps(pushed_event(event)))
 
 
-@http.function_name("search")
-@http.route(route="search", methods=["GET", "POST"])
-def search(req: func.HttpRequest) -> func.HttpResponse:
-    """Find series by describing them."""
+@http.function_name("api")
+@http.route(route="{*path}", methods=_METHODS, auth_level=_LEVEL)
+def api(req: func.HttpRequest) -> func.HttpResponse:
+    """Everything that needs a caller."""
+    return answered(req)
 
-    def handle() -> Mapping[str, Any]:
-        text, top, filters = _asked(req)
-        return program().search(text, tuple(parse_filter(f) for f in filters), top)
 
-    return answer(handle)
+@http.function_name("openapi")
+@http.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """What the API takes and answers."""
+    return answered(req)
 
 
 @http.function_name("health")
 @http.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
-    """Whether the app runs; says nothing else."""
+    """Whether the app runs; says nothing else, and needs nothing else."""
     del req
-    return answer(lambda: {"status": "ok"})
+    return response_of(json_response({"status": "ok"}))
 
 
 def pushed_event(event: func.EventGridEvent | func.CloudEvent) -> dict[str, Any]:
@@ -126,33 +132,6 @@ def pushed_event(event: func.EventGridEvent | func.CloudEvent) -> dict[str, Any]
         "dataVersion": event.data_version,
         "data": event.get_json(),
     }
-
-
-def _asked(req: func.HttpRequest) -> tuple[str, int, list[str]]:
-    if req.method == "GET":
-        filters = [f for f in req.params.get("filter", "").split(";") if f]
-        return req.params.get("q", ""), _whole(req.params.get("top", "10")), filters
-    try:
-        body = req.get_json()
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError("the body is not JSON") from error
-    if not isinstance(body, dict):
-        raise InvalidInputError("the body is not a JSON object")
-    text, top, filters = body.get("text", ""), body.get("top", 10), body.get("filters", [])
-    if not isinstance(text, str) or not isinstance(filters, list):
-        raise InvalidInputError("text is a string and filters a list of strings")
-    if not all(isinstance(condition, str) for condition in filters):
-        raise InvalidInputError("text is a string and filters a list of strings")
-    return text, _whole(top), filters
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InvalidInputError("top is a whole number")
-    try:
-        return int(value)
-    except ValueError as error:
-        raise InvalidInputError("top is a whole number") from error
 
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from threading import Lock
-from typing import Any, cast
+from typing import cast
 
+from function_app.api.callers import azure_callers
+from function_app.api.router import Router
+from function_app.api.service import Service
+from function_app.api.wiring import build_router
 from function_app.handlers import Services
-from function_app.search import SearchRequest, search
 from function_app.wiring import build_services
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, announcer_of
 from indexer_core.adapters.azure.events import parse_azure_events
@@ -30,8 +33,7 @@ from indexer_core.encoders import (
     loaded_once,
 )
 from indexer_core.entries import Due, Entry, Vector
-from indexer_core.errors import IndexerError, InvalidInputError, NotFoundError, UnavailableError
-from indexer_core.filters import Filter
+from indexer_core.errors import IndexerError, InvalidInputError, UnavailableError
 from indexer_core.index.adoption import QueryReader, text_encoder_of
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import Manifest
@@ -43,7 +45,7 @@ from indexer_core.messages import SeriesReady
 from indexer_core.ports import TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
-from indexer_core.templates import load_templates, template_names
+from indexer_core.templates import load_templates
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ _MERGE_MB = 64.0
 
 
 class Program:
-    """Services for the queue triggers, and search; parts are made when they are first used."""
+    """Services for the queue triggers, and the API; parts are made when they are first used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -90,21 +92,15 @@ class Program:
         self._manifests = Manifests(self.stores.index)
         self._find_encoder = loaded_once(in_store(self.stores.index, _load, (ENCODER_PREFIX,)))
         background = InBackground(self._find_encoder)
-        self._queries = QueryReader(reader, self._manifests, find=background, first=background.now)
+        queries = QueryReader(reader, self._manifests, find=background, first=background.now)
+        self.api: Router = build_router(
+            self.stores,
+            Service(self.stores, reader, queries, exact=settings.reading.exact),
+            authenticate=azure_callers(settings.access, easy_auth=settings.easy_auth),
+            secret=settings.patient_secret,
+        )
         self._indexer: Indexer | None = None
         self._lock = Lock()
-
-    def search(self, text: str, filters: tuple[Filter, ...], top: int) -> dict[str, Any]:
-        """Answer a search from the newest manifest whose text encoder is loaded."""
-        with self._lock:  # the reader follows the manifests for one request at a time
-            ready = self._queries.refresh()
-        if ready is None:
-            raise NotFoundError("nothing is indexed yet")
-        names = template_names()
-        request = SearchRequest(
-            text=text, filters=filters, top=top, exact=self.settings.reading.exact
-        )
-        return search(request, ready.snapshot, ready.encoder, names)
 
     def reconcile(self) -> list[ReconcileReport]:
         """Compare every source with the index and enqueue looks where they differ.

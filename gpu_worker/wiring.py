@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gpu_worker.background import BackgroundKeeper, Keeper, Keepers
-from gpu_worker.decoding import DecodingChildren
 from gpu_worker.encoders.finding import FindImageEncoder, ImageEncoders
 from gpu_worker.halving import Halving
 from gpu_worker.pixel_models import open_pixel_model, texts_by
@@ -18,6 +17,7 @@ from gpu_worker.projection.keeping import IndexMap
 from gpu_worker.seeing import PixelClassifier
 from gpu_worker.worker import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import READING, THUMBNAILS, Settings, read_settings
+from indexer_core.adapters.decoding import DecodingChildren
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly

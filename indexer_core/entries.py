@@ -42,15 +42,11 @@ class Describer:
 
     def modality(self, facts: SeriesFacts) -> str:
         """What the objects are (`Classification.modality`), without the rest."""
-        return classify_modality(FactsView(facts), self.rules)[0]
+        return _modality(facts, self.rules)
 
     def anatomy(self, facts: SeriesFacts) -> Anatomy:
-        """Region and part as the header rules have them, of computed tomography; else unknown."""
-        if self.modality(facts) != "CT":
-            return UNKNOWN_ANATOMY
-        found = classify(facts, self.rules)
-        part = found.body_part
-        return Anatomy(region=found.body_region, part=part.term if part is not None else "")
+        """See `anatomy_of`."""
+        return anatomy_of(facts, self.rules)
 
     def describe(
         self, series: str, revision: int, facts: SeriesFacts
@@ -99,6 +95,19 @@ class Due:
 
     action: str
     taken: int = 0
+
+
+def anatomy_of(facts: SeriesFacts, rules: Rules) -> Anatomy:
+    """Region and part as the header rules have them, of computed tomography; else unknown."""
+    if _modality(facts, rules) != "CT":
+        return UNKNOWN_ANATOMY
+    found = classify(facts, rules)
+    part = found.body_part
+    return Anatomy(region=found.body_region, part=part.term if part is not None else "")
+
+
+def _modality(facts: SeriesFacts, rules: Rules) -> str:
+    return classify_modality(FactsView(facts), rules)[0]
 
 
 def facts_of(assembled: AssembledSeries) -> SeriesFacts:

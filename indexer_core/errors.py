@@ -5,8 +5,10 @@
     IndexerError                 kind: a stable ErrorKind
     ├── InvalidInputError        also ValueError   set aside with its reason; HTTP 400
     ├── NotFoundError            also LookupError  HTTP 404
+    │   └── ManifestExpiredError the page of an answer that is no longer kept: ask anew; HTTP 410
     ├── ConflictError            reload and retry; surfaces only when the budget is spent
     ├── UnavailableError         back off; the message returns to its queue; HTTP 503
+    ├── EncoderUnavailableError  this program lacks what the question needs; HTTP 501
     ├── UnknownOutcomeError      read back before doing anything else
     └── CorruptIndexError        stop and alert; never repaired silently
 
@@ -26,6 +28,8 @@ class ErrorKind(StrEnum):
     UNAVAILABLE = "unavailable"
     UNKNOWN_OUTCOME = "unknownOutcome"
     CORRUPT_INDEX = "corruptIndex"
+    MANIFEST_EXPIRED = "manifestExpired"
+    IMAGE_ENCODER_UNAVAILABLE = "imageEncoderUnavailable"
 
 
 class IndexerError(Exception):
@@ -46,6 +50,12 @@ class NotFoundError(IndexerError, LookupError):
     kind = ErrorKind.NOT_FOUND
 
 
+class ManifestExpiredError(NotFoundError):
+    """The manifest that an answer came from is not kept any more: its next page cannot be told."""
+
+    kind = ErrorKind.MANIFEST_EXPIRED
+
+
 class ConflictError(IndexerError):
     """Somebody else won a race more often than the retry budget allows."""
 
@@ -56,6 +66,12 @@ class UnavailableError(IndexerError):
     """A dependency cannot answer now (down, throttled, disk full): try again later."""
 
     kind = ErrorKind.UNAVAILABLE
+
+
+class EncoderUnavailableError(IndexerError):
+    """A program lacks the encoder for the pictures of an index: asking again will not help."""
+
+    kind = ErrorKind.IMAGE_ENCODER_UNAVAILABLE
 
 
 class UnknownOutcomeError(IndexerError):

@@ -1,7 +1,8 @@
 """Explicit filters on the fields of a series record, and what they leave out for being unknown.
 
 A filter is ``field``, an operator and a value: ``modality=MR``, ``plane=axial,coronal`` (either),
-``contrast!=yes``, ``ageYears>=60``, ``sequence=FLAIR`` (the list contains it), ``studyDate>=2019``.
+``contrast!=yes``, ``ageYears>=60``, ``sequence=FLAIR`` (the list contains it), ``studyDate>=2019``,
+``model~discovery`` (the text contains it; ``!~``: it does not).
 Comparing is without regard to case. A series whose field is unknown passes no filter on it, except
 ``field=unknown``; how many were left out for that reason is always told.
 """
@@ -29,11 +30,13 @@ from indexer_core.rules.model import CONTRASTS, PLANES, REGIONS
 UNKNOWN = "unknown"
 FIELDS = (*STRING_FIELDS, *NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS, *LIST_FIELDS)
 _NUMERIC = frozenset((*NUMBER_FIELDS, *COUNT_FIELDS))
+_NEGATED = frozenset({"!=", "!~"})
+_CONTAINS = frozenset({"~", "!~"})
 _ORDERED = _NUMERIC | {"studyDate"}
 # A typing error here would find nothing, and nobody would know why.
 _CLOSED = {"plane": PLANES, "bodyRegion": REGIONS, "contrast": CONTRASTS}
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?", re.ASCII)
-_FORM = re.compile(r"\s*(\w+)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*", re.DOTALL)
+_FORM = re.compile(r"\s*(\w+)\s*(!=|!~|>=|<=|=|>|<|~)\s*(.*?)\s*", re.DOTALL)
 
 _Mask = NDArray[np.bool_]
 
@@ -79,17 +82,26 @@ def parse_filter(text: str) -> Filter:
             f"filter {text!r}: write it as field=value, for example modality=MR"
         )
     field, operator, value = match.groups()
-    known = {name.lower(): name for name in FIELDS}
-    if field.lower() not in known:
-        raise InvalidInputError(
-            f"filter field {field!r} is unknown; use one of {', '.join(FIELDS)}"
-        )
-    name = known[field.lower()]
+    name = parse_field(field)
     values = tuple(part.strip() for part in value.split(",") if part.strip())
     if not values:
         raise InvalidInputError(f"filter {text!r} has no value; field=unknown finds missing ones")
     _check(name, operator, values)
     return Filter(field=name, operator=operator, values=values)
+
+
+def parse_field(text: str) -> str:
+    """The field of this name, in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none; the message lists those that there are.
+    """
+    found = {name.lower(): name for name in FIELDS}.get(text.strip().lower())
+    if found is None:
+        raise InvalidInputError(f"filter field {text!r} is unknown; use one of {', '.join(FIELDS)}")
+    return found
 
 
 def apply_filter(columns: Sequence[FilterColumn], condition: Filter) -> FilterResult:
@@ -100,22 +112,24 @@ def apply_filter(columns: Sequence[FilterColumn], condition: Filter) -> FilterRe
     """
     evaluate = _lists if condition.field in LIST_FIELDS else _values
     matched, unknown = evaluate(columns, condition)
-    if condition.operator == "!=":
+    if condition.operator in _NEGATED:
         matched = ~matched & ~unknown
     if UNKNOWN not in _lower(condition.values):
         return FilterResult(passed=matched & ~unknown, unknown=unknown)
     # Unknown is one of the alternatives: "!=" leaves it out with the others, by wish.
-    passed = matched & ~unknown if condition.operator == "!=" else matched | unknown
+    passed = matched & ~unknown if condition.operator in _NEGATED else matched | unknown
     return FilterResult(passed=passed, unknown=np.zeros_like(unknown))
 
 
 def _check(name: str, operator: str, values: Sequence[str]) -> None:
     if operator in _COMPARE and (name not in _ORDERED or len(values) != 1):
         raise InvalidInputError(f"{operator} compares one number or date; {name} takes = or !=")
+    if operator in _CONTAINS and name not in STRING_FIELDS:
+        raise InvalidInputError(f"{operator} looks into texts; {name} takes = or !=")
     if operator in _COMPARE and values[0].lower() == UNKNOWN:
         raise InvalidInputError(f"unknown is neither more nor less: write {name}=unknown")
     for value in values:
-        if value.lower() != UNKNOWN:
+        if value.lower() != UNKNOWN and operator not in _CONTAINS:
             _check_value(name, value)
 
 
@@ -146,6 +160,8 @@ def _values(columns: Sequence[FilterColumn], condition: Filter) -> tuple[_Mask, 
     """Which rows, or items of lists, match, and which are unknown."""
     values = pa.chunked_array([column.values for column in columns])
     matches = _compare if condition.operator in _COMPARE else _any_of
+    if condition.operator in _CONTAINS:
+        matches = _holds_any_of
     matched, unknown = matches(values, condition), _unknown(values)
     if all(column.codes is None for column in columns):
         return matched, unknown
@@ -210,6 +226,13 @@ def _any_of(column: pa.ChunkedArray, condition: Filter) -> _Mask:
         begins: _Mask = np.logical_or.reduce([_mask(start) for start in starts])
         return begins
     return _mask(pc.is_in(pc.utf8_lower(column), value_set=pa.array(sorted(wanted))))
+
+
+def _holds_any_of(column: pa.ChunkedArray, condition: Filter) -> _Mask:
+    lower = pc.utf8_lower(column)
+    found = [_mask(pc.match_substring(lower, value)) for value in _lower(condition.values)]
+    either: _Mask = np.logical_or.reduce(found)
+    return either
 
 
 def _mask(array: pa.Array | pa.ChunkedArray) -> _Mask:

@@ -21,9 +21,14 @@ _FUNCTION_WORDS = frozenset(
 )
 
 
+def word_list(text: str) -> list[str]:
+    """The words of a text in their order, in lower case."""
+    return _WORD.findall(text.lower())
+
+
 def words_of(text: str) -> frozenset[str]:
     """The words of a text, in lower case."""
-    return frozenset(_WORD.findall(text.lower()))
+    return frozenset(word_list(text))
 
 
 def query_words(text: str) -> frozenset[str]:

@@ -206,6 +206,19 @@ class ImageEncoder(Protocol):
         """
 
 
+class ImageTextEncoder(Protocol):
+    """Texts to vectors of an image space, so that words can be compared with pictures.
+
+    `encoder_id` is that of the image encoder whose space it is.
+    """
+
+    encoder_id: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 of shape (len(texts), dimension), rows L2-normalised, C-contiguous."""
+
+
 class PictureTextEncoder(Protocol):
     """Pictures and texts to vectors of one space, so that texts can name what is on pictures.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import unquote
 
 from indexer_core.assembly import MARKER, Assembly
+from indexer_core.cohorts.erasure import SavedCohorts
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.events import parse_events
 from indexer_core.index.aside import PREFIX as QUARANTINE
@@ -374,6 +375,7 @@ def _in_order(stores: Stores, handle_event: Callable[[str], object]) -> Iterator
     yield TextVectors(stores.index, stores.ids)
     yield Pictures(stores.index)
     yield Quarantine(stores.index)
+    yield SavedCohorts(stores.index)
     yield BlobRows(stores.blobs)
     yield InstanceRows(stores.instances, stores.open_series)
     yield InstanceLists(stores.index)

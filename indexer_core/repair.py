@@ -14,7 +14,13 @@ from indexer_core.index.commit import Manifests
 from indexer_core.index.reader import Reader
 from indexer_core.index.repair import IndexRepair
 from indexer_core.index.repair_report import RepairReport
-from indexer_core.index.survey import survey_hint, survey_lists, survey_receipts, survey_text_cache
+from indexer_core.index.survey import (
+    survey_cohorts,
+    survey_hint,
+    survey_lists,
+    survey_receipts,
+    survey_text_cache,
+)
 from indexer_core.indexing import cached
 from indexer_core.instance_lists import assembled_of, dump_list, list_name, named_by
 from indexer_core.messages import parse_ready
@@ -62,6 +68,7 @@ def repair(
     beside.mend_lists()
     beside.mend_text_cache()
     beside.mend_receipts()
+    beside.mend_cohorts()
     beside.send_what_waits_for_a_list()
     report.set_aside = aside.names
     reader = Reader(stores.index, vector_files)
@@ -128,6 +135,16 @@ class _Beside:
             self.report.lose(
                 f"{damage.name}: the receipt of a purge",
                 "its series stay hidden; should the purge not have ended, purge them again",
+            )
+
+    def mend_cohorts(self) -> None:
+        for damage in list(survey_cohorts(self.blobs)):
+            if damage.newer:
+                self.report.lose(damage.name, "left alone: upgrade dicom-indexer")
+                continue
+            self.aside.move(damage.name)
+            self.report.lose(
+                f"{damage.name}: a saved cohort", "its manifest is kept until gc: save it again"
             )
 
     def send_what_waits_for_a_list(self) -> None:

@@ -10,7 +10,7 @@ from indexer_core.errors import CorruptIndexError
 
 def seal(body: Mapping[str, Any]) -> bytes:
     """Canonical JSON bytes of `body` with its checksum."""
-    return _canonical({**body, "checksum": _checksum(body)})
+    return canonical({**body, "checksum": _checksum(body)})
 
 
 def unseal(data: bytes, name: str, newest_version: int) -> dict[str, Any]:
@@ -65,9 +65,10 @@ def check_row_version(values: Mapping[str, Any], newest_version: int, what: str)
         )
 
 
-def _canonical(body: Mapping[str, Any]) -> bytes:
+def canonical(body: Mapping[str, Any]) -> bytes:
+    """The one way in which a body is written, so that equal ones have equal hashes."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body)).hexdigest()
+    return hashlib.sha256(canonical(body)).hexdigest()

@@ -14,7 +14,7 @@ from indexer_core.errors import InvalidInputError
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
-from indexer_core.index.segment import TEXT_SPACE, MapPoint
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
 from indexer_core.nearest import Near, Searched, nearest
 from indexer_core.selection import PROVISIONAL, Selection
@@ -43,7 +43,7 @@ class Hit:
     """A series found.
 
     score: what it is ranked by. similarity: cosine of the best of its texts. text: the number of
-    that text, None for a listing. words: the query's words that its texts hold.
+    that text, None for a listing and for images. words: the query's words that its texts hold.
     """
 
     segment: LiveSegment
@@ -107,9 +107,10 @@ def search_words(
     """As `search_text`, with exact words deciding between series that are about equally near.
 
     The words are looked for in the texts of the nearest series only, so the cost does not grow
-    with the index.
+    with the index. Which those are does not depend on `top`: fewer hits are the first of more.
     """
-    candidates = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
+    found = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
+    candidates, farther = found[:_CANDIDATES], found[_CANDIDATES:]
     words = query_words(text)
     hits: list[Hit] = []
     scores: list[float] = []  # of the best `top` so far, the least first
@@ -122,7 +123,24 @@ def search_words(
         insort(scores, hit.score)
         del scores[:-top]
     hits.sort(key=lambda hit: (-hit.score, hit.key))
-    return hits[:top]
+    without = [replace(hit, score=combine(hit.similarity, words, ())) for hit in farther]
+    return [*hits, *without][:top]
+
+
+def search_images(
+    snapshot: Snapshot,
+    query: NDArray[np.float32],
+    selection: Selection,
+    top: int,
+    *,
+    exact: bool = True,
+) -> list[Hit]:
+    """The `top` series whose image vectors are nearest to float32 (dimension,), best first.
+
+    Series without an image are never found; ties are ordered by series key.
+    """
+    found = _search(snapshot, IMAGE_SPACE, query, selection, top, exact=exact)
+    return [replace(hit, text=None) for hit in found]
 
 
 def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:

@@ -64,29 +64,57 @@ class Selection:
     """Whether no row that counts is left out."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluated:
+    """Every filter of conditions over the rows of all segments, one segment after the other.
+
+    live: rows that count, of the scopes that are asked for; bool of shape (n_rows,).
+    """
+
+    live: _Mask
+    results: Mapping[Filter, FilterResult]
+
+
 def select(snapshot: Snapshot, conditions: Conditions = ANYTHING) -> Selection:
     """Rows of a snapshot that meet the conditions."""
-    asked = conditions.distinct
-    if not asked and conditions.scopes is None:
+    if not conditions.distinct and conditions.scopes is None:
         rows = tuple(segment.live for segment in snapshot.segments)
         return Selection(rows=rows, n_passed=snapshot.n_series, unknown={}, is_all=True)
+    return selected(snapshot, conditions, evaluate(snapshot, conditions))
+
+
+def evaluate(snapshot: Snapshot, conditions: Conditions) -> Evaluated:
+    """Look at every filter once, whatever becomes of it."""
     if not snapshot.segments:
-        return Selection(rows=(), n_passed=0, unknown={each.field: 0 for each in asked})
+        nothing = np.zeros(0, dtype=np.bool_)
+        result = FilterResult(passed=nothing, unknown=nothing)
+        return Evaluated(live=nothing, results=dict.fromkeys(conditions.distinct, result))
     live = np.concatenate([segment.live for segment in snapshot.segments])
     if conditions.scopes is not None:
         live = live & _in_scopes(snapshot, conditions.scopes)
-    results = {each: _passing(snapshot, each) for each in asked}
+    results = {each: _passing(snapshot, each) for each in conditions.distinct}
+    return Evaluated(live=live, results=results)
+
+
+def selected(snapshot: Snapshot, conditions: Conditions, evaluated: Evaluated) -> Selection:
+    """Rows that meet conditions whose filters were looked at."""
+    asked, live, results = conditions.distinct, evaluated.live, evaluated.results
     passed = _meeting(live, conditions, results, conditions.with_unknown)
     unknown = {}
     for field in dict.fromkeys(each.field for each in asked):
         fits = _meeting(live, conditions, results, conditions.with_unknown | {field})
         unknown[field] = int(np.count_nonzero(fits & ~passed))
-    ends = np.cumsum([len(segment.live) for segment in snapshot.segments])
     return Selection(
-        rows=tuple(np.split(passed, ends[:-1])),
+        rows=per_segment(snapshot, passed),
         n_passed=int(np.count_nonzero(passed)),
         unknown=unknown,
     )
+
+
+def per_segment(snapshot: Snapshot, rows: _Mask) -> tuple[_Mask, ...]:
+    """A mask of all rows, by segment."""
+    ends = np.cumsum([len(segment.live) for segment in snapshot.segments])
+    return tuple(np.split(rows, ends[:-1])) if len(ends) else ()
 
 
 def _meeting(
@@ -131,13 +159,13 @@ def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
     if condition.field != "flags" or PROVISIONAL not in map(str.lower, condition.values):
         return found
     # No row says it: the map does, and may learn otherwise without writing the row anew.
-    strange = np.concatenate([_provisional(segment, snapshot) for segment in snapshot.segments])
+    strange = np.concatenate([provisional_rows(segment, snapshot) for segment in snapshot.segments])
     is_not = condition.operator == "!="
     return replace(found, passed=found.passed & ~strange if is_not else found.passed | strange)
 
 
-def _provisional(segment: LiveSegment, snapshot: Snapshot) -> _Mask:
-    """Rows of a segment that are provisional on the map in force."""
+def provisional_rows(segment: LiveSegment, snapshot: Snapshot) -> _Mask:
+    """Rows of a segment that are provisional on the map in force, live or not."""
     loaded, projection = segment.loaded, snapshot.manifest.projection
     strange = np.zeros(len(segment.live), dtype=np.bool_)
     points = None if projection is None else loaded.points(projection.version)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from indexer_core.index.files import ImmutableFiles
     from indexer_core.index.reader import Reader
 
-ROW_TABLES = ("blobs", "instances", "open_series", "rejects", "jobs")
+ROW_TABLES = ("blobs", "instances", "open_series", "rejects", "jobs", "audit")
 QUEUES = ("blob-events", "series-check", "series-ready", "poison")
 
 
@@ -22,8 +22,8 @@ class Stores:
     """The ports of one index.
 
     index: segments, manifests, instance lists, caches. blobs, instances, open_series,
-    reject_rows, jobs: tables. blob_events, series_checks, series_ready, poison: queues. files:
-    opens the immutable files of `index`; None: they are read into memory.
+    reject_rows, jobs, audit: tables. blob_events, series_checks, series_ready, poison: queues.
+    files: opens the immutable files of `index`; None: they are read into memory.
     """
 
     index: BlobStore
@@ -32,6 +32,7 @@ class Stores:
     open_series: RowStore
     reject_rows: RowStore
     jobs: RowStore
+    audit: RowStore
     blob_events: WorkQueue
     series_checks: WorkQueue
     series_ready: WorkQueue

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
+from local_host.cohort_arguments import add_cohort
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
 _EPILOG = """
@@ -38,10 +39,15 @@ _MODULES = {
     **dict.fromkeys(("search", "export", "trace", "delete", "restore"), "series_commands"),
     **dict.fromkeys(("log", "diff", "pin", "unpin"), "history_commands"),
     **dict.fromkeys(("compact", "gc"), "upkeep_commands"),
+    "facets": "facet_commands",
+    "similar": "similar_commands",
     "verify": "verify_command",
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
+    "serve": "serve_command",
+    "audit": "audit_command",
+    "cohort": "cohort_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -61,6 +67,10 @@ _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
 )
 _FULL_MAP_HELP = "for fit and refit: a larger encoder, a little more faithful, in thrice the time"
+_LOOKS_HELP = "instead of UID: a DICOM, PNG or JPEG file, which is looked at and not kept"
+_PICTURED_HELP = "instead of UID: what pictures show; needs an image encoder that reads texts, too"
+_EXCLUDE_OWN_HELP = "count each field as if it had no filter, to see what else could be chosen"
+_LEAST_HELP = "do not tell counts below N, nor what they could be computed from"
 _NO_WORK_HELP = "only fill the queues of --store azure; the functions and the worker empty them"
 
 
@@ -226,16 +236,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--format", choices=("text", "json"), default="text")
         command.add_argument("--no-work", action="store_true", help=_NO_WORK_HELP)
 
-    search = add("search", "find series by describing them")
-    search.add_argument(
-        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
-    )
-    search.add_argument(
-        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
-    )
-    _add_filter(search)
-    _add_at(search)
-    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
+    _add_search(add)
+    _add_serve(add)
+    _add_similar(add)
+    _add_facets(add)
 
     export = add("export", "print the records of all series, or of those that pass the filters")
     _add_filter(export)
@@ -263,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_upkeep(add)
     _add_encoder(add)
     _add_map(add)
+    cohort = add("cohort", "sets of series that are kept, cited and compared")
+    add_cohort(cohort, common, _add_filter)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)
@@ -276,6 +282,70 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_search(add: Callable[[str, str], _Parser]) -> None:
+    search = add("search", "find series by describing them")
+    search.add_argument(
+        "text", metavar="TEXT", nargs="+", help='for example "sagittal T1 of the brain"'
+    )
+    search.add_argument(
+        "--top", type=int, default=10, metavar="N", help="at most N series (default 10)"
+    )
+    _add_filter(search)
+    search.add_argument(
+        "--no-interpret",
+        action="store_true",
+        help="do not read the words for filters: rank every series by them",
+    )
+    search.add_argument(
+        "--with-unknown",
+        action="append",
+        default=[],
+        metavar="FIELD",
+        help="a series whose FIELD is unknown passes the filters on it; repeatable, or FIELD,FIELD",
+    )
+    _add_at(search)
+    search.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _add_serve(add: Callable[[str, str], _Parser]) -> None:
+    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"
+    )
+    serve.add_argument(
+        "--scope", action="append", default=[], metavar="SCOPE", help="only these; repeatable"
+    )
+    add("audit", "who asked what kind of question over HTTP, as NDJSON, oldest first")
+
+
+def _add_similar(add: Callable[[str, str], _Parser]) -> None:
+    similar = add("similar", "find series that look like one that is indexed, or like a file")
+    similar.add_argument("uid", metavar="UID", nargs="?", help=_UID_HELP)
+    similar.add_argument("--file", metavar="FILE", help=_LOOKS_HELP)
+    similar.add_argument("--text", metavar="TEXT", help=_PICTURED_HELP)
+    similar.add_argument("--top", type=int, default=10, metavar="N", help="at most N (default 10)")
+    similar.add_argument("--level", choices=("series", "study", "patient"), default="series")
+    _add_filter(similar)
+    _add_at(similar)
+    similar.add_argument("--format", choices=("table", "json", "csv"), default="table")
+
+
+def _add_facets(add: Callable[[str, str], _Parser]) -> None:
+    facets = add("facets", "count the values that fields have in all series, or in some")
+    facets.add_argument(
+        "fields", metavar="FIELD", nargs="*", help="such as modality or ageYears; the usual if none"
+    )
+    facets.add_argument("--exclude-own", action="store_true", help=_EXCLUDE_OWN_HELP)
+    facets.add_argument("--least", type=int, default=0, metavar="N", help=_LEAST_HELP)
+    facets.add_argument(
+        "--top", type=int, default=20, metavar="N", help="at most N values of each (default 20)"
+    )
+    _add_filter(facets)
+    _add_at(facets)
+    facets.add_argument("--format", choices=("table", "json"), default="table")
 
 
 def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
@@ -366,6 +436,12 @@ def _days(text: str) -> float:
     if not 0 <= days < float("inf"):
         raise argparse.ArgumentTypeError(f"a number of days, at least 0, not {text!r}")
     return days
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"a number from 0 to 65535, not {text!r}")
+    return int(text)
 
 
 def _add_at(parser: _Parser) -> None:

@@ -277,6 +277,7 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
+    from indexer_core.cohorts.store import pinned_cohorts
     from indexer_core.purge_receipts import Purges
 
     manifest = snapshot.manifest
@@ -288,6 +289,7 @@ def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
         "suppressed": len(manifest.suppressed),
         "purging": sum(1 for _ in Purges(system.index).pending()),
         "segments": len(manifest.segments),
+        "cohorts": len(pinned_cohorts(manifest)),
         "pins": {name: number for number, names in manifest.pins.items() for name in names},
         "files": dict(sorted(states.items())),
         "folders": _folders(system),

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from local_host.output import print_table, write_csv
+from indexer_core.record_files import write_csv
+from local_host.output import print_table
 
 if TYPE_CHECKING:
     from indexer_core.index.history import Difference, SeriesChange, Version

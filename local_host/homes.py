@@ -113,6 +113,7 @@ class LocalHome:
             open_series=self._tables["open_series"],
             reject_rows=self._tables["rejects"],
             jobs=self._tables["jobs"],
+            audit=self._tables["audit"],
             blob_events=self._queues["blob-events"],
             series_checks=self._queues["series-check"],
             series_ready=self._queues["series-ready"],

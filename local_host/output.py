@@ -1,7 +1,5 @@
 """What people and machines read on standard output; progress and warnings go to standard error."""
 
-import csv
-import io
 import json
 import shutil
 import sys
@@ -13,6 +11,8 @@ from unicodedata import category, east_asian_width
 
 from indexer_core.adapters.local_files import path_of
 from indexer_core.errors import UnavailableError
+from indexer_core.record_files import COLUMNS, HIT_COLUMNS, file_of, write_csv
+from local_host import understood
 from local_host.file_events import WalkWarning
 
 if TYPE_CHECKING:
@@ -22,53 +22,6 @@ if TYPE_CHECKING:
 WIDTH = 100
 """Columns that a table for people takes at most."""
 
-_TEXTS = "string"
-_COLUMNS = {
-    "seriesKey": _TEXTS,
-    "scope": _TEXTS,
-    "seriesInstanceUid": _TEXTS,
-    "studyInstanceUid": _TEXTS,
-    "revision": "int64",
-    "modality": _TEXTS,
-    "headerModality": _TEXTS,
-    "bodyRegion": _TEXTS,
-    "bodyPart": "json",
-    "plane": _TEXTS,
-    "sequence": "list",
-    "contrast": _TEXTS,
-    "instances": "int64",
-    "frames": "int64",
-    "hasPixels": "bool",
-    "sliceThicknessMm": "float64",
-    "fieldStrengthT": "float64",
-    "manufacturer": _TEXTS,
-    "model": _TEXTS,
-    "ageYears": "float64",
-    "sex": _TEXTS,
-    "studyDate": _TEXTS,
-    "patientKey": _TEXTS,
-    "descriptions": "list",
-    "texts": "list",
-    "flags": "list",
-    "evidence": "json",
-    "x": "float64",
-    "y": "float64",
-    "projectionVersion": _TEXTS,
-    "blobs": "list",
-}
-"""The keys of DESIGN section 5a in their order, with what a column of a file holds."""
-
-_HIT_COLUMNS = (
-    "seriesInstanceUid",
-    "studyInstanceUid",
-    "score",
-    "why",
-    *(
-        name
-        for name in _COLUMNS
-        if name not in ("seriesInstanceUid", "studyInstanceUid", "texts", "evidence", "blobs")
-    ),
-)
 _TEACHING = "teaching"
 _STAGES = {
     "listing": "listing files",
@@ -243,15 +196,21 @@ def print_hits(found: Mapping[str, Any], form: str) -> None:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if form == "csv":
-        write_csv(found["value"], _HIT_COLUMNS, sys.stdout)
+        write_csv(found["value"], HIT_COLUMNS, sys.stdout)
         return
+    for line in understood.heading(found):
+        print(printable(line))
     if not found["value"]:
         print("no series passes the filters" if found["interpretation"]["filters"] else "no series")
-    else:
-        print_table([_row(hit) for hit in found["value"]])
+    rows = {id(hit): _row(hit) for hit in found["value"]}
+    widths = column_widths(list(rows.values()))
+    for number, (line, hits) in enumerate(understood.groups(found["value"])):
+        if line:
+            print(line)
+        print_table([rows[id(hit)] for hit in hits], widths=widths, has_names=number == 0)
     for field, count in found["interpretation"]["unknown"].items():
         if count:
-            print(f"{count} more series left out because {field} is unknown ({field}=unknown)")
+            print(f"{count} more series do not count because {field} is unknown ({field}=unknown)")
 
 
 def write_records(
@@ -261,18 +220,13 @@ def write_records(
 
     The columns do not depend on the records: an empty export has them, too.
     """
-    names = [name for name in _COLUMNS if include_blobs or name != "blobs"]
-    if form == "parquet":
-        data = _parquet(records, names)
-    else:
-        buffer = io.StringIO()
-        if form == "csv":
-            write_csv(records, names, buffer)
-        else:
-            for record in records:
-                line = {name: record.get(name) for name in names}
-                buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
-        data = buffer.getvalue().encode()
+    names = [name for name in COLUMNS if include_blobs or name != "blobs"]
+    data = file_of(records, names, form)
+    write_data(data, path)
+
+
+def write_data(data: bytes, path: str | None) -> None:
+    """Bytes to a file that was asked for, or to standard output."""
     if path is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -324,6 +278,7 @@ def print_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         "to do": waiting or "nothing",
         "set aside": f"{queues['poison']:,} messages",
         "manifest": f"{status['manifest']} ({status['segments']:,} segments)",
+        "cohorts": f"{status['cohorts']:,}",
         "pins": [f"{name}: manifest {number}" for name, number in status["pins"].items()],
         "spaces": [f"{name}: {encoder}" for name, encoder in status["spaces"].items()],
         "map": f"projection {status['projection'] or '-'}",
@@ -394,15 +349,33 @@ def printable(text: str) -> str:
     )
 
 
-def print_table(rows: Sequence[Mapping[str, str]], right: Sequence[str] = ()) -> None:
-    """Rows under their names; the columns named in `right` are numbers."""
-    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
-    if not shown:
+def print_table(
+    rows: Sequence[Mapping[str, str]],
+    right: Sequence[str] = (),
+    *,
+    widths: Mapping[str, int] | None = None,
+    has_names: bool = True,
+) -> None:
+    """Rows under their names; the columns named in `right` are numbers.
+
+    widths: those of a table that this is a part of.
+    """
+    if not rows:
         return
-    widths = {name: max(_width(name), *(_width(row[name]) for row in shown)) for name in shown[0]}
-    for row in ({name: name for name in widths}, *shown):
+    widths = widths or column_widths(rows)
+    shown = [{name: printable(value) for name, value in row.items()} for row in rows]
+    names = [{name: name for name in widths}] if has_names else []
+    for row in (*names, *shown):
         cells = [_padded(row[name], width, right=name in right) for name, width in widths.items()]
         print("  ".join(cells).rstrip())
+
+
+def column_widths(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Columns that the names and values of a table take."""
+    names = rows[0] if rows else {}
+    return {
+        name: max(_width(name), *(_width(printable(row[name])) for row in rows)) for name in names
+    }
 
 
 def _width(text: str) -> int:
@@ -451,45 +424,3 @@ def _short(text: str, width: int) -> str:
             break
         kept += character
     return f"{kept}…"
-
-
-def write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
-    """Records as CSV that a spreadsheet can open without running any of it."""
-    writer = csv.DictWriter(target, names, lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: _cell(record.get(name)) for name in names})
-
-
-def _cell(value: Any) -> Any:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-    # A spreadsheet runs a cell that begins like a formula; header text is not ours to trust.
-    if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{text}"
-    return text
-
-
-def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = {
-        "string": pa.string(),
-        "json": pa.string(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-        "list": pa.list_(pa.string()),
-    }
-    schema = pa.schema([(name, types[_COLUMNS[name]]) for name in names])
-    plain = [
-        {
-            name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
-            for name, value in record.items()
-            if name in names
-        }
-        for record in records
-    ]
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
-    return buffer.getvalue()

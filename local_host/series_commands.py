@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer_core.errors import NotFoundError
 from local_host import output
-from local_host.named_series import keys_named
+from local_host.named_series import keys_named, whole_uid
 from local_host.opening import known_data, reading, writing
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -24,7 +24,13 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     from indexer_core.index.segment import TEXT_SPACE
 
     text = " ".join(options.text)
-    request = SearchRequest(text=text, filters=_filters(options), top=options.top)
+    request = SearchRequest(
+        text=text,
+        filters=_filters(options),
+        top=options.top,
+        interpret=not options.no_interpret,
+        with_unknown=_fields(options.with_unknown),
+    )
     request.check()
     system = reading(settings)
     snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
@@ -50,10 +56,13 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_trace(options: argparse.Namespace, settings: Settings) -> int:
     """Print every stage that a series has passed."""
-    from local_host.trace import trace_series
+    from function_app.trace import trace_series
 
     system = known_data(settings)
-    found = list(trace_series(system, options.uid, include_blobs=options.include_blobs))
+    reader = system.stores.reader(system.vector_files)
+    uid = whole_uid(reader.refresh(), options.uid)
+    include_blobs = options.include_blobs
+    found = list(trace_series(system.stores, reader, uid, include_blobs=include_blobs))
     if not found:
         raise NotFoundError("no file of that series has been looked at")
     for stages in found:
@@ -105,6 +114,15 @@ def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) 
 
     names = template_names()
     return search(request, snapshot, system.encoder_of(snapshot), names)
+
+
+def _fields(given: list[str]) -> frozenset[str]:
+    """Fields as an option names them, in any case, several parted by commas."""
+    from indexer_core.filters import FIELDS
+
+    known = {name.lower(): name for name in FIELDS}
+    named = (name.strip() for text in given for name in text.split(",") if name.strip())
+    return frozenset(known.get(name.lower(), name) for name in named)
 
 
 def _filters(options: argparse.Namespace) -> tuple["Filter", ...]:

@@ -29,6 +29,7 @@ def run_compact(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_gc(options: argparse.Namespace, settings: Settings) -> int:
     """Expire manifests past retention, and delete what nothing needs any more."""
+    from indexer_core.cohorts.store import Cohorts
     from indexer_core.index.collect import retention_of
 
     reading(settings).reader()
@@ -40,6 +41,8 @@ def run_gc(options: argparse.Namespace, settings: Settings) -> int:
         # Nobody else is writing while this holds the lock, so there is nobody to be spared.
         retention = replace(retention, grace_s=0.0)
     with writing(settings) as system:
+        if not options.dry_run:
+            Cohorts(system.index, system.clock, system.ids).sweep()
         done = system.upkeep.collect(retention, dry_run=options.dry_run)
     if options.format == "json":
         print(json.dumps(asdict(done)))

@@ -19,11 +19,11 @@ from local_host.settings import Settings
 if TYPE_CHECKING:
     # Loaded where they are first used, so that `status` or `rejects` load none of them.
     from function_app.handlers import Services
-    from gpu_worker.decoding import DecodingChildren
     from gpu_worker.pixel_models import PixelModel
     from gpu_worker.projection.keeping import IndexMap, MapSettings
     from gpu_worker.worker import Worker
     from indexer_core.adapters.azure.announcer import EventGridAnnouncer
+    from indexer_core.adapters.decoding import DecodingChildren
     from indexer_core.assembly import Assembly
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
@@ -212,19 +212,20 @@ class LocalSystem:
             self.stores,
             indexer=lambda: self.indexer,
             announcer=self.announcer,
-            patient_secret=self._patient_secret(),
+            patient_secret=self.secret(),
             quiet_s=timing.quiet_s,
             max_wait_s=timing.max_wait_s,
         )
 
-    def _patient_secret(self) -> bytes:
+    def secret(self) -> bytes:
+        """The secret of the patient hash."""
         if self.settings.azure is not None:
             return self.settings.azure.patient_secret
         return patient_secret(self.settings.patient_key_file)
 
     @cached_property
     def _decoding(self) -> "DecodingChildren":
-        from gpu_worker.decoding import DecodingChildren
+        from indexer_core.adapters.decoding import DecodingChildren
 
         return DecodingChildren()
 

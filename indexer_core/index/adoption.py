@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from indexer_core.encoders import FindEncoder
-from indexer_core.errors import UnavailableError
+from indexer_core.errors import NotFoundError, UnavailableError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.reader import Reader, Snapshot
@@ -71,6 +71,14 @@ class QueryReader:
             The encoder is not there, and nothing was searchable so far.
         """
         self._seen = self._manifests.newest(self._seen)
+        try:
+            with self._manifests.unless_expired(self._seen):
+                return self._adopted()
+        except NotFoundError:  # replaced, expired and collected since it was read
+            self._seen = self._manifests.newest()
+            return self._adopted()
+
+    def _adopted(self) -> Searchable | None:
         wanted = text_encoder_of(self._seen)
         if wanted is None:
             return None

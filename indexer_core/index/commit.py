@@ -274,14 +274,18 @@ class Manifests:
         return hinted if isinstance(hinted, Manifest) else self._from_listing()
 
     def _from_listing(self) -> Manifest:
-        names = [entry.name for entry in self._blobs.list(PREFIX)]
-        for name in reversed(names):
-            parsed = self.read(number_of(name))
-            if isinstance(parsed, Manifest):
-                return parsed
-        if names:
-            raise CorruptIndexError("every manifest has expired; the newest one must never")
-        return EMPTY
+        names: list[str] = []
+        while True:
+            before, names = names, [entry.name for entry in self._blobs.list(PREFIX)]
+            for name in reversed(names):
+                parsed = self.read(number_of(name))
+                if isinstance(parsed, Manifest):
+                    return parsed
+            if not names:
+                return EMPTY
+            # What was listed may all have been followed and have expired since: names only come.
+            if names == before:
+                raise CorruptIndexError("every manifest has expired; the newest one must never")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,9 @@ from indexer_core.ports import Clock, Ids
 # Never a number alone: wherever a manifest is asked for, a number means its number.
 _NAME = re.compile(r"(?!\d+\Z)[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 
+COHORTS = "cohort:"
+"""Begins the names of pins that saved cohorts hold; nobody else gives them or takes them off."""
+
 
 class Pins:
     """The pins of one index."""
@@ -35,12 +38,24 @@ class Pins:
             raise InvalidInputError(
                 "the name of a pin has letters, digits and . _ : - (64 at most) and is no number"
             )
+        if name.startswith(COHORTS):
+            raise InvalidInputError(f"names that begin with {COHORTS} are those of saved cohorts")
         newest = self._manifests.newest()
         taken = [n for n, names in newest.pins.items() if name in names and n != number]
         if taken:
             raise InvalidInputError(
                 f"{name} pins manifest {taken[0]}: unpin it first, or take another name"
             )
+        return self.keep(name, number, newest)
+
+    def keep(self, name: str, number: int, newest: Manifest) -> Committed:
+        """Put a name on a manifest, whoever's it is, and whatever other manifest it is on.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such manifest any more, or it is about to expire.
+        """
         self._manifests.at(number)
         outcome = self._commit(Pin(number=number, name=name), "pin", newest)
         if isinstance(outcome, Abandoned):
@@ -58,9 +73,19 @@ class Pins:
         ------
         NotFoundError
             It is on no manifest.
+        InvalidInputError
+            A saved cohort holds it.
         """
         newest = self._manifests.newest()
-        outcome = self._commit(Unpin(number=number_of(newest, name), name=name), "unpin", newest)
+        number = number_of(newest, name)
+        if name.startswith(COHORTS):
+            title = "@".join(name.removeprefix(COHORTS).rsplit(":", 1))
+            raise InvalidInputError(f"a saved cohort holds this pin: cohort delete {title}")
+        return self.release(name, number, newest)
+
+    def release(self, name: str, number: int, newest: Manifest) -> Committed:
+        """Take a name off a manifest, whoever's it is; nothing changes where it is not there."""
+        outcome = self._commit(Unpin(number=number, name=name), "unpin", newest)
         assert isinstance(outcome, Committed), "unpinning is never refused"
         return outcome
 

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from indexer_core.cohorts.model import FORMAT_VERSION as COHORT_VERSION
+from indexer_core.cohorts.store import PREFIX as COHORTS
+from indexer_core.cohorts.store import parse_named
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.index.commit import (
     HINT,
@@ -50,6 +53,7 @@ class FileKind(StrEnum):
     INSTANCE_LIST = "instanceList"
     TEXT_CACHE = "textCache"
     RECEIPT = "receipt"
+    COHORT = "cohort"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +168,7 @@ def damage_of(blobs: BlobStore, manifests: ManifestSurvey) -> list[Damage]:
         *survey_lists(blobs),
         *survey_text_cache(blobs),
         *survey_receipts(blobs),
+        *survey_cohorts(blobs),
     ]
 
 
@@ -227,6 +232,19 @@ def survey_receipts(blobs: BlobStore) -> Iterator[Damage]:
         except CorruptIndexError as error:
             newer = is_of_newer_format(blob.data, RECEIPT_VERSION)
             yield _damage(entry.name, FileKind.RECEIPT, error, newer=newer)
+
+
+def survey_cohorts(blobs: BlobStore) -> Iterator[Damage]:
+    """The saved cohorts that are damaged."""
+    for entry in blobs.list(COHORTS):
+        blob = blobs.get(entry.name)
+        if blob is None:
+            continue
+        try:
+            parse_named(blob.data, entry.name)
+        except CorruptIndexError as error:
+            newer = is_of_newer_format(blob.data, COHORT_VERSION)
+            yield _damage(entry.name, FileKind.COHORT, error, newer=newer)
 
 
 def _missing(number: int) -> Damage:

@@ -18,7 +18,7 @@ from indexer_core.rules.ruleset import Rules
 
 DISAGREEMENT = "headerPixelDisagreement"
 _ANY = "*"
-_MODEL = "model:"
+MODEL = "model:"
 
 
 def votes_of(findings: Iterable[Finding]) -> list[Vote]:
@@ -72,4 +72,4 @@ def alike(field: str, value: str, vote: Vote, rules: Rules) -> bool:
 
 
 def _of_model(vote: Vote) -> bool:
-    return vote.source.startswith(_MODEL)
+    return vote.source.startswith(MODEL)

@@ -73,7 +73,7 @@ def test_missing_file_is_found(kind):
     store = store_of({n: data for n, data in blobs.items() if n != name})
     # Nobody can tell a newest manifest that was taken away from one that was never written; the
     # hint, an instance list that nothing waits for and the cache may be absent.
-    optional = ("newest manifest", "hint", "instance list", "text cache", "receipt")
+    optional = ("newest manifest", "hint", "instance list", "text cache", "receipt", "cohort")
     assert found(store) == ([] if kind in optional else [name])
     if kind != "newest manifest":
         answers_or_names(store, name, needed=kind in NEEDED)

@@ -6,6 +6,7 @@ import pytest
 
 from function_app.handlers import ingest
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import IndexerError
 from indexer_core.events import look_message
 from indexer_core.index.commit import Manifests
@@ -66,6 +67,22 @@ def vectors_of(texts: list[str]) -> list[str]:
         for vector in vectors
         for kind in ("<f4", "<f2")
     ]
+
+
+def test_a_saved_cohort_lacks_the_series_and_says_so(clinic):
+    cohorts = Cohorts(clinic.index, clinic.clock, clinic.ids)
+    before = cohorts.load("paper")
+    assert {member.series_key for member in before.members} == {KEPT, PLANTED}
+    clinic.system().purger.request(ONE, "series")
+    (receipt,) = clinic.system().purger.carry_on()
+    after = cohorts.load("paper")
+    assert receipt.erased["cohorts"] == 1
+    assert [member.series_key for member in after.members] == [KEPT]
+    assert (after.n_erased, after.digest, after.is_as_saved) == (1, before.digest, False)
+    assert after.question.text == "erased, and others"
+    either = (("seriesInstanceUid=erased",), ("seriesInstanceUid!=erased",))
+    assert after.question.alternatives == either
+    assert [step.n_left for step in after.attrition] == [2, 2]
 
 
 def searchable(clinic: Clinic) -> dict[str, tuple]:
@@ -133,6 +150,7 @@ def test_receipt_names_every_store_and_no_identifier(clinic):
         "places of interrupted jobs",
         "files of cached text vectors",
         "thumbnails",
+        "cohorts",
         "blob rows",
         "instance rows",
         "instance lists",

@@ -325,6 +325,23 @@ def test_history_of_an_account_is_pinned_compared_and_collected(account, program
     assert records(program("export")) == before
 
 
+def test_cohort_of_an_account_is_kept_shown_and_let_go(account, program, indexed):
+    made = made_uid(account, program, "b")
+    program("cohort", "save", "ct", "--filter", "modality=CT")
+    saved = json.loads(program("cohort", "show", "ct", "--format", "json"))
+    assert (saved["version"], saved["asSaved"]) == (1, True)
+    assert saved["pin"] in json.loads(program("status", "--format", "json"))["pins"]
+    assert made in program("cohort", "export", "ct", "--format", "uids")
+    program("delete", made)
+    assert made not in program("cohort", "export", "ct", "--format", "uids")
+    assert program("cohort", "refresh", "ct").startswith("0 new, 1 deleted now since ct@1")
+    program("restore", made)
+    found = json.loads(program("cohort", "diff", "ct@2", "--format", "json"))
+    assert [one["change"] for one in found["series"]] == ["added"]
+    assert program("cohort", "delete", "ct") == "deleted 2 versions of ct\n"
+    assert saved["pin"] not in json.loads(program("status", "--format", "json"))["pins"]
+
+
 def test_series_of_an_account_is_purged(account, program, indexed):
     account.put("purged/1.dcm", dicom_object(series="to be purged"))
     program("index", "inbox/purged")

@@ -274,9 +274,9 @@ def test_own_data_directory_inside_the_folder_is_not_indexed(run):
 def test_export_has_the_keys_of_the_contract_in_order_and_paths_on_request(two_series, tmp_path):
     import pyarrow.parquet as pq
 
-    from local_host.output import _COLUMNS
+    from indexer_core.record_files import COLUMNS
 
-    keys = list(_COLUMNS)
+    keys = list(COLUMNS)
     (record, *_) = two_series.records().values()
     assert list(record) == keys[:-1]
     (record, *_) = two_series.records("--include-blobs").values()

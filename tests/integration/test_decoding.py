@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pydicom.data import get_testdata_file
 
-from gpu_worker import decoding
-from gpu_worker.decoding import ChildLimits, DecodingChildren
+from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
+from indexer_core.adapters.decoding import children as decoding
 from indexer_core.anatomy import Anatomy
 from indexer_core.pixels.errors import PixelProblem, PixelsUnavailable
 from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
@@ -48,7 +48,7 @@ def hostile(monkeypatch, tmp_path):
     (tmp_path / "hostile_child.py").write_text(
         """
 import ctypes, os, time
-from gpu_worker import decoding_child
+from indexer_core.adapters.decoding import child as decoding_child
 decode = decoding_child.slices_from_bytes
 
 def obey(data, *others):

@@ -24,6 +24,7 @@ from indexer_core.adapters.azure.stores import create_stores
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.onnx_text import MANIFEST_NAME, OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.audit import AuditRows
 from indexer_core.encoders import prefix_of
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.segment import TEXT_SPACE
@@ -302,7 +303,7 @@ def test_search_finds_the_right_series_first(drive, method):
         {"query": {"q": "Planted^Query", "filter": "Planted^Query"}},
         {"query": {"q": "Planted^Query" * 200}},
         {"body": b"Planted^Query"},
-        {"body": b"[" * 100_000},
+        {"body": b"[" * 60_000},
         {"body": b'["Planted^Query"]'},
         {"body": b'{"text": 1}'},
         {"body": b'{"text": "Planted^Query", "top": true}'},
@@ -331,6 +332,66 @@ def test_searched_words_are_not_logged(drive):
     answer = drive.house.host.request("GET", "/api/search", query={"q": "Planted^Query brain"})
     assert answer.status == 200
     assert "Planted" not in drive.house.host.logged()[before:]
+
+
+@marked
+def test_the_document_names_what_is_answered_behind_one_function(drive):
+    host = drive.house.host
+    document = host.request("GET", "/api/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    query = {"facets": "modality", "code": "a function key, which the host has read"}
+    told = host.request("GET", "/api/facets", query=query).json()
+    values = {each["value"]: each["count"] for each in told["facets"]["modality"]["values"]}
+    assert values == {"MR": 2, "SR": 1}
+    found = host.request("GET", f"/api/series/{drive.report}").json()
+    assert [each["seriesKey"] for each in found["value"]] == [drive.report]
+    missing = host.request("GET", "/api/nothing")
+    assert (missing.status, missing.json()["code"]) == (404, "notFound")
+    upload = host.request("POST", "/api/similar", body=b"x", content_type="image/png")
+    assert (upload.status, upload.json()["code"]) == (501, "imageEncoderUnavailable")
+
+
+def principal(*claims: tuple[str, str]) -> dict[str, str]:
+    said = {"claims": [{"typ": kind, "val": value} for kind, value in claims]}
+    return {"x-ms-client-principal": base64.b64encode(json.dumps(said).encode()).decode()}
+
+
+@marked
+def test_each_request_leaves_a_row_by_the_key_that_was_checked_whatever_it_claims(drive):
+    forged = principal(("oid", "somebody-else"))
+    asked = {"q": "Planted^Query", "filter": "modality=MR"}
+    answer = drive.house.host.request("GET", "/api/search", query=asked, headers=forged)
+    assert answer.status == 200
+    kept = list(AuditRows(drive.house.stores.audit, RandomIds()).all())[-1]
+    assert (kept.caller, kept.operation, kept.fields) == ("key", "searchByLink", ("modality",))
+    assert (kept.returned, kept.manifest) == (2, answer.json()["manifest"])
+    assert "Planted" not in str([row.values for row in drive.house.stores.audit.scan()])
+
+
+@marked
+def test_with_easy_auth_callers_see_the_scopes_of_their_groups(drive, tmp_path):
+    projects = {
+        "ours": {"scopes": [SCOPE], "groups": ["g1"]},
+        "other": {"scopes": ["elsewhere"], "groups": ["g2"]},
+    }
+    settings = {
+        **drive.house.settings,
+        "INDEXER_PROJECTS": json.dumps(projects),
+        "WEBSITE_AUTH_ENABLED": "True",
+    }
+    host = FunctionsHost(ROOT, settings, tmp_path / "log")
+
+    def count(*groups: str) -> int:
+        claims = [("oid", "me"), *(("groups", group) for group in groups)]
+        query = {"facets": "modality"}
+        answer = host.request("GET", "/api/facets", query=query, headers=principal(*claims))
+        return answer.json()["count"] if answer.status == 200 else -answer.status
+
+    try:
+        assert host.request("GET", "/api/status").json()["code"] == "unauthenticated"
+        assert (count("g1"), count("g2"), count("g1", "g2"), count("g3")) == (3, 0, 3, -403)
+    finally:
+        host.close()
 
 
 @marked

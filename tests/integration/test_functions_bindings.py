@@ -88,9 +88,17 @@ def test_missing_settings_are_no_fault_of_who_searches(bare_host):
 
 
 @needs_runtime
-def test_methods_and_routes_that_no_function_has_are_not_answered(bare_host):
-    assert bare_host.request("DELETE", "/api/search").status == 404
+def test_routes_that_no_function_has_are_not_answered(bare_host):
     assert bare_host.request("GET", "/search").status == 404
+
+
+@needs_runtime
+def test_with_easy_auth_the_host_asks_for_no_key_and_the_api_for_a_principal(tmp_path):
+    host = FunctionsHost(ROOT, {"WEBSITE_AUTH_ENABLED": "True"}, tmp_path / "log")
+    try:
+        assert host.functions["api"].trigger["authLevel"] == "ANONYMOUS"
+    finally:
+        host.close()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Scoring search and classification against the judged series."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,12 @@ def precision_at(ranked: Sequence[str], relevant: frozenset[str], k: int = 10) -
     return sum(item in relevant for item in ranked[:k]) / k
 
 
+def ndcg(ranked: Sequence[str], relevant: frozenset[str]) -> float:
+    """Discounted cumulative gain of all ranks over that of the best order; gains are 0 or 1."""
+    gain = sum(1 / math.log2(rank + 1) for rank, item in enumerate(ranked, 1) if item in relevant)
+    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, len(relevant) + 1))
+
+
 @dataclass(frozen=True)
 class Report:
     """Scores of one split."""
@@ -90,6 +97,7 @@ class Report:
     split: str
     average_precision: dict[str, float]
     precision: dict[str, float]
+    ndcg: dict[str, float]
     accuracy: dict[str, float]
     per_query: dict[str, float]
     wrong: dict[str, list[str]]
@@ -97,10 +105,12 @@ class Report:
     def lines(self) -> list[str]:
         ap = ", ".join(f"{kind} {value:.3f}" for kind, value in self.average_precision.items())
         p10 = ", ".join(f"{kind} {value:.3f}" for kind, value in self.precision.items())
+        gains = ", ".join(f"{kind} {value:.3f}" for kind, value in self.ndcg.items())
         accuracy = ", ".join(f"{field} {value:.3f}" for field, value in self.accuracy.items())
         return [
             f"{self.split}: mean average precision: {ap}",
             f"{self.split}: precision@min(10, relevant): {p10}",
+            f"{self.split}: nDCG: {gains}",
             f"{self.split}: classification accuracy: {accuracy}",
         ]
 
@@ -125,6 +135,7 @@ def score(
     per_query: dict[str, float] = {}
     aps: dict[str, list[float]] = {"plain": [], "negated": []}
     precisions: dict[str, list[float]] = {"plain": [], "negated": []}
+    gains: dict[str, list[float]] = {"plain": [], "negated": []}
     for query in load_queries():
         if query.split != split or query.kind == "none":
             continue
@@ -132,6 +143,7 @@ def score(
         per_query[query.id] = average_precision(ranked, query.relevant)
         aps[query.kind].append(per_query[query.id])
         precisions[query.kind].append(precision_at(ranked, query.relevant))
+        gains[query.kind].append(ndcg(ranked, query.relevant))
     wrong = {
         field: [
             f"{entry.anchor}: {records[entry.anchor][field]!r}, truth {entry.truth[field]!r}"
@@ -142,16 +154,19 @@ def score(
     }
     return Report(
         split=split,
-        average_precision={**_means(aps), "all": _mean(list(per_query.values()))},
-        precision=_means(precisions),
+        average_precision=_with_all(aps),
+        precision=_with_all(precisions),
+        ndcg=_with_all(gains),
         accuracy={field: 1 - len(wrong[field]) / len(judged) for field in FIELDS},
         per_query=per_query,
         wrong=wrong,
     )
 
 
-def _means(values: Mapping[str, list[float]]) -> dict[str, float]:
-    return {kind: _mean(numbers) for kind, numbers in values.items()}
+def _with_all(values: Mapping[str, list[float]]) -> dict[str, float]:
+    """Means by kind of question, and of all questions."""
+    everything = [number for numbers in values.values() for number in numbers]
+    return {**{kind: _mean(n) for kind, n in values.items()}, "all": _mean(everything)}
 
 
 def _mean(numbers: Sequence[float]) -> float:

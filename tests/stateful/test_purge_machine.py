@@ -1,19 +1,26 @@
-"""Writers, merges, pins, the collector and purges: every manifest that is kept shows what it must.
+"""Writers, merges, pins, cohorts, the collector, purges: every manifest kept shows what it must.
 
 The model is a dictionary of what was alive at every manifest. A purge takes a series out of all of
 them, and with it the manifests that are not pinned and had it stored.
 """
+
+from contextlib import suppress as suppress_errors
 
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.cohorts.drawing import draw, hits_of
+from indexer_core.cohorts.erasure import SavedCohorts
+from indexer_core.cohorts.model import Question
+from indexer_core.cohorts.store import Cohorts, pin_name
 from indexer_core.errors import IndexerError
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.commit import Committed, Manifests, commit
 from indexer_core.index.erasure import Segments, suppress
 from indexer_core.index.manifest import Manifest
+from indexer_core.index.pins import COHORTS
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import rows_of, table_of
 from indexer_core.index.segment import PREFIX, SegmentWriter
@@ -85,10 +92,35 @@ class PurgeMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def unpin(self, data):
-        pins = self.manifests.newest().pins
+        pins = [
+            (number, name)
+            for number, names in sorted(self.manifests.newest().pins.items())
+            for name in names
+            if not name.startswith(COHORTS)
+        ]
         if pins:
-            number = data.draw(st.sampled_from(sorted(pins)))
-            self.commit(Unpin(number=number, name=pins[number][0]))
+            number, name = data.draw(st.sampled_from(pins))
+            self.commit(Unpin(number=number, name=name))
+
+    def cohorts(self, blobs=None) -> Cohorts:
+        return Cohorts(blobs or self.blobs, self.clock, self.ids)
+
+    @rule(fault=st.none() | FAULTS, at=st.integers(1, 5))
+    def save(self, fault, at):
+        """Somebody saves a cohort of everything; killed anywhere."""
+        self.clock.advance(1)
+        plan = FaultPlan(None if fault is None else at, fault or WriteFault.UNAVAILABLE)
+        blobs = WrappedBlobs(self.blobs, plan)
+        reader = Reader(blobs, self.files)
+        with suppress_errors(SimulatedCrash, IndexerError):
+            self.cohorts(blobs).save("all", lambda: draw(reader.refresh(), Question()))
+
+    @rule(data=st.data())
+    def delete_cohort(self, data):
+        titles = [cohort.version for cohort in self.cohorts().all()]
+        if titles:
+            self.clock.advance(1)
+            self.cohorts().delete("all", data.draw(st.sampled_from(titles)))
 
     @rule(key=KEYS, fault=st.none() | FAULTS, at=st.integers(1, 30))
     def purge(self, key, fault, at):
@@ -106,8 +138,10 @@ class PurgeMachine(RuleBasedStateMachine):
                 ids=self.ids,
                 behind_s=self.clock.now_s(),
             )
+            subject = Subject(series=series)
             try:
-                while any(segments.erase(Subject(series=series)).counts.values()):
+                SavedCohorts(blobs).erase(subject)
+                while any(segments.erase(subject).counts.values()):
                     pass
             except (SimulatedCrash, IndexerError):
                 continue
@@ -145,6 +179,16 @@ class PurgeMachine(RuleBasedStateMachine):
             snapshot = Reader(self.blobs, self.files).at(number)
             shown = {s.loaded.orders[index][0] for s, index in snapshot.rows()}
             assert shown == keys - self.hidden
+
+    @invariant()
+    def every_cohort_is_pinned_and_shows_its_series(self):
+        if not hasattr(self, "past"):
+            return
+        pins = self.manifests.newest().pins
+        for cohort in self.cohorts().all():
+            assert pin_name(cohort.name, cohort.version) in pins[cohort.manifest]
+            snapshot = Reader(self.blobs, self.files).at(cohort.manifest)
+            assert {hit.key for hit in hits_of(snapshot, cohort)} == cohort.keys - self.hidden
 
     def teardown(self):
         if hasattr(self, "past"):

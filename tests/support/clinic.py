@@ -7,10 +7,14 @@ from function_app.wiring import build_services
 from gpu_worker.loop import Worker, WorkerSettings, work_once
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.announcements import Nobody
+from indexer_core.cohorts.drawing import draw
+from indexer_core.cohorts.model import Draft, Question
+from indexer_core.cohorts.store import Cohorts
 from indexer_core.descriptor import DIMENSION
 from indexer_core.events import look_message
 from indexer_core.index.commit import Manifests
 from indexer_core.index.pins import Pins
+from indexer_core.index.reader import Reader
 from indexer_core.index.rows import rows_of, table_of
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.messages import SeriesReady, dump_ready
@@ -41,7 +45,7 @@ from tests.support.dicom import dicom_object, uid
 from tests.support.house import PREFIX, MemorySource
 from tests.support.pipeline import CountingImageEncoder, HashTextEncoder, Inline
 
-TABLES = ("blobs", "instances", "open_series", "reject_rows", "jobs")
+TABLES = ("blobs", "instances", "open_series", "reject_rows", "jobs", "audit")
 QUEUES = ("blob_events", "series_checks", "series_ready", "poison")
 WORD = "quokka"
 """Occurs in the descriptions of the planted series, and so in its texts, and nowhere else."""
@@ -120,7 +124,9 @@ def planted() -> Clinic:
     clinic.settle()
     system = clinic.system()
     manifests = Manifests(clinic.index)
-    Pins(manifests, clinic.clock, clinic.ids).pin("paper", manifests.newest().number)
+    drawn = _everything(clinic)
+    Pins(manifests, clinic.clock, clinic.ids).pin("paper", drawn.manifest)
+    Cohorts(clinic.index, clinic.clock, clinic.ids).save("paper", lambda: drawn)
     clinic.put("p/1.dcm", instance=1, value=5, **words)
     clinic.put("moved.dcm", series="kept", instance=7, SeriesDescription="Chest")
     clinic.settle()
@@ -144,6 +150,14 @@ def planted() -> Clinic:
     clinic.tables["jobs"].insert("jobs", "backfill-1", place)
     clinic.tables["jobs"].insert("jobs", "backfill-2", {**place, "cursor": f"{PREFIX}k/1.dcm"})
     return clinic
+
+
+def _everything(clinic: Clinic) -> Draft:
+    """All series, asked for in a way that names the planted one."""
+    snapshot = Reader(clinic.index, FlatFp16Vectors()).refresh()
+    name = uid("study", "planted")
+    either = ((f"seriesInstanceUid={name}",), (f"seriesInstanceUid!={name}",))
+    return draw(snapshot, Question(text=f"{name}, and others", alternatives=either))
 
 
 class System:

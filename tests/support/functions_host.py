@@ -26,6 +26,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage
@@ -79,6 +80,10 @@ class Response:
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def _query(values: Mapping[str, str] | None) -> str:
+    return f"?{urlencode(values)}" if values else ""
 
 
 class FunctionsHost:
@@ -190,15 +195,17 @@ class FunctionsHost:
         query: Mapping[str, str] | None = None,
         body: bytes = b"",
         content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Route an HTTP request to its function and return its answer."""
         function = self._route(method, path)
         if function is None:
             return Response(status=404, headers={}, body=b"")
+        sent = {**({"content-type": content_type} if body else {}), **(headers or {})}
         http = {
             "method": text_datum(method),
-            "url": text_datum(f"http://127.0.0.1{path}"),
-            "headers": {"content-type": text_datum(content_type)} if body else {},
+            "url": text_datum(f"http://127.0.0.1{path}{_query(query)}"),
+            "headers": {name: text_datum(value) for name, value in sent.items()},
             "query": {name: text_datum(value) for name, value in (query or {}).items()},
             "params": {},
             "body": bytes_datum(body),
@@ -216,15 +223,21 @@ class FunctionsHost:
         )
 
     def _route(self, method: str, path: str) -> str | None:
+        """The function of a path: one that names it whole before one that takes the rest."""
+        catch_all = None
         for function in self.functions.values():
             trigger = function.trigger
             if trigger["type"] != "httpTrigger":
                 continue
             prefix = self.settings.route_prefix
             route = "/".join(part for part in ("", prefix, trigger["route"]) if part)
-            if path == f"/{route}" and method in trigger["methods"]:
+            if method not in trigger["methods"]:
+                continue
+            if path == f"/{route}":
                 return function.name
-        return None
+            if route.endswith("{*path}") and path.startswith(f"/{route[: -len('{*path}')]}"):
+                catch_all = function.name
+        return catch_all
 
     def queue(self, connection: str, name: str) -> QueueClient:
         """A queue of the account that a setting names."""

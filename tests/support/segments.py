@@ -1,7 +1,7 @@
 """Rows and segments without a pipeline."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -79,8 +79,18 @@ def row(
     )
 
 
-def write_segment(writer: SegmentWriter, write_id: str, rows: list[IndexRow], *, text: bool = True):
-    """A segment whose vectors follow from (series, revision)."""
+def write_segment(
+    writer: SegmentWriter,
+    write_id: str,
+    rows: list[IndexRow],
+    *,
+    text: bool = True,
+    provisional: Collection[str] = (),
+):
+    """A segment whose vectors follow from (series, revision).
+
+    `provisional`: keys of series that the map has placed without knowing them.
+    """
     seeds = [f"{r.series_key}/{r.revision}" for r in rows if r.alive]
     texts = [unit_vectors(f"t{seed}", 5, TEXT_DIMENSION) for seed in seeds]
     images = [unit_vectors(f"i{seed}", 1, IMAGE_DIMENSION) for seed in seeds]
@@ -89,7 +99,9 @@ def write_segment(writer: SegmentWriter, write_id: str, rows: list[IndexRow], *,
         SpaceVectors(space=IMAGE_SPACE, encoder_id=IMAGE, vectors=_stack(images, IMAGE_DIMENSION)),
     ]
     xy = PROJECTOR.project(_stack(images, IMAGE_DIMENSION))
-    points = [Points(projection=PROJECTION.version, xy=xy)]
+    strange = [r.series_key in provisional for r in rows if r.alive]
+    flags = np.array(strange, dtype=np.bool_) if provisional else None
+    points = [Points(projection=PROJECTION.version, xy=xy, is_provisional=flags)]
     return writer.write(write_id, rows, spaces[0 if text else 1 :], points)
 
 

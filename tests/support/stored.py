@@ -6,6 +6,9 @@ from functools import cache
 import numpy as np
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.cohorts.drawing import draw
+from indexer_core.cohorts.model import Question
+from indexer_core.cohorts.store import Cohorts
 from indexer_core.index.commit import HINT, Manifests, commit, manifest_name
 from indexer_core.index.reader import Reader
 from indexer_core.index.rows import rows_of
@@ -36,6 +39,7 @@ KINDS = {
     "instance list": "assembly/",
     "text cache": "text-cache/",
     "receipt": "purges/",
+    "cohort": "cohorts/",
 }
 
 
@@ -67,7 +71,7 @@ def made() -> Pipeline:
     house.remove("5")
     house.upload("report", slice_of(series="report", pixels=False))
     house.settle(process)
-    for _ in range(8):
+    for _ in range(7):
         process.indexer.suppress(frozenset({"a", "b"}))
         process.indexer.restore(frozenset({"b"}))
         process.indexer.restore(frozenset({"a"}))
@@ -79,6 +83,9 @@ def made() -> Pipeline:
         assert manifests.expire(number)
     requested = Purge(id="1", asked="series", series=("a",), requested_s=1.0)
     Purges(house.index).put(requested.finished(2.0, n_restored=0))
+    snapshot = Reader(house.index, FlatFp16Vectors()).refresh()
+    cohorts = Cohorts(house.index, house.clock, house.ids)
+    cohorts.save("all", lambda: draw(snapshot, Question()))
     return house
 
 
@@ -91,6 +98,7 @@ def stores_of(house: Pipeline) -> Stores:
         open_series=house.rows["open"],
         reject_rows=house.rows["rejects"],
         jobs=MemoryRows(),
+        audit=MemoryRows(),
         blob_events=house.queues["events"],
         series_checks=house.queues["checks"],
         series_ready=house.queues["ready"],

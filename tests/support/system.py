@@ -7,6 +7,7 @@ from function_app.search import SearchRequest, records, search
 from indexer_core.adapters.local_files import url_of
 from indexer_core.index.reader import Snapshot
 from indexer_core.search import blobs_of
+from indexer_core.templates import template_names
 from local_host import commands
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
@@ -41,11 +42,14 @@ class Searcher:
                 self.series_of[url.removeprefix(f"{root}/")] = record["seriesKey"]
 
     def rank(self, text: str) -> list[str]:
-        """Series keys, best first, all of them."""
-        found = search(
-            SearchRequest(text=text, top=1000),
+        """Series keys, best first, all that are found."""
+        return [hit["seriesKey"] for hit in self.answer(text)["value"]]
+
+    def answer(self, text: str, *, interpret: bool = True) -> dict:
+        """What the API answers."""
+        return search(
+            SearchRequest(text=text, top=1000, interpret=interpret),
             self.snapshot,
             self.system.encoder,
-            ("protocol", "anatomy", "acquisition", "cohort", "expanded"),
+            template_names(),
         )
-        return [hit["seriesKey"] for hit in found["value"]]

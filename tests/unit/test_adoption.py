@@ -1,5 +1,6 @@
 """A reader moves on to a switched index only when the encoder of its queries is loaded."""
 
+import itertools
 import threading
 import time
 
@@ -8,11 +9,13 @@ import pytest
 from indexer_core.encoders import InBackground, first_of, known, loaded_once
 from indexer_core.errors import CorruptIndexError, UnavailableError
 from indexer_core.index.adoption import QueryReader
+from indexer_core.index.collect import Collector, RetentionPolicy
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.reader import Reader
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.updates import Restore, Suppress
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.testing.faults import RequestCounts, WrappedBlobs
 from indexer_core.testing.memory import MemoryBlobs
 from tests.support.encoders import (
@@ -23,6 +26,7 @@ from tests.support.encoders import (
     SwitchingIndex,
     assert_search_is_exact,
 )
+from tests.support.meanwhile import BetweenRequests
 
 
 class Shelf:
@@ -112,6 +116,25 @@ def test_a_reader_that_stays_behind_asks_little(index):
     counts.requests.clear()
     reader.refresh()
     assert counts.n_requests == 1  # is there news?
+
+
+def test_files_that_are_collected_between_any_two_requests_are_not_missed(index):
+    policy = RetentionPolicy(keep_s=0, keep_newest=1, grace_s=0)
+
+    def replaced() -> None:
+        """All that the manifest before held is merged, and gone."""
+        Upkeep(index.blobs, FILES, clock=index.clock, ids=index.ids).compact(full=True)
+        index.clock.advance(1)
+        Collector(index.blobs, index.clock, index.ids).collect(policy)
+
+    for at in itertools.count(1):
+        index.add({f"more-{at}": 1})
+        around = BetweenRequests(at, replaced)
+        found = query_reader(index, Shelf(OLD), WrappedBlobs(index.blobs, around)).refresh()
+        assert found.snapshot.n_series == 2 + at
+        if around.n < at:
+            break
+    assert at > 5
 
 
 def test_an_index_that_is_switched_back_goes_on(index):

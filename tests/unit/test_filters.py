@@ -110,3 +110,11 @@ def test_rows_left_out_for_an_unknown_field_are_told():
 def test_wrong_filter_says_what_is_right(text, said):
     with pytest.raises(InvalidInputError, match=said):
         parse_filter(text)
+
+
+def test_a_part_of_a_text_is_looked_for_without_regard_to_case():
+    assert passed("plane~XIA,CORO") == [0, 1]
+    assert passed("plane!~xia") == [1]
+    assert np.flatnonzero(result("plane!~xia").unknown).tolist() == [2, 3]
+    with pytest.raises(InvalidInputError, match="looks into texts"):
+        parse_filter("ageYears~6")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer_core.record_files import COLUMNS
 from indexer_core.records import SeriesRecord, to_public_json
 from local_host import output
 
@@ -44,6 +45,36 @@ def test_header_text_cannot_steer_the_terminal(capsys):
     assert not {"\x1b", "\r", "\u202e"} & set(out)
 
 
+def test_hits_stand_in_groups_under_what_was_understood(capsys):
+    answer = found(hit(match="fits"), hit(match="possible"), hit(match="near"))
+    answer["interpretation"] |= {
+        "filters": [{"field": "modality", "operator": "=", "values": ["MR"], "from": "query"}],
+        "corrections": [{"from": "brian", "to": "brain"}],
+        "unknown": {"modality": 1},
+    }
+    output.print_hits(answer | {"fit": "weak"}, "table")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["brian is read as brain", "understood: modality=MR"]
+    assert lines[2].startswith("weak: ")
+    assert [line for line in lines if line.endswith(":")] == [
+        "may fit (what is asked is not known of them):",
+        "near, but not all that was asked for:",
+    ]
+    assert sum(line.startswith("score") for line in lines) == 1
+    assert len({len(line) for line in lines if line.startswith("0.5")}) == 1
+
+
+def test_nothing_fits_is_said(capsys):
+    answer = found() | {"fit": "none"}
+    answer["interpretation"]["alternatives"] = [
+        [{"field": "sex", "operator": "=", "values": [sex]}] for sex in "MF"
+    ]
+    output.print_hits(answer, "table")
+    assert capsys.readouterr().out.splitlines() == [
+        "understood: (sex=M) or (sex=F)", "nothing fits", "no series"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
 def test_spreadsheet_runs_no_cell(text, capsys):
     output.print_hits(found(hit(modality=text)), "csv")
@@ -53,7 +84,7 @@ def test_spreadsheet_runs_no_cell(text, capsys):
 def test_columns_are_those_of_the_record():
     values = dict.fromkeys(SeriesRecord.__dataclass_fields__, ())
     record = SeriesRecord(**{**values, "body_part": None, "evidence": {}})
-    assert list(to_public_json(record, include_blobs=True)) == list(output._COLUMNS)
+    assert list(to_public_json(record, include_blobs=True)) == list(COLUMNS)
 
 
 def test_rejects_are_grouped_by_reason(capsys):

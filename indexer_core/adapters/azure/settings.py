@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from indexer_core.access import OPEN, Access, parse_projects
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading, read_switch
 
@@ -34,6 +35,7 @@ class Settings:
     topic: endpoint of the Event Grid topic for announcements, "" for none. retention_days: how long
     an earlier manifest can be searched. merge_mb: what one merge of the worker reads at most.
     reading: memory, cache and exactness. thumbnails: whether the worker keeps small pictures.
+    access: who sees what through the API. easy_auth: whether the platform signs callers in.
     """
 
     storage: str
@@ -46,6 +48,8 @@ class Settings:
     retention_days: float = 7.0
     merge_mb: float = 512.0
     thumbnails: bool = True
+    access: Access = OPEN
+    easy_auth: bool = False
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -60,6 +64,9 @@ RETENTION = "INDEXER_RETENTION_DAYS"
 READING = "INDEXER_"  # INDEXER_MEMORY_MB and so on
 MERGE = "INDEXER_MERGE_MB"
 THUMBNAILS = "INDEXER_THUMBNAILS"
+PROJECTS = "INDEXER_PROJECTS"
+KEYS_SEE_ALL = "INDEXER_KEYS_SEE_ALL"
+EASY_AUTH = "WEBSITE_AUTH_ENABLED"  # set by the platform
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -90,7 +97,22 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         reading=read_reading(environment, READING),
         merge_mb=_number(environment, MERGE, 512.0),
         thumbnails=read_switch(environment, THUMBNAILS),
+        access=_access(environment),
+        easy_auth=read_easy_auth(environment),
     )
+
+
+def read_easy_auth(environment: Mapping[str, str]) -> bool:
+    """Whether the platform signs callers in before the app sees them."""
+    return environment.get(EASY_AUTH, "").lower() in {"true", "1"}
+
+
+def _access(environment: Mapping[str, str]) -> Access:
+    wish = environment.get(KEYS_SEE_ALL) or "off"
+    if wish not in {"on", "off"}:
+        raise InvalidInputError(f"{KEYS_SEE_ALL} is on or off")
+    projects = parse_projects(environment.get(PROJECTS, ""), PROJECTS)
+    return Access(projects=projects, keys_see_all=wish == "on")
 
 
 def _sources(text: str) -> tuple[SourceSetting, ...]:

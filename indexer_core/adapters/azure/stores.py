@@ -43,6 +43,7 @@ def azure_stores(
         open_series=rows["open_series"],
         reject_rows=rows["rejects"],
         jobs=rows["jobs"],
+        audit=rows["audit"],
         blob_events=queues["blob-events"],
         series_checks=queues["series-check"],
         series_ready=queues["series-ready"],

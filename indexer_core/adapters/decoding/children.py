@@ -1,4 +1,4 @@
-"""Decoding in child processes: a hostile file takes down a child, not the worker.
+"""Child processes that decode: a hostile file takes down a child, not the program.
 
 Decoders are C code that meets foreign bytes. Each thread that decodes has a child of its own, which
 is used again and again. A child limits itself: its memory by the kernel, its time by an alarm whose
@@ -75,8 +75,29 @@ class DecodingChildren:
             No child can be started.
         """
         n_expected = 1 if frames is None else len(frames)
+        asked = {"frames": None if frames is None else list(frames)}
+        return self._decoded(asked, data, recipe, limits, n_expected)
+
+    def picture(self, data: bytes, recipe: PixelRecipe, limits: PixelLimits) -> Slice:
+        """A prepared slice of a PNG or JPEG file, as `pictures.slice_of_picture` makes it.
+
+        Raises
+        ------
+        UnavailableError
+            No child can be started.
+        """
+        return self._decoded({"picture": True}, data, recipe, limits, 1)[0]
+
+    def _decoded(
+        self,
+        asked: Mapping[str, object],
+        data: bytes,
+        recipe: PixelRecipe,
+        limits: PixelLimits,
+        n_expected: int,
+    ) -> Sequence[Slice]:
         request = {
-            "frames": None if frames is None else list(frames),
+            **asked,
             "recipe": asdict(recipe),
             "limits": asdict(limits),
             "seconds": self.limits.seconds,
@@ -125,7 +146,7 @@ class _Child:
         try:
             self._process = subprocess.Popen(
                 # -P: no module comes from the folder in which the user happens to be.
-                [sys.executable, "-P", "-m", "gpu_worker.decoding_child"],
+                [sys.executable, "-P", "-m", "indexer_core.adapters.decoding.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

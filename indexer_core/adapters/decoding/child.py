@@ -9,14 +9,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from gpu_worker.decoding import LENGTHS
+from indexer_core.adapters.decoding.children import LENGTHS
+from indexer_core.adapters.decoding.pictures import slice_of_picture
 from indexer_core.pixels.errors import PixelProblem, PixelsUnavailable
 from indexer_core.pixels.recipe import PixelLimits, PixelRecipe
 from indexer_core.pixels.stack import Slice, slices_from_bytes
 
 
 def main() -> None:
-    """Answer requests; see `gpu_worker.decoding`."""
+    """Answer requests; see `indexer_core.adapters.decoding.children`."""
     # C libraries print what they like: that must not get between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,18 +46,15 @@ def _limited(request: dict[str, Any], data: bytes) -> list[Slice]:
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
     # Its default action ends the process, in the middle of C code, too.
     signal.alarm(int(request["seconds"]))
+    recipe = PixelRecipe(**request["recipe"])
+    limits = PixelLimits(**request["limits"])
+    frames = request.get("frames")
     try:
-        return list(
-            slices_from_bytes(
-                data,
-                request["frames"],
-                PixelRecipe(**request["recipe"]),
-                PixelLimits(**request["limits"]),
-            )
-        )
+        if request.get("picture"):
+            return [slice_of_picture(data, recipe, limits)]
+        return list(slices_from_bytes(data, frames, recipe, limits))
     except MemoryError:
-        n_expected = 1 if request["frames"] is None else len(request["frames"])
-        return [PixelsUnavailable(PixelProblem.TOO_LARGE)] * n_expected
+        return [PixelsUnavailable(PixelProblem.TOO_LARGE)] * (1 if frames is None else len(frames))
     finally:
         signal.alarm(0)
 

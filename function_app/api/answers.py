@@ -1,0 +1,273 @@
+"""What each operation does: from a checked call to an answer, all of it from one manifest."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from function_app.api.asked import (
+    AT,
+    CONDITIONS,
+    FILE_TYPES,
+    PAGE,
+    conditions,
+    conditions_of,
+    fields_of,
+    format_parameter,
+    records_answer,
+    whole,
+)
+from function_app.api.cohort_answers import cohort_operations
+from function_app.api.looks import look_operations
+from function_app.api.messages import ApiError
+from function_app.api.operations import Answer, Call, Operation, Parameter
+from function_app.api.schemas import (
+    DOCUMENT,
+    FIELDS_COUNTED,
+    HEALTH_ANSWER,
+    INTERPRET,
+    SEARCH_ANSWER,
+    SEARCH_BODY,
+    SERIES_ANSWER,
+    STATUS_ANSWER,
+    TEXT,
+    TOP,
+    TRACE_ANSWER,
+    UID,
+)
+from function_app.api.service import Service
+from function_app.api.surveys import survey_operations
+from function_app.facets import FacetsRequest, facets
+from function_app.pages import cursor_of_page, level_of
+from function_app.search import SearchRequest, search
+from indexer_core.index.reader import Snapshot
+from indexer_core.record_files import HIT_COLUMNS
+from indexer_core.search import Hit, record_of
+from indexer_core.selection import Conditions, Selection, select
+from indexer_core.templates import template_names
+
+_UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
+INTERPRET_PARAMETER = Parameter(
+    name="interpret",
+    place="query",
+    schema=INTERPRET,
+    description="whether the text is read for filters, too",
+)
+FACETS_PARAMETER = Parameter(
+    name="facets",
+    place="query",
+    schema=FIELDS_COUNTED,
+    description="fields to count over what fits; repeatable",
+)
+_DEFAULTS = {
+    "top": TOP["default"],
+    "level": "series",
+    "token": None,
+    "interpret": True,
+    "facets": None,
+    "manifest": None,
+}
+_NO_SERIES = "no series that is open to this caller has that UID or key"
+
+
+def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation, ...]:
+    """All operations over a service; `document` is what describes them."""
+    return (
+        Operation(
+            name="search",
+            method="POST",
+            path="/api/search",
+            summary="Find series by describing them",
+            run=lambda call: _search_posted(call, service),
+            parameters=(format_parameter(),),
+            body=SEARCH_BODY,
+            answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
+        ),
+        Operation(
+            name="searchByLink",
+            method="GET",
+            path="/api/search",
+            summary="The same as a link",
+            run=lambda call: _search_linked(call, service),
+            parameters=(
+                Parameter(name="q", place="query", schema=TEXT, description="text", required=True),
+                *PAGE,
+                *CONDITIONS,
+                INTERPRET_PARAMETER,
+                FACETS_PARAMETER,
+                AT,
+                format_parameter(),
+            ),
+            answer=SEARCH_ANSWER,
+            answer_types=FILE_TYPES,
+            errors=("manifestExpired",),
+        ),
+        Operation(
+            name="series",
+            method="GET",
+            path="/api/series/{uid}",
+            summary="All that is known of the series with this UID or key",
+            run=lambda call: _series(call, service),
+            parameters=(_UID,),
+            answer=SERIES_ANSWER,
+        ),
+        Operation(
+            name="trace",
+            method="GET",
+            path="/api/trace/{uid}",
+            summary="Every stage that a series has passed, from its files to its row",
+            run=lambda call: _trace(call, service),
+            parameters=(_UID,),
+            answer=TRACE_ANSWER,
+        ),
+        Operation(
+            name="status",
+            method="GET",
+            path="/api/status",
+            summary="What is indexed, and what is left to do",
+            run=lambda call: _status(call, service),
+            answer=STATUS_ANSWER,
+        ),
+        *look_operations(service),
+        *survey_operations(service),
+        *cohort_operations(service),
+        Operation(
+            name="health",
+            method="GET",
+            path="/api/health",
+            summary="Whether the service runs; says nothing else",
+            run=lambda _: Answer(value={"status": "ok"}),
+            answer=HEALTH_ANSWER,
+            is_open=True,
+        ),
+        Operation(
+            name="openapi",
+            method="GET",
+            path="/api/openapi.json",
+            summary="This document",
+            run=lambda _: Answer(value=document),
+            answer=DOCUMENT,
+            is_open=True,
+        ),
+    )
+
+
+def _search_posted(call: Call, service: Service) -> Answer:
+    asked = call.body
+    return _search(
+        call,
+        service,
+        conditions(call, asked.get("filters"), asked.get("withUnknown")),
+        {**_DEFAULTS, **asked},
+    )
+
+
+def _search_linked(call: Call, service: Service) -> Answer:
+    asked = call.values
+    return _search(call, service, conditions_of(call), {**asked, "text": asked["q"]})
+
+
+def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, Any]) -> Answer:
+    request = SearchRequest(
+        text=asked["text"],
+        filters=met.filters,
+        top=int(asked["top"]),
+        level=level_of(asked["level"]),
+        token=asked["token"],
+        exact=service.exact,
+        interpret=asked["interpret"],
+        with_unknown=met.with_unknown,
+        scopes=met.scopes,
+    )
+    request.check()
+    cursor = cursor_of_page(request.page, request.question)
+    ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
+    found = search(request, ready.snapshot, ready.encoder, template_names())
+    understood = request.conditions(request.understood())
+    if asked["facets"]:
+        counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
+        found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
+    return records_answer(call, _linked(request, found), HIT_COLUMNS, fields_of(understood))
+
+
+def _linked(request: SearchRequest, found: dict[str, Any]) -> dict[str, Any]:
+    """A page whose `nextLink` is a link, however the first page was asked for."""
+    if found["nextLink"] is None:
+        return found
+    query = [
+        ("q", request.text),
+        ("top", request.top),
+        ("level", request.level),
+        *(("filter", each) for each in request.filters),
+        *(("withUnknown", field) for field in sorted(request.with_unknown)),
+        ("interpret", str(request.interpret).lower()),
+        ("token", found["nextLink"]),
+    ]
+    return {**found, "nextLink": f"/api/search?{urlencode(query)}"}
+
+
+def _series(call: Call, service: Service) -> Answer:
+    snapshot = service.searchable().snapshot
+    selection = select(snapshot, Conditions(scopes=call.caller.scopes))
+    hits = sorted(_named(snapshot, selection, call.values["uid"]), key=lambda hit: hit.key)
+    if not hits:
+        raise ApiError("notFound", _NO_SERIES)
+    manifest = snapshot.manifest.number
+    value = [record_of(hit, snapshot) for hit in hits]
+    return Answer(
+        value={"value": value, "manifest": manifest, "nextLink": None},
+        manifest=manifest,
+        returned=len(value),
+    )
+
+
+def _named(snapshot: Snapshot, selection: Selection, uid: str) -> Iterator[Hit]:
+    """Selected series that have this UID or key."""
+    for segment, selected in zip(snapshot.segments, selection.rows, strict=True):
+        table = segment.loaded.table
+        named = pc.or_(
+            pc.fill_null(pc.equal(table.column("seriesKey"), uid), False),
+            pc.fill_null(pc.equal(table.column("seriesInstanceUid"), uid), False),
+        )
+        mask = pa.chunked_array(named).to_numpy() & selected
+        for row in np.flatnonzero(mask):
+            yield Hit(segment=segment, row=int(row), score=0.0, text=None)
+
+
+def _trace(call: Call, service: Service) -> Answer:
+    manifest, value = service.trace(call.values["uid"], call.caller)
+    if not value:
+        raise ApiError("notFound", _NO_SERIES)
+    return Answer(
+        value={"value": value, "manifest": manifest, "nextLink": None},
+        manifest=manifest,
+        returned=len(value),
+    )
+
+
+def _status(call: Call, service: Service) -> Answer:
+    ready = service.searchable()
+    manifest = ready.snapshot.manifest
+    selection = select(ready.snapshot, Conditions(scopes=call.caller.scopes))
+    projection = manifest.projection
+    whole = {
+        "segments": len(manifest.segments),
+        "suppressed": len(manifest.suppressed),
+        **(service.waiting() if call.caller.scopes is None else {}),
+    }
+    value = {
+        "manifest": manifest.number,
+        "newest": ready.newest,
+        "series": selection.n_passed,
+        "spaces": {space.name: space.live for space in manifest.spaces},
+        "building": {space.name: space.building for space in manifest.spaces if space.building},
+        "projection": None if projection is None else projection.version,
+        "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
+        "index": whole if call.caller.scopes is None else None,
+    }
+    return Answer(value=value, manifest=manifest.number)

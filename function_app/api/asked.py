@@ -1,0 +1,125 @@
+"""What several operations are asked in the same way: conditions, pages, manifests, formats."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from function_app.api.messages import JSON
+from function_app.api.operations import Answer, Call, Parameter
+from function_app.api.schemas import FIELDS_UNKNOWN, FILTERS, LEVEL, MANIFEST, TOKEN, TOP
+from function_app.pages import PageRequest, level_of
+from indexer_core.filters import Filter, parse_field, parse_filter
+from indexer_core.record_files import FORMATS, file_of
+from indexer_core.selection import Conditions
+
+FILTER = Parameter(
+    name="filter",
+    place="query",
+    schema=FILTERS,
+    description="conditions: one each, or several with semicolons between",
+)
+WITH_UNKNOWN = Parameter(
+    name="withUnknown",
+    place="query",
+    schema=FIELDS_UNKNOWN,
+    description="fields that a series may have unknown, whatever the filters ask for",
+)
+AT = Parameter(
+    name="manifest",
+    place="query",
+    schema=MANIFEST,
+    description="answer from this manifest; 410 when it has expired",
+)
+PAGE = (
+    Parameter(name="top", place="query", schema=TOP, description="at most"),
+    Parameter(
+        name="level",
+        place="query",
+        schema=LEVEL,
+        description="what the page consists of",
+    ),
+    Parameter(
+        name="token",
+        place="query",
+        schema=TOKEN,
+        description="of the next page, as `nextLink` has it",
+    ),
+)
+CONDITIONS = (FILTER, WITH_UNKNOWN)
+FILE_TYPES = tuple(FORMATS.values())
+
+
+def format_parameter(*further: str) -> Parameter:
+    """JSON, or a file of records in one of these formats."""
+    return Parameter(
+        name="format",
+        place="query",
+        schema={"type": "string", "enum": ["json", *FORMATS, *further], "default": "json"},
+        description="of the answer",
+    )
+
+
+def conditions_of(call: Call) -> Conditions:
+    """Filters of the query, within the scopes of the caller."""
+    return conditions(call, call.values["filter"], call.values["withUnknown"])
+
+
+def conditions(
+    call: Call, filters: Iterable[str] | None, with_unknown: Iterable[str] | None
+) -> Conditions:
+    """Filters as they are written, within the scopes of the caller."""
+    return Conditions(
+        filters=parsed_filters(filters or ()),
+        with_unknown=frozenset(map(parse_field, with_unknown or ())),
+        scopes=call.caller.scopes,
+    )
+
+
+def parsed_filters(texts: Iterable[str]) -> tuple[Filter, ...]:
+    """Conditions, one in each text or several with semicolons between."""
+    each = (part for text in texts for part in text.split(";"))
+    return tuple(parse_filter(text) for text in each if text.strip())
+
+
+def page_of_call(call: Call) -> PageRequest:
+    """The page that is asked for."""
+    values = call.values
+    return PageRequest(top=values["top"], level=level_of(values["level"]), token=values["token"])
+
+
+def linked(call: Call, found: dict[str, Any]) -> dict[str, Any]:
+    """A page whose `nextLink` is a link: this request with the token of the next page."""
+    token = found["nextLink"]
+    if token is None:
+        return found
+    query = [(name, value) for name, value in call.query if name != "token"]
+    return {**found, "nextLink": f"{call.path}?{urlencode([*query, ('token', token)])}"}
+
+
+def whole(number: Any) -> int | None:
+    """A whole number, as JSON may write it: 1.0."""
+    return None if number is None else int(number)
+
+
+def fields_of(conditions: Conditions) -> tuple[str, ...]:
+    """Names of the fields that are asked about, for the audit."""
+    return tuple(sorted({each.field for each in conditions.distinct}))
+
+
+def records_answer(
+    call: Call,
+    found: dict[str, Any],
+    columns: Sequence[str],
+    fields: tuple[str, ...] = (),
+) -> Answer:
+    """The answer `found` in the format that is asked for: JSON, or a file of its `value`."""
+    form = call.values["format"]
+    records = found["value"]
+    is_file = form != "json"
+    return Answer(
+        value=file_of(records, columns, form) if is_file else found,
+        content_type=FORMATS[form] if is_file else JSON,
+        manifest=found["manifest"],
+        returned=len(records),
+        fields=fields,
+    )

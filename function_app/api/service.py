@@ -1,0 +1,112 @@
+"""What the operations answer from: one index, followed for all requests."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from threading import Lock
+from typing import Any, Protocol
+
+from function_app.trace import trace_series
+from indexer_core.access import Caller
+from indexer_core.cohorts.store import Cohorts
+from indexer_core.errors import NotFoundError
+from indexer_core.index.adoption import QueryReader, Searchable
+from indexer_core.index.reader import Reader
+from indexer_core.paging import PastSnapshots
+from indexer_core.stores import Stores
+from indexer_core.uploads import UploadReader
+
+
+class Writing(Protocol):
+    """Gives the right to write, where only one program may have it at a time."""
+
+    def __call__(self) -> AbstractContextManager[Any]:
+        """Held while something is written.
+
+        Raises
+        ------
+        ConflictError
+            Another program has it.
+        """
+
+
+class Service:
+    """An index that is followed; safe for several threads.
+
+    Parameters
+    ----------
+    reader
+        The one that `queries` follows the index with.
+    exact
+        Whether searches are exact (True) or may be approximate (False); None: by size.
+    uploads
+        What sees uploaded pictures; None: nothing here does.
+    writing
+        Asked before something is saved.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        reader: Reader,
+        queries: QueryReader,
+        *,
+        exact: bool | None,
+        uploads: UploadReader | None = None,
+        writing: Writing = nullcontext,
+    ) -> None:
+        self.exact = exact
+        self.uploads = uploads
+        self.writing = writing
+        self.cohorts = Cohorts(stores.index, stores.clock, stores.ids)
+        self.now_s = stores.clock.now_s
+        self._stores = stores
+        self._reader = reader
+        self._queries = queries
+        self._past = PastSnapshots(reader)
+        self._lock = Lock()
+
+    def searchable(self, manifest: int | None = None) -> Searchable:
+        """One state of the index, which all of an answer comes from.
+
+        Parameters
+        ----------
+        manifest
+            Its number; None: the newest one whose text encoder is loaded.
+
+        Raises
+        ------
+        NotFoundError
+            Nothing is indexed yet.
+        ManifestExpiredError
+            That manifest is not kept any more.
+        """
+        with self._lock:  # the reader follows the manifests for one request at a time
+            ready = self._queries.refresh()
+            if ready is None:
+                raise NotFoundError("nothing is indexed yet")
+            if manifest is None:
+                return ready
+            return replace(ready, snapshot=self._past.at(manifest))
+
+    def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
+        """The stages of each series of this UID or key that the caller may see.
+
+        Before them the manifest that they are told of.
+        """
+        self.searchable()
+        with self._lock:
+            stages = list(trace_series(self._stores, self._reader, uid, scopes=caller.scopes))
+            return self._reader.snapshot.manifest.number, stages
+
+    def waiting(self) -> dict[str, Any]:
+        """How much is left to do."""
+        stores = self._stores
+        return {
+            "openSeries": sum(1 for _ in stores.open_series.scan()),
+            "queues": {
+                "blob-events": stores.blob_events.length(),
+                "series-check": stores.series_checks.length(),
+                "series-ready": stores.series_ready.length(),
+                "poison": stores.poison.length(),
+            },
+        }

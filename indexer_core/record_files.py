@@ -1,0 +1,120 @@
+"""Series records as files: CSV, NDJSON and Parquet, their columns the same whatever they hold."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_TEXTS = "string"
+COLUMNS = {
+    "seriesKey": _TEXTS,
+    "scope": _TEXTS,
+    "seriesInstanceUid": _TEXTS,
+    "studyInstanceUid": _TEXTS,
+    "revision": "int64",
+    "modality": _TEXTS,
+    "headerModality": _TEXTS,
+    "bodyRegion": _TEXTS,
+    "bodyPart": "json",
+    "plane": _TEXTS,
+    "sequence": "list",
+    "contrast": _TEXTS,
+    "instances": "int64",
+    "frames": "int64",
+    "hasPixels": "bool",
+    "sliceThicknessMm": "float64",
+    "fieldStrengthT": "float64",
+    "manufacturer": _TEXTS,
+    "model": _TEXTS,
+    "ageYears": "float64",
+    "sex": _TEXTS,
+    "studyDate": _TEXTS,
+    "patientKey": _TEXTS,
+    "descriptions": "list",
+    "texts": "list",
+    "flags": "list",
+    "evidence": "json",
+    "x": "float64",
+    "y": "float64",
+    "projectionVersion": _TEXTS,
+    "blobs": "list",
+}
+"""The keys of DESIGN section 5a in their order, with what a column of a file holds."""
+
+HIT_COLUMNS = (
+    "seriesInstanceUid",
+    "studyInstanceUid",
+    "score",
+    "why",
+    *(
+        name
+        for name in COLUMNS
+        if name not in ("seriesInstanceUid", "studyInstanceUid", "texts", "evidence", "blobs")
+    ),
+)
+"""Columns of what a search finds: in files, why it was found is JSON."""
+
+FORMATS: Mapping[str, str] = {
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+}
+"""Media types of the files."""
+
+
+def file_of(records: Sequence[Mapping[str, Any]], names: Sequence[str], form: str) -> bytes:
+    """A file of these columns, in one of `FORMATS`."""
+    if form == "parquet":
+        return _parquet(records, names)
+    buffer = io.StringIO()
+    if form == "csv":
+        write_csv(records, names, buffer)
+    else:
+        for record in records:
+            line = {name: record.get(name) for name in names}
+            buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return buffer.getvalue().encode()
+
+
+def write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
+    """Records as CSV that a spreadsheet can open without running any of it."""
+    writer = csv.DictWriter(target, names, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({name: _cell(record.get(name)) for name in names})
+
+
+def _cell(value: Any) -> Any:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    # A spreadsheet runs a cell that begins like a formula; header text is not ours to trust.
+    if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{text}"
+    return text
+
+
+def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "string": pa.string(),
+        "json": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "list": pa.list_(pa.string()),
+    }
+    holds = {**COLUMNS, "score": "float64", "why": "json"}
+    schema = pa.schema([(name, types[holds[name]]) for name in names])
+    plain = [
+        {
+            name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+            for name, value in record.items()
+            if name in names
+        }
+        for record in records
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,138 @@
+"""The command `serve`: the HTTP API of this data directory, or of an account's index."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from indexer_core.adapters.system import usable_memory_bytes
+from indexer_core.errors import ConflictError, InvalidInputError
+from local_host.locking import writer_lock
+from local_host.opening import known_data
+from local_host.settings import Settings
+from local_host.wiring import LocalSystem
+
+if TYPE_CHECKING:
+    from function_app.api.router import Router
+    from indexer_core.adapters.decoding import DecodingChildren
+
+TOKEN = "DICOM_INDEXER_TOKEN"  # noqa: S105 - the name of a variable
+_TOKEN_CHARACTERS = 16
+_DECODING_S = 10  # of an upload, by a child that is ended then
+_OWN_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def run_serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Answer requests until interrupted."""
+    from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
+    from local_host.serving import Server
+
+    token = os.environ.get(TOKEN) or None
+    is_own = is_loopback(options.host)
+    _check_token(token, is_own=is_own)
+    system = known_data(settings)
+    scopes = frozenset(options.scope) or None
+    hosts = {*_OWN_NAMES, options.host} if is_own else None
+    decoding = DecodingChildren(ChildLimits(seconds=_DECODING_S))
+    router = router_of(system, decoding, scopes, token)
+    server = Server(router, options.host, options.port, hosts=hosts)
+    if not is_own:
+        print(
+            "dicom-indexer: others on the network can reach this, and what they send and get is "
+            "not encrypted: put a proxy with TLS before it",
+            file=sys.stderr,
+        )
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"serving http://{host}:{server.port}/api; stop with Ctrl-C", flush=True)
+    try:
+        server.run()
+    finally:
+        server.close()
+        router.close()
+        decoding.close()
+        system.close()
+    print("stopped serving", file=sys.stderr)
+    return 0
+
+
+def router_of(
+    system: LocalSystem,
+    decoding: "DecodingChildren",
+    scopes: frozenset[str] | None,
+    token: str | None,
+) -> "Router":
+    """The API over a system that writes nothing but audit records, and cohorts where it may."""
+    from function_app.api.callers import local_callers
+    from function_app.api.service import Service
+    from function_app.api.wiring import build_router
+    from indexer_core.encoders import InBackground
+    from indexer_core.index.adoption import QueryReader
+    from indexer_core.index.commit import Manifests
+    from indexer_core.index.segment import TEXT_SPACE
+    from indexer_core.uploads import UploadReader
+
+    uploads = UploadReader(
+        decoding=decoding, find_encoder=system.encoders.images.find, rules=system.rules
+    )
+    reader = system.stores.reader(
+        system.vector_files,
+        searched=[TEXT_SPACE],
+        limit_bytes=system.reading.memory_bytes or usable_memory_bytes(),
+    )
+    background = InBackground(system.encoders.find)
+    manifests = Manifests(system.index)
+    queries = QueryReader(reader, manifests, find=background, first=background.now)
+    return build_router(
+        system.stores,
+        Service(
+            system.stores,
+            reader,
+            queries,
+            exact=system.reading.exact,
+            uploads=uploads,
+            writing=lambda: _writing(system.settings),
+        ),
+        authenticate=local_callers(scopes, token),
+        secret=system.secret(),
+    )
+
+
+@contextmanager
+def _writing(settings: Settings) -> Iterator[None]:
+    """The right to write to the data directory; in an account nobody needs to ask for it.
+
+    Raises
+    ------
+    ConflictError
+        Another command has it, such as `watch`.
+    """
+    with ExitStack() as stack:
+        if settings.azure is None:
+            try:
+                stack.enter_context(writer_lock(settings.data))
+            except InvalidInputError as error:
+                raise ConflictError("another command is writing to the data directory") from error
+        yield
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_token(token: str | None, *, is_own: bool) -> None:
+    if token is None and not is_own:
+        raise InvalidInputError(
+            f"--host opens patient data to the network: set {TOKEN} to a secret of at least "
+            f"{_TOKEN_CHARACTERS} characters, which requests then send as a bearer token"
+        )
+    if token is not None and (len(token) < _TOKEN_CHARACTERS or not token.isascii()):
+        raise InvalidInputError(f"{TOKEN} has at least {_TOKEN_CHARACTERS} ASCII characters")
