@@ -9,8 +9,22 @@ It needs nothing of the rest of the package, and httpx alone.
 """
 
 from indexer_client.client import Client
+from indexer_client.cohorts import Cohort, News, Step
+from indexer_client.counts import Facet
 from indexer_client.errors import ApiProblemError, UnreachableError
 from indexer_client.series import Evidence, Series, Why
 from indexer_client.tables import Found
 
-__all__ = ["ApiProblemError", "Client", "Evidence", "Found", "Series", "UnreachableError", "Why"]
+__all__ = [
+    "ApiProblemError",
+    "Client",
+    "Cohort",
+    "Evidence",
+    "Facet",
+    "Found",
+    "News",
+    "Series",
+    "Step",
+    "UnreachableError",
+    "Why",
+]

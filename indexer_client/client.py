@@ -1,12 +1,18 @@
 """The client: one method per operation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from indexer_client.cohorts import Cohort, News
+from indexer_client.counts import Facet
 from indexer_client.tables import Found
 from indexer_client.transport import Transport
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -66,7 +72,10 @@ class Client:
         *,
         filters: Sequence[str] = (),
         top: int = 10,
-        **more: Any,
+        level: str = "series",
+        with_unknown: Sequence[str] = (),
+        interpret: bool = True,
+        manifest: int | None = None,
     ) -> Found:
         """The series that fit a description best.
 
@@ -75,14 +84,144 @@ class Client:
         filters
             Conditions such as ``modality=MR`` or ``ageYears>=60``, all to be met.
         top
-            Series at most; `pages` goes on from there.
-        more
-            Further names of the request, as docs/api.md lists them.
+            How many at most; `pages` goes on from there.
+        level
+            "series", "study" or "patient": each is told by its best series.
+        with_unknown
+            Fields that a series may have unknown, whatever is asked of them.
+        interpret
+            Whether the words are read for filters, too; how is in ``raw["interpretation"]``.
+        manifest
+            The state of the index to answer from; None: the newest.
         """
-        body = {"text": text, "filters": list(filters), "top": top, **more}
+        body = {
+            "text": text,
+            "filters": list(filters),
+            "top": top,
+            "level": level,
+            "withUnknown": list(with_unknown),
+            "interpret": interpret,
+            **({} if manifest is None else {"manifest": manifest}),
+        }
         return Found.from_json(self._transport.json("POST", "/api/search", body=body))
+
+    def pages(self, first: Found) -> Iterator[Found]:
+        """A page of any answer and all that follow it, from the same state of the index."""
+        page = first
+        yield page
+        while page.next_link is not None:
+            page = Found.from_json(self._transport.json("GET", page.next_link))
+            yield page
 
     def series(self, uid: str) -> Found:
         """All that is known of the series with this UID or key."""
-        path = f"/api/series/{quote(uid, safe='')}"
-        return Found.from_json(self._transport.json("GET", path))
+        return Found.from_json(self._transport.json("GET", f"/api/series/{_part(uid)}"))
+
+    def similar(self, uid: str, *, filters: Sequence[str] = (), top: int = 10) -> Found:
+        """Series that look like the one with this UID or key."""
+        path, query = f"/api/series/{_part(uid)}/similar", {"filter": list(filters), "top": top}
+        return Found.from_json(self._transport.json("GET", path, query=query))
+
+    def similar_to(
+        self, picture: Path | bytes, *, filters: Sequence[str] = (), top: int = 10
+    ) -> Found:
+        """Series that look like a DICOM, PNG or JPEG file; the service keeps nothing of it."""
+        data = picture if isinstance(picture, bytes) else picture.read_bytes()
+        query = {"filter": list(filters), "top": top}
+        kind = "application/octet-stream"
+        answer = self._transport.json("POST", "/api/similar", query=query, data=data, kind=kind)
+        return Found.from_json(answer)
+
+    def pictures(self, text: str, *, filters: Sequence[str] = (), top: int = 10) -> Found:
+        """Series whose pictures show what the words say, where the service has such a model."""
+        query = {"q": text, "filter": list(filters), "top": top}
+        return Found.from_json(self._transport.json("GET", "/api/similar", query=query))
+
+    def facets(
+        self,
+        fields: Sequence[str],
+        *,
+        filters: Sequence[str] = (),
+        least: int = 0,
+        manifest: int | None = None,
+    ) -> dict[str, Facet]:
+        """How many of the series that meet the filters have each value of some fields.
+
+        Parameters
+        ----------
+        least
+            Smaller counts are not told.
+        """
+        query = {
+            "facets": list(fields),
+            "filter": list(filters),
+            "least": least,
+            "manifest": manifest,
+        }
+        answer = self._transport.json("GET", "/api/facets", query=query)
+        return {field: Facet.from_json(field, each) for field, each in answer["facets"].items()}
+
+    def map(self, *, filters: Sequence[str] = ()) -> "pa.Table":
+        """Where on the map series are: key, uid, x, y, modality, bodyRegion, provisional."""
+        import pyarrow as pa
+
+        query = {"filter": list(filters), "format": "arrow"}
+        response = self._transport.request("GET", "/api/map", query=query)
+        return pa.ipc.open_stream(response.content).read_all()
+
+    def save_cohort(
+        self,
+        name: str,
+        text: str = "",
+        *,
+        filters: Sequence[str] = (),
+        uids: Sequence[str] = (),
+        purpose: str = "",
+    ) -> Cohort:
+        """Freeze all series that words and filters ask for, or those that are named."""
+        body = {
+            "name": name,
+            "text": text,
+            "purpose": purpose,
+            **({"uids": list(uids)} if uids else {"filters": list(filters)}),
+        }
+        return Cohort.from_json(self._transport.json("POST", "/api/cohorts", body=body))
+
+    def cohorts(self) -> list[Cohort]:
+        """Every version of every cohort."""
+        answer = self._transport.json("GET", "/api/cohorts")
+        return [Cohort.from_json(each) for each in answer["value"]]
+
+    def cohort(self, name: str, version: int | None = None, *, least: int = 0) -> Cohort:
+        """A cohort with its attrition table and balance card; the newest version by default."""
+        query = {"version": version, "least": least}
+        return Cohort.from_json(
+            self._transport.json("GET", f"/api/cohorts/{_part(name)}", query=query)
+        )
+
+    def cohort_series(self, name: str, version: int | None = None) -> Found:
+        """The series of a cohort as its manifest had them."""
+        path = f"/api/cohorts/{_part(name)}/series"
+        return Found.from_json(self._transport.json("GET", path, query={"version": version}))
+
+    def news(self, name: str, version: int | None = None) -> News:
+        """What has come, gone and changed since a cohort was drawn."""
+        path = f"/api/cohorts/{_part(name)}/news"
+        return News.from_json(self._transport.json("GET", path, query={"version": version}))
+
+    def status(self) -> dict[str, Any]:
+        """What is indexed, and what is left to do."""
+        found: dict[str, Any] = self._transport.json("GET", "/api/status")
+        return found
+
+    def trace(self, uid: str) -> list[dict[str, Any]]:
+        """Every stage that the series with this UID or key have passed."""
+        found: list[dict[str, Any]] = self._transport.json("GET", f"/api/trace/{_part(uid)}")[
+            "value"
+        ]
+        return found
+
+
+def _part(text: str) -> str:
+    """A text as one part of a path."""
+    return quote(text, safe="")

@@ -11,6 +11,7 @@ from indexer_client.errors import ApiProblemError, UnreachableError
 _ATTEMPTS = 4
 _MOST_WAIT_S = 30.0
 _BUSY = 503
+_UNKNOWN_OUTCOME = "unknownOutcome"
 
 
 class Transport:
@@ -39,7 +40,6 @@ class Transport:
         purpose: str | None = None,
         timeout_s: float = 60.0,
         wait: Callable[[float], None] = time.sleep,
-        over: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"accept": "application/json, application/problem+json"}
         if key is not None:
@@ -49,7 +49,7 @@ class Transport:
         self._token = token
         self._wait = wait
         self._client = httpx.Client(
-            base_url=address.rstrip("/"), headers=headers, timeout=timeout_s, transport=over
+            base_url=address.rstrip("/"), headers=headers, timeout=timeout_s
         )
 
     def close(self) -> None:
@@ -118,7 +118,8 @@ class Transport:
                     f"the service was not reached: {type(error).__name__}"
                 ) from error
             # Told so by the service: nothing was done, and it may be asked again.
-            if response.status_code != _BUSY or attempt == _ATTEMPTS - 1:
+            is_busy = response.status_code == _BUSY and _problem(response).code != _UNKNOWN_OUTCOME
+            if not is_busy or attempt == _ATTEMPTS - 1:
                 break
             self._wait(_seconds(response.headers.get("retry-after"), attempt))
         if response.is_success:
