@@ -111,7 +111,7 @@ class Transport:
                 headers["authorization"] = f"Bearer {self._token()}"
             try:
                 response = self._client.request(
-                    method, path, params=given, json=body, content=data, headers=headers
+                    method, path, params=given or None, json=body, content=data, headers=headers
                 )
             except httpx.HTTPError as error:
                 raise UnreachableError(
