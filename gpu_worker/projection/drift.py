@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpu_worker.projection.neighbours import nearest
 from indexer_core.map_state import DriftReference
-from indexer_core.placing import BatchDrift, preserved
+from indexer_core.placing import preserved
 from indexer_core.projector import Projector
 
 TAU_QUANTILE = 0.99
@@ -55,14 +55,3 @@ def look_at(
     near = nearest(vectors, searched, k, device=device)
     on_map = nearest(projector.project(vectors), places, k, device=device)
     return near.distances[:, -1], preserved(near.indices, on_map.indices)
-
-
-def summarise(
-    distances: Floats, kept: NDArray[np.float64], reference: DriftReference
-) -> BatchDrift:
-    """What `look_at` gave, as counts."""
-    return BatchDrift(
-        n=len(distances),
-        n_far=int((distances > reference.tau).sum()),
-        preserved_sum=float(kept.sum()),
-    )

@@ -38,12 +38,12 @@ class FittedMap:
     n_frozen
         So many of its first layers are never trained.
     trained_rows
-        Rows of the vectors that it was trained on, ascending: `reference` was calibrated against
-        these, and new points are compared with these.
+        Rows of the vectors that it was trained on, ascending.
     held_rows
         Rows that were held back from training to calibrate with, ascending.
     reference
-        What is usual on this map.
+        What is usual among the points that it was trained on. New series are compared with the
+        landmarks, by a reference of their own (`gpu_worker.projection.carrying`).
     n_encodes
         How often a point was encoded in training.
     """

@@ -146,20 +146,6 @@ def published(old: OldMap, new_vectors: Floats, projector: Projector, *, seed: i
     )
 
 
-def major_map(projector: Projector, n_frozen: int, vectors: Floats, *, seed: int) -> OldMap:
-    """A new major map in force: landmarks picked from all its points."""
-    points = projector.project(vectors)
-    rows = pick_landmarks(points, seed=seed)
-    return OldMap(
-        projector=projector,
-        n_frozen=n_frozen,
-        vectors=vectors,
-        points=points,
-        landmark_rows=rows,
-        anchors=points[rows],
-    )
-
-
 def _neighbours(everything: Floats, n_new: int, k: int, device: str) -> Neighbours:
     own = np.arange(len(everything) - n_new, len(everything))
     k = min(k, len(everything) - 1)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
-from gpu_worker.projection.watching import Alarm, DriftRule, alarm_over
+from gpu_worker.projection.watching import (
+    Alarm,
+    DriftRule,
+    alarm_over,
+    is_cool,
+    newest_batches,
+)
 from indexer_core.announcements import Announcer
 from indexer_core.errors import (
     ConflictError,
@@ -184,22 +190,14 @@ class IndexMap:
         if projection is None or projection.state is None:
             return None
         rule = self._settings.drift
-        batches: list[BatchDrift] = []
-        n_window = 0
-        for n, n_far, kept in reversed(projection.recent):
-            if n_window < rule.window:
-                batches.append(BatchDrift(n=n, n_far=n_far, preserved_sum=kept / 1000))
-                n_window += n
+        batches = newest_batches(projection, rule)
         window = BatchDrift(
-            n=n_window,
+            n=sum(batch.n for batch in batches),
             n_far=sum(batch.n_far for batch in batches),
             preserved_sum=sum(batch.preserved_sum for batch in batches),
         )
-        # After it has learnt, or was asked in vain, it is left alone for a while.
-        is_first = projection.major is None and not projection.refused_at
-        is_cool = is_first or projection.n_since >= rule.cooldown
         alarm = None
-        if is_cool and batches:
+        if batches and is_cool(projection, rule):
             alarm = alarm_over(batches, self._state_of(manifest).reference, rule)
         return Watched(n_since=projection.n_since, window=window, alarm=alarm)
 

@@ -76,15 +76,6 @@ class MapNetwork:
         """Places of what `features` gave, float32, shape (n, 2); with gradients."""
         return _run(features, [layer for layer in self.layers if not layer.is_frozen])
 
-    def project(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Places of vectors as torch sees them; what is published comes from `projector`."""
-        with torch.no_grad():
-            places = [
-                self.encode(self.features(part))
-                for part in torch.as_tensor(vectors).split(_CHUNK_ROWS)
-            ]
-            return np.asarray(torch.cat(places).cpu().numpy())
-
     def projector(self, version: str, encoder_id: str) -> Projector:
         """The same encoder for numpy, which gives the same bits everywhere."""
         return Projector(

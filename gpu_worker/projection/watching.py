@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from indexer_core.index.manifest import Projection
 from indexer_core.map_state import DriftReference
 from indexer_core.placing import BatchDrift
 
@@ -34,7 +35,10 @@ class DriftRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftWatch:
-    """The batches in the window, newest last, and how many points are left of a cooldown."""
+    """What benchmarks, which have no manifests, keep of batches: those of the window, newest last.
+
+    cooldown_left: points that must come before the next alarm.
+    """
 
     batches: tuple[BatchDrift, ...] = ()
     cooldown_left: int = 0
@@ -69,6 +73,21 @@ def _newest(batches: Sequence[BatchDrift], window: int) -> tuple[BatchDrift, ...
             break
         kept.append(batch)
     return tuple(reversed(kept))
+
+
+def newest_batches(projection: Projection, rule: DriftRule) -> tuple[BatchDrift, ...]:
+    """What the newest points on a map say of it, by commit: those of the window, newest last."""
+    batches = [
+        BatchDrift(n=n, n_far=n_far, preserved_sum=kept / 1000)
+        for n, n_far, kept in projection.recent
+    ]
+    return _newest(batches, rule.window)
+
+
+def is_cool(projection: Projection, rule: DriftRule) -> bool:
+    """Whether a map may be asked to learn: having learnt, or refused to, it is left alone."""
+    is_first = projection.major is None and not projection.refused_at
+    return is_first or projection.n_since >= rule.cooldown
 
 
 def alarm_over(

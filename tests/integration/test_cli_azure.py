@@ -21,6 +21,7 @@ from tests.support.bag_of_words import write_bag_of_words
 from tests.support.command_line import exported_encoder
 from tests.support.dicom import dicom_object
 from tests.support.dicom import uid as uid_of
+from tests.support.served import Served
 
 pytestmark = pytest.mark.azurite
 
@@ -354,11 +355,31 @@ def test_series_of_an_account_is_purged(account, program, indexed):
     assert "nothing to repair" in program("verify", "--repair")
 
 
+def test_an_account_is_asked_for_look_alikes_counts_and_who_asked(account, program, indexed):
+    made = made_uid(account, program, "b")
+    alike = json.loads(program("similar", made, "--format", "json"))
+    assert alike["value"]
+    assert made not in {hit["seriesInstanceUid"] for hit in alike["value"]}
+    counted = json.loads(program("facets", "modality", "--format", "json"))
+    n_series = len(program("export").splitlines())
+    assert sum(each["count"] for each in counted["facets"]["modality"]["values"]) == n_series
+    server = Served(account.folder / "data", "--store", "azure", env=account.environment)
+    try:
+        found = server.ask("GET", "/api/search?q=CT").json()
+        assert found["count"] <= n_series
+        assert found["value"]
+    finally:
+        assert server.stop()[0] == 0
+    (row,) = map(json.loads, program("audit").splitlines())
+    assert (row["operation"], row["returned"]) == ("searchByLink", len(found["value"]))
+
+
 def test_every_command_is_tried_on_an_account():
     (commands_of,) = (a for a in cli._parser()._actions if isinstance(a, _SubParsersAction))
     written = Path(__file__).read_text()
     tried = {name for name in commands_of.choices if f'program("{name}"' in written}
-    assert commands_of.choices.keys() - tried == {"demo"}  # which needs a data directory
+    # The one needs a data directory, the other a process of its own: it goes on until stopped.
+    assert commands_of.choices.keys() - tried == {"demo", "serve"}
 
 
 def test_missing_settings_are_all_named_in_one_line(program, monkeypatch):

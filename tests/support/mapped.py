@@ -1,6 +1,7 @@
 """An index of made-up vectors whose map is fitted, grown and looked at, over an in-memory store."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -8,9 +9,11 @@ import numpy as np
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.keeping import IndexMap, MapSettings
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
+from gpu_worker.projection.watching import DriftRule
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.announcements import Announcement
 from indexer_core.entries import Entry
+from indexer_core.filters import parse_filter
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.commit import Manifests
 from indexer_core.index.compaction import MergePolicy
@@ -20,10 +23,13 @@ from indexer_core.index.upkeep import Upkeep, UpkeepSettings
 from indexer_core.index.verify import verify
 from indexer_core.indexing import Indexer
 from indexer_core.map_points import MapPoints, map_points
+from indexer_core.search import listing, record_of
+from indexer_core.selection import Conditions, select
 from indexer_core.testing.faults import Around, PassThrough, WrappedBlobs
 from indexer_core.testing.memory import ManualClock, MemoryBlobs, SequentialIds
 from tests.support.encoders import NamedEncoder
 from tests.support.maps import UNSEEN, archive
+from tests.support.meanwhile import BetweenRequests
 from tests.support.pipeline import describer
 from tests.support.segments import row
 
@@ -179,3 +185,35 @@ def mapped() -> MappedIndex:
     index = indexed().copy()
     index.map().fit()
     return index
+
+
+def at_some_requests(start, action, meanwhile, check, step):
+    """Do something else between any two requests of an action, every `step` of them."""
+    at = 0
+    while True:
+        at += step
+        index = start.copy()
+        around = BetweenRequests(at, lambda index=index: meanwhile(index))
+        action(index, around)
+        if around.n < at:
+            return at
+        check(index)
+
+
+def settings_for(**others):
+    """With a small window, so that an alarm takes few series."""
+    return replace(HASTY, drift=DriftRule(window=40, min_points=40, cooldown=60), **others)
+
+
+def flagged(index):
+    """Series that are provisional, by their records, by filters and on the map alike."""
+    snapshot = Reader(index.blobs, index.files).refresh()
+    records = [record_of(hit, snapshot) for hit in listing(snapshot, select(snapshot))]
+    assert {record["projectionVersion"] for record in records} == {index.version}
+    places = index.places()
+    rest, found = set(places), {key for key, (_, flag) in places.items() if flag}
+    assert sum("provisional" in record["flags"] for record in records) == len(found)
+    for text, expected in (("flags=provisional", found), ("flags!=provisional", rest - found)):
+        hits = listing(snapshot, select(snapshot, Conditions(filters=(parse_filter(text),))))
+        assert {hit.key for hit in hits} == expected
+    return found

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from benchmarks.made_up_vectors import MadeUpVectors
 from gpu_worker.projection.fitting import FittedMap, fit_map
-from gpu_worker.projection.growing import OldMap, major_map
+from gpu_worker.projection.growing import OldMap
 from gpu_worker.projection.recipe import FitRecipe
+from gpu_worker.projection.reservoir import pick_landmarks
 from tests.conftest import ROOT
 
 SEEN, UNSEEN = range(36), range(36, 40)
@@ -48,5 +49,14 @@ def fitted(vectors, recipe=HASTY, **others) -> FittedMap:
 
 
 def in_force(found: FittedMap, vectors) -> OldMap:
-    """A first map with its points."""
-    return major_map(found.projector, found.n_frozen, vectors, seed=0)
+    """A first map with its points; landmarks are picked from all of them."""
+    points = found.projector.project(vectors)
+    rows = pick_landmarks(points, seed=0)
+    return OldMap(
+        projector=found.projector,
+        n_frozen=found.n_frozen,
+        vectors=vectors,
+        points=points,
+        landmark_rows=rows,
+        anchors=points[rows],
+    )

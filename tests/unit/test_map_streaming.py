@@ -9,7 +9,7 @@ from gpu_worker.projection.carrying import MadeMap, fit_archive, grow_archive
 from gpu_worker.projection.gate import GateRule
 from gpu_worker.projection.quality import diagonal
 from gpu_worker.projection.recipe import FineTuneRecipe, FitRecipe
-from gpu_worker.projection.watching import DriftRule, DriftWatch, watch
+from gpu_worker.projection.watching import DriftRule, alarm_over
 from indexer_core.errors import InvalidInputError
 from indexer_core.placing import FAR_RANK, nearest_landmarks, place, preserved
 from indexer_core.projector import bootstrap_projector
@@ -46,12 +46,9 @@ def test_landmarks_are_series_of_the_archive_where_the_map_has_them(world):
 
 def test_usual_batches_raise_no_alarm(world):
     of, _, made = world
-    state, alarms = DriftWatch(), []
     for number in range(N_BATCHES):
         drift = seen(world, archive(100, seed=100 + number, of=of)).drift
-        state, alarm = watch(state, drift, made.state.reference, RULE)
-        alarms.append(alarm)
-    assert alarms == [None] * N_BATCHES
+        assert alarm_over([drift], made.state.reference, RULE) is None
 
 
 def test_every_batch_with_a_quarter_of_an_unseen_kind_raises_one(world):
@@ -63,8 +60,17 @@ def test_every_batch_with_a_quarter_of_an_unseen_kind_raises_one(world):
                 archive(75, seed=300 + number, of=of),
             ]
         )
-        _, alarm = watch(DriftWatch(), seen(world, new).drift, made.state.reference, RULE)
+        alarm = alarm_over([seen(world, new).drift], made.state.reference, RULE)
         assert alarm is not None
+        assert alarm.far_share > 0.2
+
+
+def test_the_map_keeps_fewer_neighbours_of_an_unseen_kind(world):
+    of, _, made = world
+    unseen = seen(world, delta(100, of=of, unseen=1, kind=UNSEEN[1])).drift
+    usual = seen(world, archive(100, seed=9, of=of)).drift
+    assert unseen.preserved_sum < 0.6 * 100 * made.state.reference.preservation
+    assert usual.preserved_sum > 0.8 * 100 * made.state.reference.preservation
 
 
 def test_strangers_are_placed_among_their_neighbours_and_flagged(world):
