@@ -360,6 +360,11 @@ def _add_encoder(add: Callable[[str, str], _Parser]) -> None:
     encoder.add_argument("--weights", metavar="SOURCE", help=_WEIGHTS_HELP)
     encoder.add_argument("--only", choices=("text", "image"), help=_ONLY_HELP)
     encoder.add_argument("--int8", action="store_true", help=_INT8_HELP)
+    encoder.add_argument(
+        "--golden",
+        metavar="FILE",
+        help="for switch and set: golden questions that another text encoder must not answer worse",
+    )
     encoder.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -6,11 +6,13 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from indexer_core.errors import InvalidInputError, UnavailableError, UnknownOutcomeError
 from local_host import output
 from local_host.encoder_sources import BIOMEDCLIP, encoders_named, newest
+from local_host.golden import Golden, check_switch, load_golden
 from local_host.opening import reading
 from local_host.settings import Settings
 
@@ -38,6 +40,8 @@ def run_encoder(options: argparse.Namespace, settings: Settings) -> int:
     for option, is_given in (("--weights", options.weights is not None), ("--int8", options.int8)):
         if is_given and options.source != BIOMEDCLIP:
             raise InvalidInputError(f"{option} goes with {BIOMEDCLIP}")
+    if options.golden is not None and options.action not in {"switch", "set"}:
+        raise InvalidInputError("--golden goes with switch and set")
     actions = {
         "status": _status,
         "build": _build,
@@ -144,11 +148,21 @@ def _live(system: "LocalSystem", name: str) -> str:
 
 
 def _switch(options: argparse.Namespace, system: "LocalSystem") -> int:
+    from indexer_core.index.segment import TEXT_SPACE
+
     newest(system)
+    questions = _golden(options)
     for change in _begun(options, system):
+        if questions and change.space == TEXT_SPACE:
+            _step(system, change, change.fill)
+            check_switch(questions, change.encoder_id, change.dimension, system)
         after = _step(system, change, change.switch)
         print(f"searched with {change.encoder_id} from manifest {after.number} on")
     return 0
+
+
+def _golden(options: argparse.Namespace) -> list[Golden]:
+    return [] if options.golden is None else load_golden(Path(options.golden))
 
 
 def _step(
@@ -169,6 +183,7 @@ def _set(options: argparse.Namespace, system: "LocalSystem") -> int:
     """Build and switch; begun again after an interruption it carries on."""
     from local_host.encoder_changes import changes_building
 
+    _golden(options)  # what is wrong with the file is told before hours of work
     _build(options, system)
     return _switch(options, system) if changes_building(system, _spaces(options)) else 0
 

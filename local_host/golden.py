@@ -1,0 +1,129 @@
+"""Golden questions: what a change of the text encoder must go on finding.
+
+A file of YAML lists them under ``golden``: each has an ``id``, the ``query``, and what it should
+find: the series that meet ``filters``, or those named in ``series`` by their UIDs. ``minimum`` is
+the least precision among the first ten (or as many as are expected), 0 where it is not given.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from indexer_core.errors import ConflictError, InvalidInputError
+from indexer_core.filters import Filter, parse_filter
+
+if TYPE_CHECKING:
+    from indexer_core.index.reader import Snapshot
+    from local_host.wiring import LocalSystem
+
+_AMONG = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """One question and what it should find."""
+
+    id: str
+    query: str
+    filters: tuple[Filter, ...]
+    series: frozenset[str]
+    minimum: float
+
+
+def load_golden(path: Path) -> list[Golden]:
+    """Read the questions of a file.
+
+    Raises
+    ------
+    InvalidInputError
+        One line saying what is wrong with the file, or with which question.
+    """
+    try:
+        table = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidInputError(f"{path.name}: not a file of YAML that can be read") from error
+    rows = table.get("golden") if isinstance(table, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise InvalidInputError(f"{path.name}: the top level must hold a list 'golden'")
+    return [_golden(row, f"{path.name}: question {n}") for n, row in enumerate(rows, start=1)]
+
+
+def check_switch(
+    questions: Sequence[Golden], encoder_id: str, dimension: int, system: "LocalSystem"
+) -> None:
+    """Refuse a text encoder whose vectors are made, and that finds less than the one in use.
+
+    Raises
+    ------
+    ConflictError
+        Naming the questions by their ids only.
+    """
+    from indexer_core.index.reader import Snapshot
+    from indexer_core.index.segment import TEXT_SPACE
+
+    now = system.snapshot(searched=[TEXT_SPACE])
+    spaces = tuple(
+        replace(space, live=encoder_id, dimension=dimension) if space.name == TEXT_SPACE else space
+        for space in now.manifest.spaces
+    )
+    after = Snapshot(replace(now.manifest, spaces=spaces), now.segments, system.vector_files)
+    before_by_id, after_by_id = (figures(questions, each, system) for each in (now, after))
+    minimum = {question.id: question.minimum for question in questions}
+    worse = [
+        name
+        for name, figure in after_by_id.items()
+        if figure < before_by_id[name] or figure < minimum[name]
+    ]
+    if worse:
+        raise ConflictError(
+            f"not switched to {encoder_id}: golden questions get worse: {', '.join(worse)}"
+        )
+
+
+def figures(
+    questions: Sequence[Golden], snapshot: "Snapshot", system: "LocalSystem"
+) -> dict[str, float]:
+    """Precision of each question by its id; 1 where nothing that it expects is indexed."""
+    from function_app.search import SearchRequest, records, search
+    from indexer_core.templates import template_names
+
+    encoder = system.encoder_of(snapshot)
+    found: dict[str, float] = {}
+    for question in questions:
+        expected = {
+            record["seriesKey"]
+            for _, record in records(snapshot, question.filters)
+            if not question.series or record["seriesInstanceUid"] in question.series
+        }
+        top = min(_AMONG, len(expected))
+        if not top:
+            found[question.id] = 1.0
+            continue
+        request = SearchRequest(text=question.query, top=top)
+        hits = search(request, snapshot, encoder, template_names())["value"]
+        found[question.id] = sum(hit["seriesKey"] in expected for hit in hits) / top
+    return found
+
+
+def _golden(row: Any, where: str) -> Golden:
+    if not isinstance(row, Mapping) or not {"id", "query"} <= set(row):
+        raise InvalidInputError(f"{where}: it must have an id and a query")
+    for name in ("filters", "series"):
+        if not isinstance(row.get(name, []), list):
+            raise InvalidInputError(f"{where}: {name} must be a list")
+    if not row.get("filters") and not row.get("series"):
+        raise InvalidInputError(f"{where}: say by filters or series what it should find")
+    try:
+        minimum = float(row.get("minimum", 0))
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{where}: minimum must be a number") from error
+    return Golden(
+        id=str(row["id"]),
+        query=str(row["query"]),
+        filters=tuple(parse_filter(str(text)) for text in row.get("filters", ())),
+        series=frozenset(map(str, row.get("series", ()))),
+        minimum=minimum,
+    )
