@@ -12,7 +12,7 @@ from indexer_core.stores import Stores
 
 REQUESTS_AT_ONCE = 8
 LIMIT_S = 30.0
-WAIT_S = 2.0
+WAIT_S = 10.0
 
 
 def build_router(
