@@ -62,6 +62,9 @@ _WEIGHTS_HELP = (
     "for biomedclip: the folder of its weights, configuration and tokenizer, or hf-hub:OWNER/NAME"
 )
 _PIXELS_HELP = "ask the pixel model about series that were indexed without it; this reads files"
+_GOLDEN_HELP = (
+    "golden questions that must not be answered worse: tried in memory first, refused if they are"
+)
 _ONLY_HELP = "this space only: texts are embedded in minutes, pictures are seen again in hours"
 _INT8_HELP = (
     "for biomedclip: in 8 bits, where that finds the same texts of this index as single precision"
@@ -276,6 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     add("replay", "try again what was set aside")
     reprocess = add("reprocess", "apply changed rules and templates to all series")
     reprocess.add_argument("--pixels", action="store_true", help=_PIXELS_HELP)
+    reprocess.add_argument("--golden", metavar="FILE", help=_GOLDEN_HELP)
     for name, help_text in (
         ("delete", "hide a series from every search until it is restored"),
         ("restore", "show a deleted series again"),

@@ -30,6 +30,7 @@ from local_host.wiring import LocalSystem
 
 if TYPE_CHECKING:
     from indexer_core.index.reader import Snapshot
+    from indexer_core.indexing import Indexer
     from indexer_core.reconcile import Looks
     from local_host.runner import Runner, Tally
 
@@ -348,20 +349,29 @@ def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:
 
     With `--pixels`, the pixel model is asked about series that were indexed without it, too.
     """
+    from local_host.golden import check_reprocess, load_golden
+
     reading(settings).reader()
-    with writing(settings) as system:
-        progress = output.progress()
-        outdated = list(system.indexer.outdated())
-        for start in range(0, len(outdated), _REPROCESS_BATCH):
-            system.indexer.reprocess(outdated[start : start + _REPROCESS_BATCH])
-            n_done = min(start + _REPROCESS_BATCH, len(outdated))
-            progress.advance("reprocessing", n_done, len(outdated))
+    questions = load_golden(Path(options.golden)) if options.golden is not None else []
+    with writing(settings) as system, _bar() as progress:
+        if questions:
+            check_reprocess(questions, system, partial(_reprocess, progress, "rehearsing"))
+        n_done = _reprocess(progress, "reprocessing", system.indexer)
         told = ask_about_pixels(system, progress) if options.pixels else ""
         progress.close()
-        print(f"reprocessed {len(outdated)} series")
+        print(f"reprocessed {n_done} series")
         if told:
             print(told)
     return 0
+
+
+def _reprocess(progress: "output.Bar", stage: str, indexer: "Indexer") -> int:
+    """Apply the rules and templates in force; how many series were not of these."""
+    outdated = list(indexer.outdated())
+    for start in range(0, len(outdated), _REPROCESS_BATCH):
+        indexer.reprocess(outdated[start : start + _REPROCESS_BATCH])
+        progress.advance(stage, min(start + _REPROCESS_BATCH, len(outdated)), len(outdated))
+    return len(outdated)
 
 
 def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:

@@ -1,11 +1,12 @@
-"""Golden questions: what a change of the text encoder must go on finding.
+"""Golden questions: what a change of text encoder, rules or templates must go on finding.
 
 A file of YAML lists them under ``golden``: each has an ``id``, the ``query``, and what it should
-find: the series that meet ``filters``, or those named in ``series`` by their UIDs. ``minimum`` is
-the least precision among the first ten (or as many as are expected), 0 where it is not given.
+find: the series that meet ``filters`` before the change, or those named in ``series`` by their
+UIDs. ``minimum`` is the least precision among the first ten (or as many as are expected), 0 where
+it is not given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from indexer_core.filters import Filter, parse_filter
 
 if TYPE_CHECKING:
     from indexer_core.index.reader import Snapshot
+    from indexer_core.indexing import Indexer
     from local_host.wiring import LocalSystem
 
 _AMONG = 10
@@ -70,7 +72,50 @@ def check_switch(
         for space in now.manifest.spaces
     )
     after = Snapshot(replace(now.manifest, spaces=spaces), now.segments, system.vector_files)
-    before_by_id, after_by_id = (figures(questions, each, system) for each in (now, after))
+    _refuse_worse(questions, now, after, system, f"not switched to {encoder_id}")
+
+
+def check_reprocess(
+    questions: Sequence[Golden],
+    system: "LocalSystem",
+    reprocess: "Callable[[Indexer], object]",
+) -> None:
+    """Refuse rules and templates by which less is found; they are tried on a copy in memory.
+
+    Parameters
+    ----------
+    reprocess
+        Applies them to an index.
+
+    Raises
+    ------
+    ConflictError
+        Naming the questions by their ids only. Nothing of the index was changed.
+    """
+    from indexer_core.adapters.rehearsal import Rehearsal, RehearsedFiles
+    from indexer_core.index.files import StoredFiles
+    from indexer_core.index.segment import TEXT_SPACE
+
+    rehearsal = Rehearsal(system.index)
+    files = RehearsedFiles(rehearsal, system.stores.files or StoredFiles(system.index))
+    stores = replace(system.stores, index=rehearsal, files=files)
+    now = system.snapshot(searched=[TEXT_SPACE])
+    reprocess(system.indexer_over(stores))
+    after = stores.reader(system.vector_files, searched=[TEXT_SPACE]).refresh()
+    _refuse_worse(questions, now, after, system, "not reprocessed")
+
+
+def _refuse_worse(
+    questions: Sequence[Golden],
+    before: "Snapshot",
+    after: "Snapshot",
+    system: "LocalSystem",
+    refusal: str,
+) -> None:
+    expected = {question.id: _expected(question, before) for question in questions}
+    before_by_id, after_by_id = (
+        _figures(questions, expected, each, system) for each in (before, after)
+    )
     minimum = {question.id: question.minimum for question in questions}
     worse = [
         name
@@ -78,26 +123,34 @@ def check_switch(
         if figure < before_by_id[name] or figure < minimum[name]
     ]
     if worse:
-        raise ConflictError(
-            f"not switched to {encoder_id}: golden questions get worse: {', '.join(worse)}"
-        )
+        raise ConflictError(f"{refusal}: golden questions get worse: {', '.join(worse)}")
 
 
-def figures(
-    questions: Sequence[Golden], snapshot: "Snapshot", system: "LocalSystem"
+def _expected(question: Golden, snapshot: "Snapshot") -> frozenset[str]:
+    """Keys of the series that a question should find."""
+    from function_app.search import records
+
+    return frozenset(
+        record["seriesKey"]
+        for _, record in records(snapshot, question.filters)
+        if not question.series or record["seriesInstanceUid"] in question.series
+    )
+
+
+def _figures(
+    questions: Sequence[Golden],
+    expected_by_id: Mapping[str, frozenset[str]],
+    snapshot: "Snapshot",
+    system: "LocalSystem",
 ) -> dict[str, float]:
     """Precision of each question by its id; 1 where nothing that it expects is indexed."""
-    from function_app.search import SearchRequest, records, search
+    from function_app.search import SearchRequest, search
     from indexer_core.templates import template_names
 
     encoder = system.encoder_of(snapshot)
     found: dict[str, float] = {}
     for question in questions:
-        expected = {
-            record["seriesKey"]
-            for _, record in records(snapshot, question.filters)
-            if not question.series or record["seriesInstanceUid"] in question.series
-        }
+        expected = expected_by_id[question.id]
         top = min(_AMONG, len(expected))
         if not top:
             found[question.id] = 1.0

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from indexer_core.ports import ImageEncoder, TextEncoder
     from indexer_core.purge import Purger
     from indexer_core.rules import Rules
+    from indexer_core.stores import Stores
     from indexer_core.templates import Templates
     from indexer_core.thumbnails import Thumbnails
     from local_host.encoders import LocalEncoders
@@ -166,16 +167,20 @@ class LocalSystem:
         Most commands see no pixels, and a series must be deletable although a model is gone. Who
         does see some asks `check_sight`.
         """
-        from indexer_core.descriptor import DIMENSION, ImageDescriptor
         from indexer_core.encoders import EXPORT_MANIFEST
-        from indexer_core.indexing import open_index
 
-        encoder = self.encoder
         if (self.encoders.default_folder / EXPORT_MANIFEST).exists():
             self.home.leave_encoder(self.encoders.default_folder)
+        return self.indexer_over(self.stores)
+
+    def indexer_over(self, stores: "Stores") -> "Indexer":
+        """The same writer over other stores."""
+        from indexer_core.descriptor import DIMENSION, ImageDescriptor
+        from indexer_core.indexing import open_index
+
         return open_index(
-            self.stores,
-            text_encoder=encoder,
+            stores,
+            text_encoder=self.encoder,
             find_encoder=self.encoders.find,
             vector_files=self.vector_files,
             image_encoder_id=ImageDescriptor().encoder_id,

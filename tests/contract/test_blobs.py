@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from indexer_core.adapters.folder import FolderBlobs
+from indexer_core.adapters.rehearsal import Rehearsal
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.ports import BlobStore, PreconditionFailed
 from indexer_core.testing.contracts.blobs import BlobStoreContract, written
@@ -32,6 +33,65 @@ class TestMemoryBlobs(BlobStoreContract):
 
     def store_bytes(self, store: BlobStore, name: str, data: bytes) -> None:
         store.overwrite(name, data)
+
+
+class TestRehearsal(BlobStoreContract):
+    @pytest.fixture
+    def store(self):
+        return Rehearsal(MemoryBlobs())
+
+    @pytest.fixture
+    def twin(self, store):
+        return store
+
+    def stored_bytes(self, store: BlobStore, name: str) -> bytes | None:
+        found = store.get(name)
+        return None if found is None else found.data
+
+    def store_bytes(self, store: BlobStore, name: str, data: bytes) -> None:
+        store.delete(name)
+        store.put_if_absent(name, data)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["absent", "match", "delete", "delete if"]),
+            st.sampled_from(["a", "a/b", "b", "c"]),
+            st.binary(max_size=3),
+        ),
+        max_size=12,
+    )
+)
+def test_a_rehearsal_answers_as_the_store_below_would_and_leaves_it_alone(steps):
+    def filled():
+        blobs = MemoryBlobs()
+        for name in ("a", "b"):
+            blobs.put_if_absent(name, b"below " + name.encode())
+        return blobs
+
+    def content(blobs):
+        return [(entry.name, blobs.get(entry.name).data) for entry in blobs.list()]
+
+    below, alone = filled(), filled()
+    rehearsal = Rehearsal(below)
+    for kind, name, data in steps:
+        told = []
+        for blobs in (rehearsal, alone):
+            found = blobs.properties(name)
+            etag = "none" if found is None else found.etag
+            match kind:
+                case "absent":
+                    told.append(type(blobs.put_if_absent(name, data)))
+                case "match":
+                    told.append(type(blobs.put_if_match(name, data, etag)))
+                case "delete":
+                    told.append(blobs.delete(name))
+                case _:
+                    told.append(blobs.delete(name, if_match=etag))
+        assert told[0] == told[1]
+        assert content(rehearsal) == content(alone)
+    assert content(below) == content(filled())
 
 
 class TestFolderBlobs(BlobStoreContract):

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from indexer_core.errors import InvalidInputError
+from indexer_core.templates import template_names
 from local_host.encoders import DEFAULT_NAME
 from local_host.golden import load_golden
 from tests.integration.test_cli_encoder import cli, encoder_id, export, state  # noqa: F401
@@ -65,3 +66,40 @@ def test_a_file_that_is_no_yaml_is_told(tmp_path):
     for wrong in (path, tmp_path / "absent.yaml"):
         with pytest.raises(InvalidInputError, match="can be read"):
             load_golden(wrong)
+
+
+def changed_templates(folder, monkeypatch) -> None:
+    mine = folder / "templates.yaml"
+    texts = {name: {"text": "My own words."} for name in template_names()}
+    mine.write_text(yaml.safe_dump({"templates": texts}), encoding="utf-8")
+    monkeypatch.setenv("DICOM_INDEXER_TEMPLATES", str(mine))
+
+
+def test_templates_that_lose_a_golden_question_are_not_applied(cli, tmp_path, monkeypatch):  # noqa: F811
+    words = {"murmur": "Fremitus", "rumble": "Borborygmus"}
+    for series, description in words.items():
+        cli.put(f"{series}/1.dcm", series=series, SeriesDescription=description)
+    cli.index()
+    before = cli.records()
+    questions = [
+        {"id": series, "query": description.lower(), "series": [uid_of(series)], "minimum": 0}
+        for series, description in words.items()
+    ]
+    golden = written(tmp_path, UNDERSTOOD, *questions)
+    changed_templates(tmp_path, monkeypatch)
+    files = set(cli.data.rglob("*"))
+    cli.run("reprocess", "--golden", golden, status=1)
+    told, _, lost = cli.error.splitlines()[-1].partition(" golden questions get worse: ")
+    assert told.endswith("not reprocessed:")
+    assert set(lost.split(", ")) <= words.keys()  # all texts are equal then: one of them at least
+    assert cli.records() == before
+    assert {path for path in cli.data.rglob("*") if ".tmp" not in path.parts} - files == set()
+    assert cli.run("reprocess") == "reprocessed 4 series\n"
+
+
+def test_templates_that_keep_them_are_applied(cli, tmp_path, monkeypatch):  # noqa: F811
+    changed_templates(tmp_path, monkeypatch)
+    golden = written(tmp_path, UNDERSTOOD)
+    assert cli.run("reprocess", "--golden", golden) == "reprocessed 2 series\n"
+    assert {text for each in cli.records().values() for text in each["texts"]} == {"My own words."}
+    assert cli.run("reprocess", "--golden", golden) == "reprocessed 0 series\n"
