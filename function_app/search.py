@@ -1,7 +1,8 @@
 """Search as the API answers it; the command line prints the same values."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -10,21 +11,24 @@ from numpy.typing import NDArray
 
 from function_app.interpretation import interpretation_of
 from function_app.pages import PageRequest, conditions_json, page_json
-from indexer_core.errors import InvalidInputError
+from function_app.ranking import PIXELS, TEXT, Ranked
+from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.filters import FIELDS, Filter
-from indexer_core.fitting import Fitting, Verdict, fitting, how_well
+from indexer_core.fitting import Verdict, fitting, how_well
 from indexer_core.grouping import Level
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
-from indexer_core.ports import TextEncoder
+from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.query.model import Understanding
 from indexer_core.query.parser import understand
 from indexer_core.rules.reconciliation import MODEL
-from indexer_core.search import Hit, listing, precision_of, record_of, search_words
-from indexer_core.selection import Conditions, Selection, select
+from indexer_core.search import Hit, listing, precision_of, record_of
+from indexer_core.selection import Conditions, select
+from indexer_core.similar import image_encoder_of
 
 MAX_TEXT_CHARACTERS = 2000
-_APART = 8.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,16 +117,24 @@ def search(
     snapshot: Snapshot,
     encoder: TextEncoder,
     template_names: Sequence[str],
+    image_texts: ImageTextEncoder | None = None,
 ) -> dict[str, Any]:
     """Answer a request from one snapshot.
 
     Series that meet every filter come first; below them those that may and those that are near
     (`indexer_core.fitting`).
 
+    Parameters
+    ----------
+    image_texts
+        Puts words into the image space of the snapshot: series are then ranked by what their
+        pictures show, too, and each hit's `why.foundBy` says by what it was found. Where it cannot
+        be asked now, by their texts alone; `rankedBy` says so.
+
     Returns what `function_app.pages.page_json` does, `count` and members being those that meet
-    every filter; `interpretation`, `fit`, `possible` (how many series may meet them), and how it
-    was searched: `exact`, and `recall`, the share of the ten nearest that such a search finds, as
-    measured.
+    every filter; `interpretation`, `fit`, `possible` (how many series may meet them), `rankedBy`,
+    and how it was searched: `exact`, and `recall`, the share of the ten nearest that such a search
+    finds, as measured.
 
     Raises
     ------
@@ -138,70 +150,44 @@ def search(
     precision = precision_of(snapshot, exact=request.exact)
     text = understanding.text or request.text.strip()
     vector = encoder.encode([text])[0]
-    ranked = _Ranked(found, snapshot, text, vector, exact=precision.exact)
+    pictured = _pictured(text, snapshot, image_texts)
+    ranked = Ranked(found, snapshot, text, vector, pictured, exact=precision.exact)
 
     def show(hit: Hit) -> dict[str, Any]:
-        return _hit(ranked.original(hit), found.verdict(hit), snapshot, template_names)
+        shown = _hit(ranked.original(hit), found.verdict(hit), snapshot, template_names)
+        return {**shown, "why": {**shown["why"], **ranked.found_by(hit)}}
 
     page = page_json(snapshot, found.fits, ranked.first, request.page, request.question, show)
     return {
         **page,
         "interpretation": interpretation_of(request.text.strip(), understanding, conditions, found),
-        "fit": str(how_well(found.fits.n_passed, understanding, ranked.best)),
+        "fit": str(
+            how_well(
+                found.fits.n_passed,
+                understanding,
+                ranked.best,
+                sees_pictures=pictured is not None,
+            )
+        ),
         "possible": found.n_possible,
+        "rankedBy": [TEXT] if pictured is None else [TEXT, PIXELS],
         "exact": precision.exact,
         "recall": precision.recall,
     }
 
 
-class _Ranked:
-    """What fits, best first, then what may, and so on; ranked by one number, as pages need it.
-
-    Scores lie between -1 and 1, so doubts take them apart.
-    """
-
-    def __init__(
-        self,
-        found: Fitting,
-        snapshot: Snapshot,
-        text: str,
-        vector: NDArray[np.float32],
-        *,
-        exact: bool,
-    ) -> None:
-        self._found = found
-        self._snapshot = snapshot
-        self._text = text
-        self._vector = vector
-        self._exact = exact
-        self._originals: dict[str, Hit] = {}
-        self.best: Hit | None = None
-
-    def first(self, n_hits: int) -> list[Hit]:
-        """The first hits, with the numbers that they are ranked by as their scores."""
-        hits: list[Hit] = []
-        for doubt, selection in self._found.degrees():
-            wanted = n_hits - len(hits)
-            if not wanted:
-                break
-            if selection.n_passed:
-                hits += [self._ranked(hit, doubt) for hit in self._nearest(selection, wanted)]
-        # Two scores that were not equal may have become so, and then keys decide.
-        hits.sort(key=lambda hit: (-hit.score, hit.key))
-        self.best = self.original(hits[0]) if hits else None
-        return hits
-
-    def original(self, hit: Hit) -> Hit:
-        """A hit of `first`, with its own score."""
-        return self._originals[hit.key]
-
-    def _nearest(self, selection: Selection, n_hits: int) -> list[Hit]:
-        found, text = self._snapshot, self._text
-        return search_words(found, text, self._vector, selection, n_hits, exact=self._exact)
-
-    def _ranked(self, hit: Hit, doubt: float) -> Hit:
-        self._originals[hit.key] = hit
-        return replace(hit, score=hit.score - _APART * doubt)
+def _pictured(
+    text: str, snapshot: Snapshot, image_texts: ImageTextEncoder | None
+) -> NDArray[np.float32] | None:
+    """The words in the image space of the snapshot, where that can be told now."""
+    if image_texts is None or image_texts.encoder_id != image_encoder_of(snapshot):
+        return None
+    try:
+        vector: NDArray[np.float32] = image_texts.encode([text])[0]
+    except UnavailableError as error:
+        log.warning("search goes without pictures kind=%s", error.kind.value)
+        return None
+    return vector
 
 
 def records(snapshot: Snapshot, filters: Sequence[Filter]) -> "list[tuple[Hit, dict[str, Any]]]":

@@ -139,7 +139,9 @@ def evidence_words(understanding: Understanding) -> frozenset[str]:
     return query_words(" ".join((understanding.rest, *narrower)))
 
 
-def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit:
+def how_well(
+    n_fits: int, understanding: Understanding, best: Hit | None, *, sees_pictures: bool = False
+) -> Fit:
     """Whether anything fits a question.
 
     With filters, nothing fits where no series meets them, unless the texts of the best one hold
@@ -153,6 +155,9 @@ def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit
         Series that meet every filter.
     best
         The first series found; None where none was.
+    sees_pictures
+        Whether pictures were compared with the words, too. They may show what no text says, so
+        without filters it is then weak at worst.
     """
     if best is None:
         return Fit.NONE
@@ -162,7 +167,7 @@ def how_well(n_fits: int, understanding: Understanding, best: Hit | None) -> Fit
     words = evidence_words(understanding)
     matched = matched_words(words, best.segment.loaded.rows.texts.texts(best.row))
     if not understanding.filters and not matched and best.similarity < _FAR:
-        return Fit.NONE
+        return Fit.WEAK if sees_pictures else Fit.NONE
     is_told = 2 * len(matched) >= len(words)
     return Fit.GOOD if is_told else Fit.WEAK
 

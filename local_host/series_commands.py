@@ -110,10 +110,12 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
     """What the API answers to a search."""
     from function_app.search import search
+    from indexer_core.similar import image_encoder_of
     from indexer_core.templates import template_names
 
-    names = template_names()
-    return search(request, snapshot, system.encoder_of(snapshot), names)
+    encoder = system.encoder_of(snapshot)
+    tower = system.image_texts(image_encoder_of(snapshot), encoder)
+    return search(request, snapshot, encoder, template_names(), tower)
 
 
 def _fields(given: list[str]) -> frozenset[str]:

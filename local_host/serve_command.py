@@ -94,6 +94,7 @@ def router_of(
             exact=system.reading.exact,
             uploads=uploads,
             writing=lambda: _writing(system.settings),
+            image_texts=system.image_texts,
         ),
         authenticate=local_callers(scopes, token),
         secret=system.secret(),

@@ -60,17 +60,10 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _image_texts(system: LocalSystem, snapshot: "Snapshot") -> "ImageTextEncoder | None":
-    """What puts words into the image space: the text tower in use, or the pixel model."""
-    from gpu_worker.classifying import LabelEncoder
-    from indexer_core.image_texts import text_tower
+    """What puts words into the image space of a snapshot, or None."""
     from indexer_core.similar import image_encoder_of
 
-    live = image_encoder_of(snapshot)
-    if (tower := text_tower(live, system.encoder_of(snapshot))) is not None:
-        return tower
-    if not system.settings.pixels.may_have_made(live) or system.pixel_model is None:
-        return None
-    return LabelEncoder(system.pixel_model.encoder.eye)
+    return system.image_texts(image_encoder_of(snapshot), system.encoder_of(snapshot))
 
 
 def _bytes_of(path: Path) -> bytes:

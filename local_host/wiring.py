@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from indexer_core.adapters.system import usable_memory_bytes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from indexer_core.index.reader import Reader, Snapshot
     from indexer_core.index.upkeep import Upkeep
     from indexer_core.indexing import Indexer
-    from indexer_core.ports import ImageEncoder, TextEncoder
+    from indexer_core.ports import ImageEncoder, ImageTextEncoder, TextEncoder
     from indexer_core.purge import Purger
     from indexer_core.rules import Rules
     from indexer_core.stores import Stores
@@ -45,6 +46,7 @@ class LocalSystem:
 
     def __init__(self, settings: Settings, announcer: Announcer | None = None) -> None:
         self.settings = settings
+        self._opening = Lock()
         self._own_announcer = Nobody() if announcer else _announcer(settings)
         self.announcer: Announcer = announcer or self._own_announcer
         self.home: Home = _home(settings)
@@ -145,6 +147,25 @@ class LocalSystem:
 
         wanted = text_encoder_of(snapshot.manifest)
         return self.encoder if wanted is None else self.encoders.needed(wanted)
+
+    def image_texts(
+        self, image_encoder_id: str, encoder: "TextEncoder"
+    ) -> "ImageTextEncoder | None":
+        """What puts words into the space of an image encoder, or None.
+
+        A text encoder that is a tower of the same model, or the pixel model, if it is that one; it
+        is not opened in vain.
+        """
+        from gpu_worker.classifying import LabelEncoder
+        from indexer_core.image_texts import text_tower
+
+        if (tower := text_tower(image_encoder_id, encoder)) is not None:
+            return tower
+        if not self.settings.pixels.may_have_made(image_encoder_id):
+            return None
+        with self._opening:  # requests come from several threads
+            model = self.pixel_model
+        return None if model is None else LabelEncoder(model.encoder.eye)
 
     @cached_property
     def rules(self) -> "Rules":

@@ -187,7 +187,9 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     request.check()
     cursor = cursor_of_page(request.page, request.question)
     ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
-    found = search(request, ready.snapshot, ready.encoder, template_names())
+    found = search(
+        request, ready.snapshot, ready.encoder, template_names(), service.image_texts(ready)
+    )
     understood = request.conditions(request.understood())
     if asked["facets"]:
         counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)

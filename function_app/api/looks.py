@@ -10,9 +10,7 @@ from function_app.api.service import Service
 from function_app.pages import cursor_of_page
 from function_app.pixels_search import PixelsSearchRequest, pixels_search
 from function_app.similar import SimilarRequest, UploadRequest, similar, similar_to_upload
-from indexer_core.image_texts import text_tower
 from indexer_core.selection import Conditions
-from indexer_core.similar import image_encoder_of
 from indexer_core.templates import template_names
 from indexer_core.uploads import MAX_UPLOAD_BYTES
 
@@ -94,7 +92,7 @@ def _pictured(call: Call, service: Service) -> Answer:
     request.check()
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
-    tower = text_tower(image_encoder_of(ready.snapshot), ready.encoder)
+    tower = service.image_texts(ready)
     found = pixels_search(request, ready.snapshot, tower, ready.encoder, template_names())
     return _answer(call, {**found, "like": []}, met)
 

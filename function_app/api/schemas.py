@@ -279,6 +279,7 @@ SEARCH_ANSWER: Schema = found(
     fit={"type": "string", "description": "how well the answer fits the question"},
     count={"type": "integer", "minimum": 0, "description": "series that meet every filter"},
     possible={"type": "integer", "minimum": 0, "description": "series that may"},
+    rankedBy=texts(description="text; pixels, too, where words can be compared with pictures"),
     exact={"type": "boolean"},
     recall={"type": "number"},
 )

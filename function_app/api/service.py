@@ -1,5 +1,6 @@
 """What the operations answer from: one index, followed for all requests."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from threading import Lock
@@ -9,11 +10,16 @@ from function_app.trace import trace_series
 from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
+from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader, Searchable
 from indexer_core.index.reader import Reader
 from indexer_core.paging import PastSnapshots
+from indexer_core.ports import ImageTextEncoder, TextEncoder
+from indexer_core.similar import image_encoder_of
 from indexer_core.stores import Stores
 from indexer_core.uploads import UploadReader
+
+FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
 
 
 class Writing(Protocol):
@@ -42,6 +48,9 @@ class Service:
         What sees uploaded pictures; None: nothing here does.
     writing
         Asked before something is saved.
+    image_texts
+        What puts words into the space of an image encoder, by its id; told the text encoder, which
+        may be of the same model.
     """
 
     def __init__(
@@ -53,7 +62,9 @@ class Service:
         exact: bool | None,
         uploads: UploadReader | None = None,
         writing: Writing = nullcontext,
+        image_texts: FindImageTexts = text_tower,
     ) -> None:
+        self._image_texts = image_texts
         self.exact = exact
         self.uploads = uploads
         self.writing = writing
@@ -87,6 +98,10 @@ class Service:
             if manifest is None:
                 return ready
             return replace(ready, snapshot=self._past.at(manifest))
+
+    def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
+        """What puts words into the image space of a snapshot; None where nothing here does."""
+        return self._image_texts(image_encoder_of(ready.snapshot), ready.encoder)
 
     def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """The stages of each series of this UID or key that the caller may see.

@@ -8,11 +8,12 @@ from typing import Any
 from function_app.api.gate import Gate
 from function_app.api.messages import Request, Response
 from function_app.api.router import Router
-from function_app.api.service import Service, Writing
+from function_app.api.service import FindImageTexts, Service, Writing
 from function_app.api.wiring import build_router
 from indexer_core.access import Caller
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.audit import AuditRecord, AuditRows
+from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.segment import SegmentWriter
@@ -94,6 +95,7 @@ class Api:
         scopes: frozenset[str] | None = None,
         gate: Gate | None = None,
         writing: Writing = nullcontext,
+        image_texts: FindImageTexts = text_tower,
     ) -> None:
         self.clock = ManualClock()
         ids = SequentialIds()
@@ -124,7 +126,14 @@ class Api:
         queries = QueryReader(reader, self.manifests, find=lambda _: Encoder())
         self.router: Router = build_router(
             self.stores,
-            Service(self.stores, reader, queries, exact=None, writing=writing),
+            Service(
+                self.stores,
+                reader,
+                queries,
+                exact=None,
+                writing=writing,
+                image_texts=image_texts,
+            ),
             authenticate=lambda _: Caller(id="somebody", scopes=self.scopes),
             secret=SECRET,
             gate=gate,

@@ -109,23 +109,28 @@ def test_where_nothing_sees_pictures_uploads_are_told_so(api):
     assert problem_of(other) == "unsupportedMediaType"
 
 
-def test_words_find_pictures_where_one_model_knows_both(api, monkeypatch):
+class Tower:
+    encoder_id, dimension = IMAGE, IMAGE_DIMENSION
+
+    def encode(self, texts):
+        return unit_vectors(texts[0], 1, IMAGE_DIMENSION)
+
+
+def test_words_find_pictures_where_one_model_knows_both(api):
     query = (("q", "a broken wrist"), ("top", "2"))
     response = api.ask("GET", "/api/similar", query=query)
     assert (response.status, problem_of(response)) == (501, "imageEncoderUnavailable")
-
-    class Tower:
-        encoder_id, dimension = IMAGE, IMAGE_DIMENSION
-
-        def encode(self, texts):
-            return unit_vectors(texts[0], 1, IMAGE_DIMENSION)
-
-    monkeypatch.setattr("function_app.api.looks.text_tower", lambda *_: Tower())
+    assert api.told("GET", "/api/search", query=query)["rankedBy"] == ["text"]
+    seeing = Api(RECORDS, image_texts=lambda *_: Tower())
     for with_texts in ("true", "false"):
-        told = api.told("GET", "/api/similar", query=(*query, ("withTexts", with_texts)))
-        check_schema(api, told, "/api/similar")
+        told = seeing.told("GET", "/api/similar", query=(*query, ("withTexts", with_texts)))
+        check_schema(seeing, told, "/api/similar")
         assert len(told["value"]) == 2
         assert told["nextLink"].startswith("/api/similar?q=a+broken+wrist&top=2&withTexts=")
+    told = seeing.told("GET", "/api/search", query=query)
+    check_schema(seeing, told, "/api/search")
+    assert told["rankedBy"] == ["text", "pixels"]
+    assert told["value"][0]["why"]["foundBy"]
 
 
 @pytest.mark.parametrize(
