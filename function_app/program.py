@@ -19,6 +19,7 @@ from indexer_core.adapters.azure.events import parse_azure_events
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.azure.sources import AzureContainerSource
 from indexer_core.adapters.azure.stores import ContainerListing, azure_stores
+from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
@@ -42,15 +43,18 @@ from indexer_core.index.upkeep import Upkeep, upkeep_settings
 from indexer_core.indexing import Indexer, open_index
 from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady
-from indexer_core.ports import TextEncoder
+from indexer_core.ports import ImageEncoder, TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
 from indexer_core.templates import load_templates
+from indexer_core.uploads import UploadReader
 
 log = logging.getLogger(__name__)
 
 # What a merge takes of the memory of an app instance; the worker makes larger ones.
 _MERGE_MB = 64.0
+# What an upload takes of it; and a request has no more seconds anyway.
+_DECODING = ChildLimits(seconds=20, memory_bytes=1 << 30)
 
 
 class Program:
@@ -95,7 +99,17 @@ class Program:
         queries = QueryReader(reader, self._manifests, find=background, first=background.now)
         self.api: Router = build_router(
             self.stores,
-            Service(self.stores, reader, queries, exact=settings.reading.exact),
+            Service(
+                self.stores,
+                reader,
+                queries,
+                exact=settings.reading.exact,
+                uploads=UploadReader(
+                    decoding=DecodingChildren(_DECODING),
+                    find_encoder=_image_encoder,
+                    rules=load_rules(),
+                ),
+            ),
             authenticate=azure_callers(settings.access, easy_auth=settings.easy_auth),
             secret=settings.patient_secret,
         )
@@ -159,6 +173,12 @@ class Program:
             return self._find_encoder(used)
         left = self.stores.index.get(ENCODER_PREFIX + EXPORT_MANIFEST)
         return None if left is None else self._find_encoder(encoder_id_of(left.data))
+
+
+def _image_encoder(encoder_id: str) -> ImageEncoder | None:
+    """What sees pictures here: the descriptor, which needs no model."""
+    descriptor = ImageDescriptor()
+    return descriptor if descriptor.encoder_id == encoder_id else None
 
 
 def _load(read: ReadFile) -> TextEncoder:

@@ -5,6 +5,7 @@ stores.
 """
 
 import base64
+import io
 import json
 import random
 import secrets
@@ -17,6 +18,7 @@ from itertools import pairwise
 
 import pydicom
 import pytest
+from PIL import Image
 
 from gpu_worker.wiring import leave_export
 from indexer_core.adapters.azure.clients import AzureStorage
@@ -33,6 +35,7 @@ from indexer_core.instance_lists import list_name
 from tests.support import azurite as azurites
 from tests.support.bag_of_words import write_bag_of_words
 from tests.support.command_line import exported_encoder
+from tests.support.dicom import dicom_object
 from tests.support.functions_host import ROOT, FunctionsHost, missing
 from tests.support.functions_house import SCOPE, House, edited, in_base64, key_of, repeated
 
@@ -347,8 +350,23 @@ def test_the_document_names_what_is_answered_behind_one_function(drive):
     assert [each["seriesKey"] for each in found["value"]] == [drive.report]
     missing = host.request("GET", "/api/nothing")
     assert (missing.status, missing.json()["code"]) == (404, "notFound")
-    upload = host.request("POST", "/api/similar", body=b"x", content_type="image/png")
-    assert (upload.status, upload.json()["code"]) == (501, "imageEncoderUnavailable")
+
+
+@marked
+def test_an_uploaded_file_finds_what_looks_like_it_and_a_broken_one_is_refused(drive):
+    host = drive.house.host
+    sent = {"body": dicom_object(), "content_type": "application/dicom"}
+    told = host.request("POST", "/api/similar", **sent)
+    assert told.status == 200
+    assert {hit["modality"] for hit in told.json()["value"]} == {"MR"}
+    picture = io.BytesIO()
+    Image.new("L", (64, 64), 90).save(picture, "PNG")
+    drawn = picture.getvalue()
+    told = host.request("POST", "/api/similar", body=drawn, content_type="image/png")
+    assert told.status == 200
+    for broken in (b"x", drawn[:60]):
+        told = host.request("POST", "/api/similar", body=broken, content_type="image/png")
+        assert (told.status, told.json()["code"]) == (400, "invalidInput")
 
 
 def principal(*claims: tuple[str, str]) -> dict[str, str]:
