@@ -278,7 +278,7 @@ def run_status(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _status(system: LocalSystem, snapshot: "Snapshot") -> dict[str, Any]:
-    from indexer_core.cohorts.store import pinned_cohorts
+    from indexer_core.cohorts.pinned import pinned_cohorts
     from indexer_core.purge_receipts import Purges
 
     manifest = snapshot.manifest

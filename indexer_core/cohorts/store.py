@@ -23,6 +23,7 @@ from indexer_core.cohorts.model import (
     dump,
     parse,
 )
+from indexer_core.cohorts.pinned import pin_name, pins_of
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
@@ -32,7 +33,7 @@ from indexer_core.errors import (
 )
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import Manifest
-from indexer_core.index.pins import COHORTS, Pins
+from indexer_core.index.pins import Pins
 from indexer_core.ports import BlobStore, Clock, Ids, Written
 
 PREFIX = "cohorts/"
@@ -44,29 +45,6 @@ _BLOB = re.compile(rf"{PREFIX}([^/]+)/(\d{{6,}})\.json")
 def blob_name(name: str, version: int) -> str:
     """Where a version of a cohort lies; names sort in the order of versions."""
     return f"{PREFIX}{name}/{version:06d}.json"
-
-
-def pin_name(name: str, version: int) -> str:
-    """The pin that it holds; `search --at` knows it."""
-    return f"{COHORTS}{name}:{version}"
-
-
-def pinned_cohorts(manifest: Manifest) -> dict[str, tuple[int, ...]]:
-    """Names of the saved cohorts with their versions, as the pins of the newest manifest tell."""
-    found: dict[str, list[int]] = {}
-    for _, name, version in _pins_of(manifest):
-        found.setdefault(name, []).append(version)
-    return {name: tuple(sorted(set(versions))) for name, versions in sorted(found.items())}
-
-
-def _pins_of(manifest: Manifest) -> Iterator[tuple[int, str, int]]:
-    """Manifest, name and version of every pin that is a cohort's."""
-    for number, names in manifest.pins.items():
-        for pin in names:
-            if pin.startswith(COHORTS):
-                name, _, version = pin.removeprefix(COHORTS).rpartition(":")
-                if name and version.isdigit():
-                    yield number, name, int(version)
 
 
 class Cohorts:
@@ -190,7 +168,7 @@ class Cohorts:
         A version that was pinned and not written is given up first: whoever is about to write it,
         slowly, takes the next one.
         """
-        pins = list(_pins_of(self._manifests.newest()))
+        pins = list(pins_of(self._manifests.newest()))
         return sum(self._give_up(name, version, number) for number, name, version in pins)
 
     def _next_version(self, name: str, newest: Manifest) -> int:
@@ -223,7 +201,7 @@ class Cohorts:
                 return False
             if not isinstance(self._blobs.put_if_match(blob, gone, found.etag), Written):
                 continue
-            for number, other, pinned in list(_pins_of(self._manifests.newest())):
+            for number, other, pinned in list(pins_of(self._manifests.newest())):
                 if (other, pinned) == (name, version):
                     self._give_up(name, version, number)
             return True

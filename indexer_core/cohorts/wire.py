@@ -18,7 +18,7 @@ from indexer_core.cohorts.balance import (
 from indexer_core.cohorts.comparing import CohortDifference, MemberChange
 from indexer_core.cohorts.drawing import columns_of, hits_of, shown
 from indexer_core.cohorts.model import Cohort
-from indexer_core.cohorts.store import pin_name
+from indexer_core.cohorts.pinned import pin_name
 from indexer_core.index.reader import Snapshot
 from indexer_core.search import Hit, record_of
 

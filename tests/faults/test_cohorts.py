@@ -7,7 +7,7 @@ import pytest
 
 from indexer_core.cohorts.drawing import hits_of
 from indexer_core.cohorts.erasure import SavedCohorts
-from indexer_core.cohorts.store import pin_name
+from indexer_core.cohorts.pinned import pin_name
 from indexer_core.errors import IndexerError
 from indexer_core.purge import Subject
 from indexer_core.testing.faults import (

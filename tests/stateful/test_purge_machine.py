@@ -14,7 +14,8 @@ from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.cohorts.drawing import draw, hits_of
 from indexer_core.cohorts.erasure import SavedCohorts
 from indexer_core.cohorts.model import Question
-from indexer_core.cohorts.store import Cohorts, pin_name
+from indexer_core.cohorts.pinned import pin_name
+from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import IndexerError
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.commit import Committed, Manifests, commit

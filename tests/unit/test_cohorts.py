@@ -19,7 +19,8 @@ from indexer_core.cohorts.model import (
     parse,
     question_of,
 )
-from indexer_core.cohorts.store import blob_name, pinned_cohorts
+from indexer_core.cohorts.pinned import pinned_cohorts
+from indexer_core.cohorts.store import blob_name
 from indexer_core.errors import CorruptIndexError, InvalidInputError, NotFoundError
 from indexer_core.filters import Filter, parse_filter
 from indexer_core.index.collect import Collector, RetentionPolicy
