@@ -23,7 +23,7 @@ from indexer_core.cohorts.model import (
     dump,
     parse,
 )
-from indexer_core.cohorts.pinned import pin_name, pins_of
+from indexer_core.cohorts.pinned import pin_name, pinned_cohorts, pins_of
 from indexer_core.errors import (
     ConflictError,
     CorruptIndexError,
