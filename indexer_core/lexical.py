@@ -37,9 +37,24 @@ def query_words(text: str) -> frozenset[str]:
 
 
 def matched_words(query: frozenset[str], texts: Iterable[str]) -> tuple[str, ...]:
-    """Those query words that occur in the texts, sorted."""
-    found: frozenset[str] = frozenset().union(*(words_of(text) for text in texts))
-    return tuple(sorted(query & found))
+    """Those query words that occur in the texts, sorted.
+
+    Looked for one by one: to take all texts apart would be most of the time of a search.
+    """
+    whole = "\n".join(texts).lower()
+    return tuple(sorted(word for word in query if _holds(whole, word)))
+
+
+def _holds(text: str, word: str) -> bool:
+    """Whether a lower-case text holds a word, and not only as a part of a longer one."""
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        before, after = text[start - 1 : start] if start else "", text[end : end + 1]
+        if not before.isalnum() and not after.isalnum():
+            return True
+        start = text.find(word, start + 1)
+    return False
 
 
 def combine(similarity: float, query: frozenset[str], matched: tuple[str, ...]) -> float:

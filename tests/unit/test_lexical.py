@@ -1,8 +1,10 @@
 """Exact words beside similarity."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from indexer_core.lexical import WEIGHT, combine, matched_words, query_words
+from indexer_core.lexical import WEIGHT, combine, matched_words, query_words, words_of
 
 
 def test_function_words_do_not_count():
@@ -16,6 +18,16 @@ def test_function_words_do_not_count():
 def test_words_match_in_any_text_and_any_case():
     words = query_words("T1 MPRAGE brain")
     assert matched_words(words, ["Sagittal MPRAGE.", "MRI of the Brain"]) == ("brain", "mprage")
+
+
+@given(
+    query=st.text(alphabet="aé1_- ²Σ", max_size=8),
+    texts=st.lists(st.text(alphabet="aé1_- ²ΣA\n", max_size=12), max_size=3),
+)
+def test_words_are_those_that_taking_all_texts_apart_would_give(query, texts):
+    words = words_of(query)
+    apart = frozenset().union(*map(words_of, texts))
+    assert matched_words(words, texts) == tuple(sorted(words & apart))
 
 
 @pytest.mark.parametrize("query", ["", "of the"])
