@@ -29,7 +29,9 @@ from indexer_core.selection import (
     selected,
 )
 
-_UNKNOWN, _UNMET = 0.5, 1.0
+# Doubts are counted in halves: one for what is not known, two for what is known to be missed.
+_OUT = np.iinfo(np.uint16).max
+_UNMET_SHIFT = 1
 _FAR = 0.45
 """Similarity of questions that have nothing to do with the archive: the best of MiniLM's stay below
 (0.10 to 0.43 for eleven of them, measured over the sample files); other encoders may lie higher."""
@@ -94,7 +96,7 @@ class Fitting:
     _snapshot: Snapshot
     _conditions: Conditions
     _evaluated: Evaluated | None
-    _doubts: NDArray[np.float32]
+    _doubts: NDArray[np.uint16]
     _starts: Mapping[int, int]
     """Where the rows of a segment, by its identity, begin among all."""
 
@@ -104,15 +106,14 @@ class Fitting:
         Each with its doubt: a multiple of a half, 0 of what fits.
         """
         yield 0.0, self.fits
-        is_doubted = (self._doubts > 0) & (self._doubts < np.inf)
-        for doubt in np.unique(self._doubts[is_doubted]):
-            rows = self._doubts == doubt
+        counts = np.bincount(self._doubts, minlength=_OUT)
+        for halves in np.flatnonzero(counts[1:_OUT]) + 1:
             found = Selection(
-                rows=per_segment(self._snapshot, rows),
-                n_passed=int(np.count_nonzero(rows)),
+                rows=per_segment(self._snapshot, self._doubts == halves),
+                n_passed=int(counts[halves]),
                 unknown={},
             )
-            yield float(doubt), found
+            yield float(halves) / 2, found
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""
@@ -121,8 +122,9 @@ class Fitting:
             return Verdict(met=conditions.filters, unknown=(), unmet=())
         row = self._starts[id(hit.segment)] + hit.row
         branches = conditions.alternatives or ((),)
-        doubts = [_doubt_of(branch, evaluated, conditions, np.array([row])) for branch in branches]
-        best = branches[int(np.argmin(np.concatenate(doubts)))]
+        one = slice(row, row + 1)
+        doubts = [int(_doubt_of(each, evaluated, conditions, one, 1)[0][0]) for each in branches]
+        best = branches[doubts.index(min(doubts))]
         asked = dict.fromkeys((*conditions.filters, *best))
         met = [each for each in asked if evaluated.results[each].passed[row]]
         unknown = [each for each in asked if evaluated.results[each].unknown[row]]
@@ -186,7 +188,7 @@ def fitting(snapshot: Snapshot, conditions: Conditions) -> Fitting:
             _snapshot=snapshot,
             _conditions=conditions,
             _evaluated=None,
-            _doubts=np.zeros(0, dtype=np.float32),
+            _doubts=np.zeros(0, dtype=np.uint16),
             _starts={},
         )
     evaluated = evaluate(snapshot, conditions)
@@ -195,7 +197,7 @@ def fitting(snapshot: Snapshot, conditions: Conditions) -> Fitting:
     starts = accumulate((len(segment.live) for segment in snapshot.segments), initial=0)
     return Fitting(
         fits=fits,
-        n_possible=int(np.count_nonzero((doubts > 0) & (doubts < np.inf) & ~is_near)),
+        n_possible=int(np.count_nonzero((doubts > 0) & (doubts < _OUT) & ~is_near)),
         _snapshot=snapshot,
         _conditions=conditions,
         _evaluated=evaluated,
@@ -206,8 +208,8 @@ def fitting(snapshot: Snapshot, conditions: Conditions) -> Fitting:
 
 def _doubts(
     conditions: Conditions, evaluated: Evaluated
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Doubt of every row, infinite where it is left out, and whether it is known to miss something.
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """Doubt of every row in halves, `_OUT` where it is left out; whether it is known to miss any.
 
     Both of shape (n_rows,).
     """
@@ -216,14 +218,13 @@ def _doubts(
         result = evaluated.results[each]
         is_included = each.field in conditions.with_unknown
         allowed = allowed & (result.passed | result.unknown if is_included else result.passed)
-    doubts = np.full(len(allowed), np.inf, dtype=np.float32)
+    doubts = np.full(len(allowed), _OUT, dtype=np.uint16)
     is_near = np.zeros(len(allowed), dtype=np.bool_)
-    rows = np.flatnonzero(allowed)
     for branch in conditions.alternatives or ((),):
-        found = _doubt_of(branch, evaluated, conditions, rows)
-        is_less = found < doubts[rows]
-        doubts[rows[is_less]] = found[is_less]
-        is_near[rows[is_less]] = _misses(branch, evaluated, rows[is_less])
+        found, misses = _doubt_of(branch, evaluated, conditions, slice(None), len(allowed))
+        is_less = allowed & (found < doubts)
+        np.copyto(doubts, found, where=is_less)
+        np.copyto(is_near, misses, where=is_less)
     return doubts, is_near
 
 
@@ -231,24 +232,25 @@ def _doubt_of(
     branch: Sequence[Filter],
     evaluated: Evaluated,
     conditions: Conditions,
-    rows: NDArray[np.int64],
-) -> NDArray[np.float32]:
-    """Doubt that rows, by their numbers, fit an alternative: float32 of shape (n,)."""
-    doubt = np.zeros(len(rows), dtype=np.float32)
+    rows: slice,
+    n_rows: int,
+) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    """Doubt that rows fit an alternative, in halves, and whether they are known to miss any of it.
+
+    Both of shape (n_rows,).
+    """
+    doubt = np.zeros(n_rows, dtype=np.uint16)
+    is_out, misses = (np.zeros(n_rows, dtype=np.bool_) for _ in range(2))
     for each in branch:
         result = evaluated.results[each]
-        passed, unknown = result.passed[rows], result.unknown[rows]
-        of_unknown = 0.0 if each.field in conditions.with_unknown else _UNKNOWN
-        of_unmet = _UNMET if each.operator in _ASKS_FOR else np.inf
-        doubt += np.where(passed, 0.0, np.where(unknown, of_unknown, of_unmet)).astype(np.float32)
-    return doubt
-
-
-def _misses(
-    branch: Sequence[Filter], evaluated: Evaluated, rows: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    missed = np.zeros(len(rows), dtype=np.bool_)
-    for each in branch:
-        result = evaluated.results[each]
-        missed |= ~(result.passed[rows] | result.unknown[rows])
-    return missed
+        is_open = ~result.passed[rows]
+        is_unmet = is_open & ~result.unknown[rows]
+        misses |= is_unmet
+        if each.operator in _ASKS_FOR:
+            doubt += is_unmet.astype(np.uint16) << _UNMET_SHIFT
+        else:
+            is_out |= is_unmet
+        if each.field not in conditions.with_unknown:
+            doubt += is_open & ~is_unmet
+    doubt[is_out] = _OUT
+    return doubt, misses

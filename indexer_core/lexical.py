@@ -42,7 +42,7 @@ def matched_words(query: frozenset[str], texts: Iterable[str]) -> tuple[str, ...
     Looked for one by one: to take all texts apart would be most of the time of a search.
     """
     whole = "\n".join(texts).lower()
-    return tuple(sorted(word for word in query if _holds(whole, word)))
+    return tuple(sorted(word for word in query if word in whole and _holds(whole, word)))
 
 
 def _holds(text: str, word: str) -> bool:

@@ -47,7 +47,6 @@ from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
 from indexer_core.search import Hit, record_of
 from indexer_core.selection import Conditions, Selection, select
-from indexer_core.templates import template_names
 
 _UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
 INTERPRET_PARAMETER = Parameter(
@@ -188,7 +187,11 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     cursor = cursor_of_page(request.page, request.question)
     ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
     found = search(
-        request, ready.snapshot, ready.encoder, template_names(), service.image_texts(ready)
+        request,
+        ready.snapshot,
+        ready.encoder,
+        service.template_names,
+        service.image_texts(ready),
     )
     understood = request.conditions(request.understood())
     if asked["facets"]:

@@ -11,7 +11,6 @@ from function_app.pages import cursor_of_page
 from function_app.pixels_search import PixelsSearchRequest, pixels_search
 from function_app.similar import SimilarRequest, UploadRequest, similar, similar_to_upload
 from indexer_core.selection import Conditions
-from indexer_core.templates import template_names
 from indexer_core.uploads import MAX_UPLOAD_BYTES
 
 _UPLOADS = ("application/dicom", "image/png", "image/jpeg", "application/octet-stream")
@@ -93,7 +92,7 @@ def _pictured(call: Call, service: Service) -> Answer:
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
     tower = service.image_texts(ready)
-    found = pixels_search(request, ready.snapshot, tower, ready.encoder, template_names())
+    found = pixels_search(request, ready.snapshot, tower, ready.encoder, service.template_names)
     return _answer(call, {**found, "like": []}, met)
 
 

@@ -17,6 +17,7 @@ from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.similar import image_encoder_of
 from indexer_core.stores import Stores
+from indexer_core.templates import template_names
 from indexer_core.uploads import UploadReader
 
 FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
@@ -65,6 +66,7 @@ class Service:
         image_texts: FindImageTexts = text_tower,
     ) -> None:
         self._image_texts = image_texts
+        self.template_names = template_names()  # read once: they lie in a file
         self.exact = exact
         self.uploads = uploads
         self.writing = writing

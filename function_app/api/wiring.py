@@ -10,7 +10,7 @@ from function_app.api.service import Service
 from indexer_core.audit import AuditRows, audit_key
 from indexer_core.stores import Stores
 
-REQUESTS_AT_ONCE = 8
+REQUESTS_AT_ONCE = 4
 LIMIT_S = 30.0
 WAIT_S = 10.0
 

@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -228,6 +230,25 @@ def test_what_takes_too_long_is_answered_and_keeps_its_place_until_it_ends():
         gate.run(lambda: None)
     assert refused.value.code == "busy"
     leave.set()
+    gate.close()
+
+
+def test_who_has_waited_longest_is_next():
+    gate, leave, order = Gate(1, limit_s=60.0, wait_s=60.0), threading.Event(), []
+    first = threading.Thread(target=gate.run, args=(lambda: leave.wait(60),))
+    first.start()
+    waiting = []
+    for number in range(5):
+        waiting.append(threading.Thread(target=gate.run, args=(partial(order.append, number),)))
+        while len(gate._places._waiting) < number:
+            time.sleep(0.001)
+        waiting[-1].start()
+    while len(gate._places._waiting) < len(waiting):
+        time.sleep(0.001)
+    leave.set()
+    for thread in (first, *waiting):
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
     gate.close()
 
 
