@@ -1,6 +1,7 @@
 """Dates and times in questions: to the year, month or day, and back from today."""
 
 import calendar
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -9,6 +10,7 @@ from indexer_core.query.tokens import Token
 from indexer_core.query.vocabulary import Vocabulary
 
 _FIRST_YEAR = 1970
+_DAY = re.compile(r"0?[1-9]|[12][0-9]|3[01]", re.ASCII)
 _BACK = frozenset({"last", "past", "previous", "preceding"})
 _DAYS = {"day": 1, "days": 1, "week": 7, "weeks": 7}
 _MONTHS = {
@@ -38,6 +40,22 @@ def year_at(tokens: Sequence[Token], place: int, today: date) -> int | None:
     return int(text) if _FIRST_YEAR <= int(text) <= today.year + 1 else None
 
 
+def _month_and_day_at(
+    tokens: Sequence[Token], place: int, month: int, today: date
+) -> tuple[str, int] | None:
+    """A day as in "March 4, 2015", its month at `place`, and where what follows begins."""
+    following = place + 1
+    day = tokens[following].text if following < len(tokens) else ""
+    if not _DAY.fullmatch(day):
+        return None
+    following += 1
+    for between in (("st", "nd", "rd", "th"), (",",)):
+        if following < len(tokens) and tokens[following].text in between:
+            following += 1
+    year = year_at(tokens, following, today)
+    return None if year is None else (f"{year}-{month:02}-{int(day):02}", following + 1)
+
+
 def date_at(
     tokens: Sequence[Token], place: int, today: date, vocabulary: Vocabulary
 ) -> tuple[str, int] | None:
@@ -50,7 +68,9 @@ def date_at(
         if following < len(tokens) and tokens[following].text in ("of", ","):
             following += 1
         year = year_at(tokens, following, today)
-        return None if year is None else (f"{year}-{month:02}", following + 1)
+        if year is None:
+            return _month_and_day_at(tokens, place, month, today)
+        return f"{year}-{month:02}", following + 1
     year = year_at(tokens, place, today)
     if year is None:
         return None

@@ -45,6 +45,7 @@ _LATER = frozenset({"later", "newer", "onward", "onwards", "after", "on"})
 _NOW = frozenset({"now", "today", "present", "date"})
 _EARLIER = frozenset({"earlier", "older", "before"})
 _REVERSED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "=": "="}
+_NOT_OF_AGE = frozenset({"kg", "lb", "lbs", "cm", "ft", "feet", "%"})
 _SAID_OLD = frozenset({"old", "olds", "age", "yo", "y/o"})
 _YEARS_OF_A_DECADE = 10
 
@@ -116,6 +117,14 @@ class Numbers:
         intro = self._text(place)
         separators = _RANGES.get(intro, _BARE_RANGE)
         start = place + 1 if intro in _RANGES else place
+        if intro in _RANGES:
+            start += self._text(start) == "the"
+            if start < len(self.tokens) and (
+                named := self.vocabulary.labels.at(self.tokens, start)
+            ):
+                label, start = named  # "between the ages of 40 and 50"
+                start += self._text(start) == "of"
+                context = _Context(kind=label, is_label=True, start=context.start)
         found = self._date_range(start, separators)
         if found is not None:
             return found
@@ -156,7 +165,9 @@ class Numbers:
         if found is None:
             return None
         comparator, start = found
+        says_age = False
         while self._text(start) in ("the", "of", "year", "age"):
+            says_age = says_age or self._text(start) == "age"
             start += 1
         day = self._date(start)
         if day is not None and comparator.of in ("date", "age") and not self._unit(day[1])[0]:
@@ -170,6 +181,7 @@ class Numbers:
             return None
         unit, end = self._unit(value[1])
         said = context if not comparator.of else context.of(comparator.of)
+        said = said.of("age") if says_age and not said.kind else said
         kind = self._kind(unit, said, end)
         if kind is not None:
             return self._filters(kind, ((comparator.operator, value[0]),), end)
@@ -240,6 +252,10 @@ class Numbers:
     def _kind(self, unit: str, context: "_Context", end: int) -> str | None:
         """What is measured; None where the question does not say."""
         kind = unit or context.kind
+        if unit == "thickness" and context.is_label and context.kind == "count":
+            return unit  # "slices 1-3 mm"
+        if not unit and kind == "age" and self._text(end) in _NOT_OF_AGE:
+            return None
         if not kind or (context.is_label and unit and not _agree(unit, context.kind)):
             return None
         if kind in ("age", "months") and self._text(end) == "of":

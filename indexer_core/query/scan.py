@@ -63,7 +63,7 @@ class _Scanner:
 
     def item(self, place: int, before: Sequence[Item]) -> Item:
         """The item that begins at a token."""
-        number = self._numbers.at(place, of_people=_is_of_people(before))
+        number = self._numbers.at(place, of_people=_is_of_people(before, self._tokens))
         if number is not None:
             filters, last = number
             entry = Entry(filters=filters, negated=tuple(map(opposite, filters)))
@@ -108,9 +108,14 @@ class _Scanner:
         )
 
 
-def _is_of_people(before: Sequence[Item]) -> bool:
+_HAVING = frozenset({"with", "w/", "have", "has", "had", "having"})
+
+
+def _is_of_people(before: Sequence[Item], tokens: Sequence[Token]) -> bool:
     """Whether the last thing said is who was examined."""
     for item in reversed(before):
+        if tokens[item.first].text in _HAVING and item.last == item.first + 1:
+            return False
         if item.kind == "people":
             return True
         if item.kind == TERM:

@@ -79,7 +79,7 @@ def phrase_of(words: str) -> tuple[str, ...]:
 
 def folded(word: str) -> str:
     """A word in lower case and without accents; never empty."""
-    plain = unicodedata.normalize("NFKD", word[:_LONGEST].lower())
+    plain = unicodedata.normalize("NFKD", word[:_LONGEST].lower().replace("\u2019", "'"))
     return "".join(each for each in plain if not unicodedata.combining(each)) or word[:1]
 
 

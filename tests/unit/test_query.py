@@ -160,7 +160,19 @@ def test_or_binds_as_people_mean_it(text, expected):
         ("no contrast CT", "modality=CT; contrast=no"),
         ("CT, not contrast-enhanced", "modality=CT; contrast=no"),
         ("not without contrast", "contrast=yes"),
-        ("everything but women", "sex=F"),  # "but" alone is no negation
+        ("women but MRI", "sex=F; modality=MR"),  # "but" alone is no negation
+        ("everything but women", "sex!=F"),
+        ("everything but localizers and phantoms", "sequence!=localizer; flags!=phantom"),
+        ("head CT, don't show localizers", "modality=CT; bodyRegion=head; sequence!=localizer"),
+        ("CT that isn\u2019t from Siemens", "modality=CT; manufacturer!=Siemens"),
+        ("brain MRI instead of CT", "modality=MR; bodyRegion=head; modality!=CT"),
+        ("CT without the use of contrast", "modality=CT; contrast=no"),
+        ("head CT, contrast was not given", "modality=CT; bodyRegion=head; contrast=no"),
+        ("pre gad T1", "sequence=T1; contrast=no"),
+        ("head CT with & without gadolinium", "modality=CT; bodyRegion=head"),
+        ("head CT before and after contrast", "modality=CT; bodyRegion=head"),
+        ("not only CT", "modality=CT"),
+        ("sagital T2", "plane=sagittal; sequence=T2"),
         ("not in women over 60", "sex!=F | ageYears<=60"),
         ("MRI, not T1 or T2", "modality=MR; sequence!=T1; sequence!=T2"),
         ("CT without metal artifacts of the hip", "modality=CT; bodyRegion=lower extremity"),
@@ -168,6 +180,27 @@ def test_or_binds_as_people_mean_it(text, expected):
     ],
 )  # fmt: skip
 def test_a_negation_governs_what_it_says_and_no_more(text, expected):
+    assert sorted(said(text).split("; ")) == sorted(expected.split("; "))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("between the ages of 40 and 50", "ageYears>=40; ageYears<=50"),
+        ("women between ages 40 and 50", "sex=F; ageYears>=40; ageYears<=50"),
+        ("slices less than or equal to 3 mm", "sliceThicknessMm<=3"),
+        ("CT slices 1-3 mm", "modality=CT; sliceThicknessMm>=1; sliceThicknessMm<=3"),
+        ("CT of patients with more than 3 lesions", "modality=CT"),
+        ("patients over 60 kg", ""),
+        ("patients above the age of 18", "ageYears>18"),
+        ("CT on or after 2019", "modality=CT; studyDate>=2019"),
+        ("CT on or before 2019", "modality=CT; studyDate<=2019"),
+        ("CT since January 1, 2020", "modality=CT; studyDate>=2020-01-01"),
+        ("CT after March 4th 2015", "modality=CT; studyDate>2015-03-04"),
+        ("post-2015 CT", "modality=CT; studyDate>2015"),
+    ],
+)
+def test_numbers_are_of_what_the_question_says(text, expected):
     assert sorted(said(text).split("; ")) == sorted(expected.split("; "))
 
 
