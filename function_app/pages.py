@@ -5,7 +5,7 @@ serves it asks `cursor_of_page` first, opens the snapshot of that manifest
 (`indexer_core.paging.PastSnapshots`) or the newest one, and calls the answering function.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -120,7 +120,12 @@ def page_json(
     number = snapshot.manifest.number
     if cursor is not None and cursor.manifest != number:
         raise InvalidInputError(f"the page token belongs to manifest {cursor.manifest}")
-    found = page_of(grouped(ranking, page.level), number, page.top, cursor)
+    n_series = snapshot.n_series  # a forged token may name any depth
+
+    def bounded(n_hits: int) -> Sequence[Hit]:
+        return ranking(min(n_hits, n_series))
+
+    found = page_of(grouped(bounded, page.level), number, page.top, cursor)
     members = members_of(snapshot, selection, found.items, page.level)
     after = found.after
     return {

@@ -103,6 +103,7 @@ class Program:
                 self.stores,
                 reader,
                 queries,
+                tracing=self.stores.reader(FlatFp16Vectors()),
                 exact=settings.reading.exact,
                 uploads=UploadReader(
                     decoding=DecodingChildren(_DECODING),

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from function_app.interpretation import interpretation_of
-from function_app.pages import PageRequest, conditions_json, page_json
+from function_app.pages import PageRequest, conditions_json, cursor_of_page, page_json
 from function_app.ranking import PIXELS, TEXT, Ranked
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.filters import FIELDS, Filter
@@ -18,6 +18,7 @@ from indexer_core.fitting import Verdict, fitting, how_well
 from indexer_core.grouping import Level
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
+from indexer_core.paging import Cursor
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.query.model import Understanding
 from indexer_core.query.parser import understand
@@ -29,6 +30,18 @@ from indexer_core.similar import image_encoder_of
 MAX_TEXT_CHARACTERS = 2000
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """How an answer goes on: as it began, whatever the clock or a model says meanwhile.
+
+    cursor: None for the first page. ranked_by: of the pages before; None: whatever can be.
+    """
+
+    day: date
+    cursor: Cursor | None = None
+    ranked_by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +85,10 @@ class SearchRequest:
 
     @property
     def question(self) -> dict[str, Any]:
-        """All that decides the answer, but for the day that it is asked on."""
+        """All that decides the answer, but for the day and for what it is ranked by.
+
+        These two a page has from the page before: `Resumed`.
+        """
         given = Conditions(filters=self.filters, with_unknown=self.with_unknown, scopes=self.scopes)
         return {"text": self.text.strip(), "interpret": self.interpret, **conditions_json(given)}
 
@@ -95,12 +111,39 @@ class SearchRequest:
         for field in sorted(self.with_unknown - set(FIELDS)):
             raise InvalidInputError(f"field {field!r} is unknown; use one of {', '.join(FIELDS)}")
 
-    def understood(self) -> Understanding:
+    def resumed(self) -> Resumed:
+        """Where the page begins, and how the pages before it were answered.
+
+        Raises
+        ------
+        InvalidInputError
+            The token is none, was altered, or belongs to another question.
+        """
+        today = self.today or datetime.now(UTC).date()
+        if self.token is None:
+            return Resumed(day=today)
+        refused: InvalidInputError | None = None
+        for day in (today, today - timedelta(days=1)):
+            for ranked_by in ((TEXT,), (TEXT, PIXELS)):
+                try:
+                    cursor = cursor_of_page(self.page, self.asked(day, ranked_by))
+                except InvalidInputError as error:
+                    refused = error
+                else:
+                    return Resumed(day=day, cursor=cursor, ranked_by=ranked_by)
+        assert refused is not None
+        raise refused
+
+    def asked(self, day: date, ranked_by: tuple[str, ...]) -> dict[str, Any]:
+        """The question as a token of its answer knows it."""
+        return {**self.question, "day": day.isoformat(), "rankedBy": list(ranked_by)}
+
+    def understood(self, day: date | None = None) -> Understanding:
         """What the words ask for; nothing but their meaning where they are not to be read."""
         text = self.text.strip()
         if not self.interpret:
             return Understanding(alternatives=((),), rest=text, text=text)
-        return understand(text, today=self.today or datetime.now(UTC).date())
+        return understand(text, today=day or self.today or datetime.now(UTC).date())
 
     def conditions(self, understanding: Understanding) -> Conditions:
         """What a series has to meet: what was asked for, and what the words were read for."""
@@ -141,23 +184,28 @@ def search(
     InvalidInputError
         The text is empty or too long, `top` is out of range, the token is not one of this
         question, or the manifest holds vectors of another encoder.
+    UnavailableError
+        The pages before were ranked by pictures, and that cannot be done now.
     """
     request.check()
     _check_encoder(snapshot, encoder)
-    understanding = request.understood()
+    resumed = request.resumed()
+    understanding = request.understood(resumed.day)
     conditions = request.conditions(understanding)
     found = fitting(snapshot, conditions)
     precision = precision_of(snapshot, exact=request.exact)
     text = understanding.text or request.text.strip()
     vector = encoder.encode([text])[0]
-    pictured = _pictured(text, snapshot, image_texts)
+    pictured = _pictured(text, snapshot, image_texts, resumed.ranked_by)
+    ranked_by = (TEXT,) if pictured is None else (TEXT, PIXELS)
     ranked = Ranked(found, snapshot, text, vector, pictured, exact=precision.exact)
 
     def show(hit: Hit) -> dict[str, Any]:
         shown = _hit(ranked.original(hit), found.verdict(hit), snapshot, template_names)
         return {**shown, "why": {**shown["why"], **ranked.found_by(hit)}}
 
-    page = page_json(snapshot, found.fits, ranked.first, request.page, request.question, show)
+    question = request.asked(resumed.day, ranked_by)
+    page = page_json(snapshot, found.fits, ranked.first, request.page, question, show)
     return {
         **page,
         "interpretation": interpretation_of(request.text.strip(), understanding, conditions, found),
@@ -170,21 +218,33 @@ def search(
             )
         ),
         "possible": found.n_possible,
-        "rankedBy": [TEXT] if pictured is None else [TEXT, PIXELS],
+        "rankedBy": list(ranked_by),
         "exact": precision.exact,
         "recall": precision.recall,
     }
 
 
 def _pictured(
-    text: str, snapshot: Snapshot, image_texts: ImageTextEncoder | None
+    text: str,
+    snapshot: Snapshot,
+    image_texts: ImageTextEncoder | None,
+    ranked_by: tuple[str, ...] | None,
 ) -> NDArray[np.float32] | None:
-    """The words in the image space of the snapshot, where that can be told now."""
+    """The words in the image space of the snapshot, where that can be told now.
+
+    A page is ranked as those before it were: there, what cannot be told is an error.
+    """
+    if ranked_by is not None and PIXELS not in ranked_by:
+        return None
     if image_texts is None or image_texts.encoder_id != image_encoder_of(snapshot):
+        if ranked_by is not None:
+            raise UnavailableError("what ranks pictures was there for the page before, and is gone")
         return None
     try:
         vector: NDArray[np.float32] = image_texts.encode([text])[0]
     except UnavailableError as error:
+        if ranked_by is not None:
+            raise
         log.warning("search goes without pictures kind=%s", error.kind.value)
         return None
     return vector

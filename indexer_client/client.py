@@ -103,14 +103,17 @@ class Client:
             "interpret": interpret,
             **({} if manifest is None else {"manifest": manifest}),
         }
-        return Found.from_json(self._transport.json("POST", "/api/search", body=body))
+        return Found.from_json(self._transport.json("POST", "/api/search", body=body), body)
 
     def pages(self, first: Found) -> Iterator[Found]:
         """A page of any answer and all that follow it, from the same state of the index."""
         page = first
         yield page
         while page.next_link is not None:
-            page = Found.from_json(self._transport.json("GET", page.next_link))
+            question = page.question
+            method = "GET" if question is None else "POST"
+            answer = self._transport.json(method, page.next_link, body=question)
+            page = Found.from_json(answer, question)
             yield page
 
     def series(self, uid: str) -> Found:

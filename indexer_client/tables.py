@@ -57,9 +57,13 @@ class Found(Sequence[Series]):
     manifest: int
     next_link: str | None
     raw: Mapping[str, Any]
+    question: Mapping[str, Any] | None = None
+    """What was sent to get it, where the next page is asked for by the same."""
 
     @classmethod
-    def from_json(cls, answer: Mapping[str, Any]) -> "Found":
+    def from_json(
+        cls, answer: Mapping[str, Any], question: Mapping[str, Any] | None = None
+    ) -> "Found":
         """Read an answer."""
         return cls(
             series=tuple(Series.from_json(each) for each in answer["value"]),
@@ -67,6 +71,7 @@ class Found(Sequence[Series]):
             manifest=answer["manifest"],
             next_link=answer.get("nextLink"),
             raw={name: value for name, value in answer.items() if name != "value"},
+            question=question,
         )
 
     @overload

@@ -33,11 +33,15 @@ class Refusal(StrEnum):
 
 
 class AccessError(Exception):
-    """The caller is not known, or may see nothing."""
+    """The caller is not known, or may see nothing.
 
-    def __init__(self, refusal: Refusal, detail: str) -> None:
+    caller: the id of who is known, and refused; "" where nobody is.
+    """
+
+    def __init__(self, refusal: Refusal, detail: str, *, caller: str = "") -> None:
         super().__init__(detail)
         self.refusal = refusal
+        self.caller = caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,9 @@ class Access:
         """
         if self.projects and not self.keys_see_all:
             raise AccessError(
-                Refusal.FORBIDDEN, "a key names nobody, and what is here belongs to projects"
+                Refusal.FORBIDDEN,
+                "a key names nobody, and what is here belongs to projects",
+                caller="key",
             )
         return Caller(id="key")
 
@@ -122,9 +128,12 @@ class Access:
                 Refusal.GROUPS_OVERAGE,
                 "the token has too many groups to list them: let the app registration emit only "
                 "the groups that are assigned to the application, or use app roles",
+                caller=principal.id,
             )
         if not scopes:
-            raise AccessError(Refusal.FORBIDDEN, "no project is open to this caller")
+            raise AccessError(
+                Refusal.FORBIDDEN, "no project is open to this caller", caller=principal.id
+            )
         return Caller(id=principal.id, scopes=scopes)
 
 

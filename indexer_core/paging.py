@@ -157,9 +157,13 @@ def _cursor(manifest: object, n_before: object, score: object, key: object) -> C
     assert isinstance(manifest, int)
     assert isinstance(n_before, int)
     assert isinstance(score, int | float)
-    if not math.isfinite(score):
+    try:
+        ranked_by = float(score)
+    except OverflowError as error:
+        raise _not_a_token() from error
+    if not math.isfinite(ranked_by):
         raise _not_a_token()
-    return Cursor(manifest=manifest, n_before=n_before, score=float(score), key=key)
+    return Cursor(manifest=manifest, n_before=n_before, score=ranked_by, key=key)
 
 
 def _not_a_token() -> InvalidInputError:

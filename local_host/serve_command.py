@@ -91,6 +91,7 @@ def router_of(
             system.stores,
             reader,
             queries,
+            tracing=system.stores.reader(system.vector_files),
             exact=system.reading.exact,
             uploads=uploads,
             writing=lambda: _writing(system.settings),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +11,13 @@ from function_app.api.asked import (
     AT,
     CONDITIONS,
     FILE_TYPES,
+    NEXT_TOKEN,
     PAGE,
     conditions,
     conditions_of,
     fields_of,
     format_parameter,
+    linked,
     records_answer,
     whole,
 )
@@ -41,7 +42,7 @@ from function_app.api.schemas import (
 from function_app.api.service import Service
 from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
-from function_app.pages import cursor_of_page, level_of
+from function_app.pages import level_of
 from function_app.search import SearchRequest, search
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
@@ -81,7 +82,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             path="/api/search",
             summary="Find series by describing them",
             run=lambda call: _search_posted(call, service),
-            parameters=(format_parameter(),),
+            parameters=(NEXT_TOKEN, format_parameter()),
             body=SEARCH_BODY,
             answer=SEARCH_ANSWER,
             answer_types=FILE_TYPES,
@@ -162,7 +163,8 @@ def _search_posted(call: Call, service: Service) -> Answer:
         call,
         service,
         conditions(call, asked.get("filters"), asked.get("withUnknown")),
-        {**_DEFAULTS, **asked},
+        # A link is asked for by the same body: no word of it may stand in an address.
+        {**_DEFAULTS, **asked, **({"token": token} if (token := call.values["token"]) else {})},
     )
 
 
@@ -184,8 +186,9 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         scopes=met.scopes,
     )
     request.check()
-    cursor = cursor_of_page(request.page, request.question)
-    ready = service.searchable(whole(asked["manifest"]) if cursor is None else cursor.manifest)
+    resumed = request.resumed()
+    number = whole(asked["manifest"]) if resumed.cursor is None else resumed.cursor.manifest
+    ready = service.searchable(number)
     found = search(
         request,
         ready.snapshot,
@@ -193,27 +196,11 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         service.template_names,
         service.image_texts(ready),
     )
-    understood = request.conditions(request.understood())
+    understood = request.conditions(request.understood(resumed.day))
     if asked["facets"]:
         counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
         found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
-    return records_answer(call, _linked(request, found), HIT_COLUMNS, fields_of(understood))
-
-
-def _linked(request: SearchRequest, found: dict[str, Any]) -> dict[str, Any]:
-    """A page whose `nextLink` is a link, however the first page was asked for."""
-    if found["nextLink"] is None:
-        return found
-    query = [
-        ("q", request.text),
-        ("top", request.top),
-        ("level", request.level),
-        *(("filter", each) for each in request.filters),
-        *(("withUnknown", field) for field in sorted(request.with_unknown)),
-        ("interpret", str(request.interpret).lower()),
-        ("token", found["nextLink"]),
-    ]
-    return {**found, "nextLink": f"/api/search?{urlencode(query)}"}
+    return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(understood))
 
 
 def _series(call: Call, service: Service) -> Answer:

@@ -6,8 +6,17 @@ from urllib.parse import urlencode
 
 from function_app.api.messages import JSON
 from function_app.api.operations import Answer, Call, Parameter
-from function_app.api.schemas import FIELDS_UNKNOWN, FILTERS, LEVEL, MANIFEST, TOKEN, TOP
+from function_app.api.schemas import (
+    FIELDS_UNKNOWN,
+    FILTERS,
+    LEVEL,
+    MANIFEST,
+    MAX_FILTERS,
+    TOKEN,
+    TOP,
+)
 from function_app.pages import PageRequest, level_of
+from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, parse_field, parse_filter
 from indexer_core.record_files import FORMATS, file_of
 from indexer_core.selection import Conditions
@@ -30,6 +39,12 @@ AT = Parameter(
     schema=MANIFEST,
     description="answer from this manifest; 410 when it has expired",
 )
+NEXT_TOKEN = Parameter(
+    name="token",
+    place="query",
+    schema=TOKEN,
+    description="of the next page, as `nextLink` has it",
+)
 PAGE = (
     Parameter(name="top", place="query", schema=TOP, description="at most"),
     Parameter(
@@ -38,12 +53,7 @@ PAGE = (
         schema=LEVEL,
         description="what the page consists of",
     ),
-    Parameter(
-        name="token",
-        place="query",
-        schema=TOKEN,
-        description="of the next page, as `nextLink` has it",
-    ),
+    NEXT_TOKEN,
 )
 CONDITIONS = (FILTER, WITH_UNKNOWN)
 FILE_TYPES = tuple(FORMATS.values())
@@ -77,8 +87,10 @@ def conditions(
 
 def parsed_filters(texts: Iterable[str]) -> tuple[Filter, ...]:
     """Conditions, one in each text or several with semicolons between."""
-    each = (part for text in texts for part in text.split(";"))
-    return tuple(parse_filter(text) for text in each if text.strip())
+    parts = [part for text in texts for part in text.split(";") if part.strip()]
+    if len(parts) > MAX_FILTERS:
+        raise InvalidInputError(f"a request has at most {MAX_FILTERS} filters")
+    return tuple(map(parse_filter, parts))
 
 
 def page_of_call(call: Call) -> PageRequest:
@@ -120,6 +132,6 @@ def records_answer(
         value=file_of(records, columns, form) if is_file else found,
         content_type=FORMATS[form] if is_file else JSON,
         manifest=found["manifest"],
-        returned=len(records),
+        returned=sum(max(1, len(each.get("members", ()))) for each in records),
         fields=fields,
     )

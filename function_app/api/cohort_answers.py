@@ -74,6 +74,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             summary="Save all series that words and filters ask for, or those that are named",
             run=lambda call: _save(call, service),
             body=COHORT_BODY,
+            writes=True,
             max_body_bytes=8 << 20,
             answer=COHORT_ANSWER,
         ),
@@ -133,7 +134,8 @@ def _named(call: Call, service: Service) -> Cohort:
 
 
 def _list(call: Call, service: Service) -> Answer:
-    value = [summary(each) for each in service.cohorts.all() if _is_open(each, call.caller)]
+    found = service.cohorts.all(with_damaged=False)  # which `verify` names
+    value = [summary(each) for each in found if _is_open(each, call.caller)]
     return Answer(value={"value": value, "nextLink": None})
 
 
@@ -155,6 +157,9 @@ def _save(call: Call, service: Service) -> Answer:
         return draw_named(snapshot, uids, text=text, scopes=call.caller.scopes)
 
     with service.writing():
+        # A version of a name is the next one of the last: it must be of the same projects.
+        if not all(_is_open(each, call.caller) for each in service.cohorts.of_name(asked["name"])):
+            raise ApiError("conflict", "that name is taken: choose another one")
         saved = service.cohorts.save(
             asked["name"], drawn, purpose=asked.get("purpose", ""), created_by=call.caller.id
         )

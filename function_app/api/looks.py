@@ -110,6 +110,6 @@ def _answer(call: Call, found: dict[str, Any], met: Conditions) -> Answer:
     return Answer(
         value=linked(call, found),
         manifest=found["manifest"],
-        returned=len(found["value"]),
+        returned=sum(max(1, len(each.get("members", ()))) for each in found["value"]),
         fields=fields_of(met),
     )

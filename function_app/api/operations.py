@@ -70,6 +70,7 @@ class Operation:
     path: with parameters in braces, which stand for one part each. body, answer: JSON schemas; None
     where there is no body. answer_types: other types of the answer than JSON. errors: codes beside
     those that any operation may end in. is_open: asks for no caller, and is not recorded.
+    writes: leaves something behind, so that it must not be asked for twice.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Operation:
     answer_types: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     is_open: bool = False
+    writes: bool = False
     max_body_bytes: int = 65_536
 
     def __post_init__(self) -> None:

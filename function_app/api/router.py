@@ -84,7 +84,9 @@ class Router:
             operation, path = self._route(request)
             response = self._answered(operation, path, request, progress)
         except Exception as error:  # noqa: BLE001 - the last line of defence: no trace leaves the house
-            response = problem_response(api_error(error))
+            if isinstance(error, AccessError):
+                progress.caller = error.caller
+            response = problem_response(_of_writes(operation, api_error(error)))
         if operation is not None and not operation.is_open:
             duration_ms = round(1000 * (time.monotonic() - started_s))
             response = self._recorded(operation, progress, response, duration_ms)
@@ -163,10 +165,18 @@ class Router:
             self._audit.append(record)
         except Exception as error:  # noqa: BLE001 - whatever went wrong: nothing is answered unseen
             log.error("audit failed type=%s", type(error).__name__)  # noqa: TRY400 - no traceback: it may quote values
-            return problem_response(
-                ApiError("unavailable", "the request could not be recorded, so it is not answered")
+            lost = ApiError(
+                "unavailable", "the request could not be recorded, so it is not answered"
             )
+            return problem_response(_of_writes(operation, lost))
         return response
+
+
+def _of_writes(operation: Operation | None, error: ApiError) -> ApiError:
+    """The error; of what may have been written, one after which nobody asks again blindly."""
+    if operation is None or not operation.writes or error.code not in {"timeLimit", "unavailable"}:
+        return error
+    return ApiError("unknownOutcome", error.detail)
 
 
 def api_error(error: Exception) -> ApiError:

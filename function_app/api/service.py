@@ -43,6 +43,9 @@ class Service:
     ----------
     reader
         The one that `queries` follows the index with.
+    tracing
+        Another one, for `trace`: that asks tables for minutes where much is on its way, and must
+        keep no search waiting.
     exact
         Whether searches are exact (True) or may be approximate (False); None: by size.
     uploads
@@ -60,6 +63,7 @@ class Service:
         reader: Reader,
         queries: QueryReader,
         *,
+        tracing: Reader,
         exact: bool | None,
         uploads: UploadReader | None = None,
         writing: Writing = nullcontext,
@@ -77,6 +81,8 @@ class Service:
         self._queries = queries
         self._past = PastSnapshots(reader)
         self._lock = Lock()
+        self._tracing = tracing
+        self._tracing_lock = Lock()
 
     def searchable(self, manifest: int | None = None) -> Searchable:
         """One state of the index, which all of an answer comes from.
@@ -110,10 +116,13 @@ class Service:
 
         Before them the manifest that they are told of.
         """
-        self.searchable()
-        with self._lock:
-            stages = list(trace_series(self._stores, self._reader, uid, scopes=caller.scopes))
-            return self._reader.snapshot.manifest.number, stages
+        with self._tracing_lock:
+            number = self._tracing.refresh().manifest.number
+            if number == 0:
+                raise NotFoundError("nothing is indexed yet")
+            return number, list(
+                trace_series(self._stores, self._tracing, uid, scopes=caller.scopes)
+            )
 
     def waiting(self) -> dict[str, Any]:
         """How much is left to do."""

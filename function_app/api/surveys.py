@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pyarrow as pa
+
 from function_app.api.asked import AT, CONDITIONS, conditions, conditions_of, fields_of, whole
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
@@ -129,6 +131,9 @@ def _map(call: Call, service: Service) -> Answer:
     manifest, fields = snapshot.manifest.number, fields_of(met)
     if call.values["format"] == "arrow":
         points = map_points_arrow(request, snapshot)
-        return Answer(value=points, content_type=ARROW, manifest=manifest, fields=fields)
+        n_told = int(pa.ipc.open_stream(points).schema.metadata[b"count"])
+        return Answer(
+            value=points, content_type=ARROW, manifest=manifest, returned=n_told, fields=fields
+        )
     found = map_points(request, snapshot)
     return Answer(value=found, manifest=manifest, returned=len(found["keys"]), fields=fields)

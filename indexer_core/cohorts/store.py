@@ -130,16 +130,33 @@ class Cohorts:
                     raise NotFoundError(f"cohort {name}@{version} was deleted")
         raise _no_such_cohort(name, version)
 
-    def all(self) -> Iterator[Cohort]:
+    def all(self, *, with_damaged: bool = True) -> Iterator[Cohort]:
         """Every version of every cohort, by name and version.
+
+        Parameters
+        ----------
+        with_damaged
+            Whether one that cannot be read ends it; else it is passed over.
 
         Raises
         ------
         CorruptIndexError
             One is damaged, or newer than this software.
         """
-        for entry in self._blobs.list(PREFIX):
-            found = self._read(*_parts_of(entry.name))
+        return self._all_below(PREFIX, with_damaged=with_damaged)
+
+    def of_name(self, name: str) -> Iterator[Cohort]:
+        """Every version of a name that can be read."""
+        return self._all_below(f"{PREFIX}{check_name(name)}/", with_damaged=False)
+
+    def _all_below(self, prefix: str, *, with_damaged: bool) -> Iterator[Cohort]:
+        for entry in self._blobs.list(prefix):
+            try:
+                found = self._read(*_parts_of(entry.name))
+            except (CorruptIndexError, InvalidInputError):
+                if with_damaged:
+                    raise
+                continue
             if isinstance(found, Cohort):
                 yield found
 

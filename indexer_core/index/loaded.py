@@ -202,8 +202,9 @@ class LoadedSegment:
         loaded = LoadedSegment(segment, self._files, self._vector_files)
         loaded._rows = self._rows
         named = {file.name for file in segment.files()}
-        loaded._vectors = {name: v for name, v in self._vectors.items() if name in named}
-        loaded._points = {name: p for name, p in self._points.items() if name in named}
+        # Copied in one step first: other threads open more of them meanwhile.
+        loaded._vectors = {name: v for name, v in dict(self._vectors).items() if name in named}
+        loaded._points = {name: p for name, p in dict(self._points).items() if name in named}
         return loaded
 
     def _named(self, space: str, encoder_id: str) -> VectorFile:

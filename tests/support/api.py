@@ -130,6 +130,7 @@ class Api:
                 self.stores,
                 reader,
                 queries,
+                tracing=self.stores.reader(FlatFp16Vectors()),
                 exact=None,
                 writing=writing,
                 image_texts=image_texts,

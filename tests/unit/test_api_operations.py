@@ -199,12 +199,50 @@ def test_cohorts_of_other_scopes_are_not_there(api):
     for part in ("", "/series", "/news"):
         assert problem_of(api.ask("GET", f"/api/cohorts/trial{part}")) == "notFound"
     assert api.told("GET", "/api/cohorts")["value"] == []
-    assert api.told("POST", "/api/cohorts", body=TRIAL)["version"] == 2
-    assert api.told("GET", "/api/cohorts/trial")["version"] == 2
+    # Nobody puts a version of their own above those of other projects.
+    assert problem_of(api.ask("POST", "/api/cohorts", body=TRIAL)) == "conflict"
+    ours = {**TRIAL, "name": "ours"}
+    assert api.told("POST", "/api/cohorts", body=ours)["version"] == 1
+    assert api.told("POST", "/api/cohorts", body=ours)["version"] == 2
     api.scopes = frozenset({"b"})
-    assert problem_of(api.ask("GET", "/api/cohorts/trial")) == "notFound"
+    assert problem_of(api.ask("GET", "/api/cohorts/ours")) == "notFound"
     api.scopes = frozenset({"a", "b"})
-    assert api.told("GET", "/api/cohorts/trial")["version"] == 2
+    assert api.told("GET", "/api/cohorts/ours")["version"] == 2
+
+
+def test_a_damaged_cohort_keeps_no_other_from_being_listed(api):
+    for name in ("first", "second"):
+        api.told("POST", "/api/cohorts", body={**TRIAL, "name": name})
+    (entry,) = api.stores.index.list("cohorts/first/")
+    api.stores.index.overwrite(entry.name, b"{")
+    assert [each["name"] for each in api.told("GET", "/api/cohorts")["value"]] == ["second"]
+
+
+def test_filters_are_counted_however_they_are_written(api):
+    many = ";".join(f"ageYears>{number}" for number in range(40))
+    response = api.ask("POST", "/api/search", body={"text": "x", "filters": [many, many]})
+    assert (response.status, problem_of(response)) == (400, "invalidInput")
+    assert api.told("POST", "/api/search", body={"text": "x", "filters": [many]})["count"] >= 0
+
+
+def test_what_may_have_been_saved_is_not_called_unavailable(api, monkeypatch):
+    def lost(_):
+        raise ConnectionError
+
+    monkeypatch.setattr("indexer_core.audit.AuditRows.append", lambda self, record: lost(record))
+    assert problem_of(api.ask("POST", "/api/cohorts", body=TRIAL)) == "unknownOutcome"
+    assert problem_of(api.ask("GET", "/api/search", query=(("q", "x"),))) == "unavailable"
+
+
+def test_the_audit_counts_all_that_was_told(api):
+    api.told("GET", "/api/map", query=())
+    (shown,) = api.audited()
+    response = api.ask("GET", "/api/map", query=(("format", "arrow"),))
+    assert response.status == 200
+    api.told("POST", "/api/search", body={"text": "x", "level": "study"})
+    shown, whole, grouped = api.audited()
+    assert shown.returned == whole.returned == len(RECORDS)
+    assert grouped.returned == len(RECORDS)  # one study, all of whose series are told
 
 
 @pytest.mark.parametrize(
@@ -270,8 +308,9 @@ def test_links_lead_through_all_that_a_search_finds_whatever_is_committed_meanwh
         if page["nextLink"] is None:
             break
         path, _, text = page["nextLink"].partition("?")
+        assert [name for name, _ in parse_qsl(text)] == ["token"]  # no word of the question
         api.add({f"late{len(found)}": record(f"late{len(found)}", modality="MR", ageYears=40.0)})
-        page = api.told("GET", path, query=tuple(parse_qsl(text)))
+        page = api.told("POST", path, query=tuple(parse_qsl(text)), body=asked)
     assert found == whole["value"]
     assert page["manifest"] == whole["manifest"] < api.manifests.newest().number
     matches = [hit["match"] for hit in found]

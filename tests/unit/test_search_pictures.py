@@ -1,9 +1,11 @@
 """A search where words reach pictures: two rankings in one, by degrees, in pages."""
 
+from datetime import date
+
 import pytest
 
 from function_app.search import SearchRequest, search
-from indexer_core.errors import UnavailableError
+from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.fusion import fused
 from indexer_core.index.reader import Reader
 from indexer_core.search import search_images, search_words
@@ -87,3 +89,27 @@ def test_without_a_tower_that_answers_texts_are_searched_alone(snapshot, tower):
     found = asked(snapshot, "a brain", tower=tower)
     assert found["rankedBy"] == ["text"]
     assert found["value"] == asked(snapshot, "a brain", tower=None)["value"]
+
+
+def test_pages_go_on_as_they_began(snapshot):
+    texts_only = asked(snapshot, "a brain", tower=Away(), interpret=False, top=4)
+    then = asked(snapshot, "a brain", interpret=False, top=4, token=texts_only["nextLink"])
+    assert then["rankedBy"] == ["text"]
+    whole = asked(snapshot, "a brain", tower=None, interpret=False, top=8)
+    assert [*texts_only["value"], *then["value"]] == whole["value"]
+    both = asked(snapshot, "a brain", interpret=False, top=4)
+    for tower in (Away(), None):
+        with pytest.raises(UnavailableError):
+            asked(snapshot, "a brain", tower=tower, interpret=False, top=4, token=both["nextLink"])
+
+
+def test_a_page_that_is_asked_for_after_midnight_goes_on_with_the_day_before(snapshot):
+    evening, morning = date(2026, 11, 26), date(2026, 11, 27)
+    text = "CT of the last 2 years"
+    first = asked(snapshot, text, tower=None, top=4, today=evening)
+    then = asked(snapshot, text, tower=None, top=1000, today=morning, token=first["nextLink"])
+    assert then["interpretation"]["filters"] == first["interpretation"]["filters"]
+    whole = asked(snapshot, text, tower=None, today=evening)
+    assert [*first["value"], *then["value"]] == whole["value"]
+    with pytest.raises(InvalidInputError):
+        asked(snapshot, text, today=date(2026, 11, 29), token=first["nextLink"])
