@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from indexer_core.adapters.system import usable_memory_bytes
-from indexer_core.errors import ConflictError, InvalidInputError
+from indexer_core.errors import ConflictError, InvalidInputError, UnavailableError
 from local_host.locking import writer_lock
 from local_host.opening import known_data
 from local_host.settings import Settings
@@ -18,6 +18,7 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from function_app.api.router import Router
     from indexer_core.adapters.decoding import DecodingChildren
+    from indexer_core.ports import ImageEncoder
 
 TOKEN = "DICOM_INDEXER_TOKEN"  # noqa: S105 - the name of a variable
 _TOKEN_CHARACTERS = 16
@@ -74,9 +75,14 @@ def router_of(
     from indexer_core.index.segment import TEXT_SPACE
     from indexer_core.uploads import UploadReader
 
-    uploads = UploadReader(
-        decoding=decoding, find_encoder=system.encoders.images.find, rules=system.rules
-    )
+    def image_encoder(encoder_id: str) -> "ImageEncoder | None":
+        try:
+            return system.encoders.images.find(encoder_id)
+        except InvalidInputError as error:
+            # Not the fault of whoever asks, and not theirs to know where it lies.
+            raise UnavailableError("the image encoder cannot be used") from error
+
+    uploads = UploadReader(decoding=decoding, find_encoder=image_encoder, rules=system.rules)
     reader = system.stores.reader(
         system.vector_files,
         searched=[TEXT_SPACE],
