@@ -19,6 +19,7 @@ from indexer_core.selection import Conditions, Selection
 
 MAX_TOP = 1000
 MAX_MEMBERS = 100
+MAX_TEXT_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,22 @@ class PageRequest:
 
 
 FIRST_PAGE = PageRequest()
+
+
+def check_text(text: str, empty: str) -> None:
+    """Refuse words that nothing can be found by; `empty` says so of none.
+
+    Raises
+    ------
+    InvalidInputError
+        The text is empty, too long, or no Unicode.
+    """
+    if not text.strip():
+        raise InvalidInputError(empty)
+    if len(text) > MAX_TEXT_CHARACTERS:
+        raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
 
 
 def level_of(text: str) -> Level:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from function_app.pages import FIRST_PAGE, PageRequest, conditions_json, page_json
+from function_app.pages import FIRST_PAGE, PageRequest, check_text, conditions_json, page_json
+from function_app.ranking import PIXELS, TEXT
 from function_app.similar import image_hit_json, interpretation_json, like_vectors
 from indexer_core.errors import InvalidInputError
 from indexer_core.fusion import DEPTH, Fused, fused
@@ -15,9 +16,6 @@ from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.search import Hit, precision_of, search_images, search_words
 from indexer_core.selection import ANYTHING, Conditions, Selection, select
 from indexer_core.similar import Vectors, image_encoder_of
-
-MAX_TEXT_CHARACTERS = 2000
-TEXT, PIXELS = "text", "pixels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +42,7 @@ class PixelsSearchRequest:
         InvalidInputError
             The text is empty or too long, or the page is out of range.
         """
-        if not self.text.strip():
-            raise InvalidInputError(
-                "say what the pictures show, for example: fracture of the wrist"
-            )
-        if len(self.text) > MAX_TEXT_CHARACTERS:
-            raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
-        if any("\ud800" <= character <= "\udfff" for character in self.text):
-            raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
+        check_text(self.text, "say what the pictures show, for example: fracture of the wrist")
         self.page.check()
 
     @property

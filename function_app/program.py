@@ -97,6 +97,7 @@ class Program:
         self._find_encoder = loaded_once(in_store(self.stores.index, _load, (ENCODER_PREFIX,)))
         background = InBackground(self._find_encoder)
         queries = QueryReader(reader, self._manifests, find=background, first=background.now)
+        self._rules = load_rules()
         self.api: Router = build_router(
             self.stores,
             Service(
@@ -108,7 +109,7 @@ class Program:
                 uploads=UploadReader(
                     decoding=DecodingChildren(_DECODING),
                     find_encoder=_image_encoder,
-                    rules=load_rules(),
+                    rules=self._rules,
                 ),
             ),
             authenticate=azure_callers(settings.access, easy_auth=settings.easy_auth),
@@ -152,7 +153,6 @@ class Program:
     def _indexer_if_ready(self) -> Indexer | None:
         with self._lock:
             if self._indexer is None and (encoder := self._text_encoder()) is not None:
-                rules = load_rules()
                 opened = open_index(
                     self.stores,
                     text_encoder=encoder,
@@ -161,8 +161,8 @@ class Program:
                     image_encoder_id=ImageDescriptor().encoder_id,
                     image_dimension=DIMENSION,
                     image_encoder_ids=(),  # what has pixels goes to the worker
-                    rules=rules,
-                    templates=load_templates((), rules),
+                    rules=self._rules,
+                    templates=load_templates((), self._rules),
                 )
                 self._indexer = cast(Indexer, _OneAtATime(opened))
             return self._indexer

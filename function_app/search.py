@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from function_app.interpretation import interpretation_of
-from function_app.pages import PageRequest, conditions_json, cursor_of_page, page_json
+from function_app.pages import (
+    PageRequest,
+    check_text,
+    conditions_json,
+    cursor_of_page,
+    page_json,
+)
 from function_app.ranking import PIXELS, TEXT, Ranked
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.filters import FIELDS, Filter
@@ -27,8 +33,6 @@ from indexer_core.search import Hit, listing, precision_of, record_of
 from indexer_core.selection import Conditions, select
 from indexer_core.similar import image_encoder_of
 
-MAX_TEXT_CHARACTERS = 2000
-
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +46,15 @@ class Resumed:
     day: date
     cursor: Cursor | None = None
     ranked_by: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """A request as it was read: what its answer goes on from, and what series have to meet."""
+
+    resumed: Resumed
+    understanding: Understanding
+    conditions: Conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +113,9 @@ class SearchRequest:
         InvalidInputError
             The text is empty or too long, or `top` is out of range.
         """
-        text = self.text.strip()
-        if not text:
-            raise InvalidInputError("say what to look for, for example: axial T2 MRI of the brain")
-        if len(text) > MAX_TEXT_CHARACTERS:
-            raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise InvalidInputError("the text is not valid UTF-8: check the terminal's encoding")
+        check_text(
+            self.text.strip(), "say what to look for, for example: axial T2 MRI of the brain"
+        )
         self.page.check()
         for field in sorted(self.with_unknown - set(FIELDS)):
             raise InvalidInputError(f"field {field!r} is unknown; use one of {', '.join(FIELDS)}")
@@ -138,21 +147,26 @@ class SearchRequest:
         """The question as a token of its answer knows it."""
         return {**self.question, "day": day.isoformat(), "rankedBy": list(ranked_by)}
 
-    def understood(self, day: date | None = None) -> Understanding:
-        """What the words ask for; nothing but their meaning where they are not to be read."""
-        text = self.text.strip()
-        if not self.interpret:
-            return Understanding(alternatives=((),), rest=text, text=text)
-        return understand(text, today=day or self.today or datetime.now(UTC).date())
+    def understood(self) -> Understood:
+        """What the words ask for; nothing but their meaning where they are not to be read.
 
-    def conditions(self, understanding: Understanding) -> Conditions:
-        """What a series has to meet: what was asked for, and what the words were read for."""
-        return Conditions(
+        Raises
+        ------
+        InvalidInputError
+            As `resumed`.
+        """
+        resumed, text = self.resumed(), self.text.strip()
+        if self.interpret:
+            understanding = understand(text, today=resumed.day)
+        else:
+            understanding = Understanding(alternatives=((),), rest=text, text=text)
+        conditions = Conditions(
             filters=self.filters,
             alternatives=understanding.alternatives if understanding.filters else (),
             with_unknown=self.with_unknown | understanding.with_unknown,
             scopes=self.scopes,
         )
+        return Understood(resumed=resumed, understanding=understanding, conditions=conditions)
 
 
 def search(
@@ -161,6 +175,7 @@ def search(
     encoder: TextEncoder,
     template_names: Sequence[str],
     image_texts: ImageTextEncoder | None = None,
+    understood: Understood | None = None,
 ) -> dict[str, Any]:
     """Answer a request from one snapshot.
 
@@ -173,6 +188,8 @@ def search(
         Puts words into the image space of the snapshot: series are then ranked by what their
         pictures show, too, and each hit's `why.foundBy` says by what it was found. Where it cannot
         be asked now, by their texts alone; `rankedBy` says so.
+    understood
+        What `request.understood` gave, where it was read already.
 
     Returns what `function_app.pages.page_json` does, `count` and members being those that meet
     every filter; `interpretation`, `fit`, `possible` (how many series may meet them), `rankedBy`,
@@ -189,9 +206,9 @@ def search(
     """
     request.check()
     _check_encoder(snapshot, encoder)
-    resumed = request.resumed()
-    understanding = request.understood(resumed.day)
-    conditions = request.conditions(understanding)
+    understood = understood or request.understood()
+    resumed, understanding = understood.resumed, understood.understanding
+    conditions = understood.conditions
     found = fitting(snapshot, conditions)
     precision = precision_of(snapshot, exact=request.exact)
     text = understanding.text or request.text.strip()

@@ -186,8 +186,9 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         scopes=met.scopes,
     )
     request.check()
-    resumed = request.resumed()
-    number = whole(asked["manifest"]) if resumed.cursor is None else resumed.cursor.manifest
+    understood = request.understood()
+    cursor = understood.resumed.cursor
+    number = whole(asked["manifest"]) if cursor is None else cursor.manifest
     ready = service.searchable(number)
     found = search(
         request,
@@ -195,12 +196,13 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         ready.encoder,
         service.template_names,
         service.image_texts(ready),
+        understood,
     )
-    understood = request.conditions(request.understood(resumed.day))
+    met = understood.conditions
     if asked["facets"]:
-        counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=understood)
+        counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=met)
         found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
-    return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(understood))
+    return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(met))
 
 
 def _series(call: Call, service: Service) -> Answer:

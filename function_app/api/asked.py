@@ -1,6 +1,6 @@
 """What several operations are asked in the same way: conditions, pages, manifests, formats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -113,6 +113,11 @@ def whole(number: Any) -> int | None:
     return None if number is None else int(number)
 
 
+def n_told(value: Sequence[Mapping[str, Any]]) -> int:
+    """How many series the items of a page tell of, for the audit: members of groups, too."""
+    return sum(max(1, len(each.get("members", ()))) for each in value)
+
+
 def fields_of(conditions: Conditions) -> tuple[str, ...]:
     """Names of the fields that are asked about, for the audit."""
     return tuple(sorted({each.field for each in conditions.distinct}))
@@ -132,6 +137,6 @@ def records_answer(
         value=file_of(records, columns, form) if is_file else found,
         content_type=FORMATS[form] if is_file else JSON,
         manifest=found["manifest"],
-        returned=sum(max(1, len(each.get("members", ()))) for each in records),
+        returned=n_told(records),
         fields=fields,
     )

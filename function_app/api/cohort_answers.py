@@ -27,7 +27,6 @@ from function_app.api.schemas import (
     NEWS_ANSWER,
 )
 from function_app.api.service import Service
-from indexer_core.access import Caller
 from indexer_core.cohorts.asking import ask
 from indexer_core.cohorts.comparing import news
 from indexer_core.cohorts.drawing import draw, draw_named
@@ -112,13 +111,6 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
     )
 
 
-def _is_open(cohort: Cohort, caller: Caller) -> bool:
-    drawn_from = cohort.question.scopes
-    if caller.scopes is None:
-        return True
-    return drawn_from is not None and set(drawn_from) <= caller.scopes
-
-
 def _named(call: Call, service: Service) -> Cohort:
     """The version that is asked for, or the newest that is open to the caller."""
     name, version = call.values["name"], call.values["version"]
@@ -128,14 +120,14 @@ def _named(call: Call, service: Service) -> Cohort:
             found = service.cohorts.load(name, number)
         except NotFoundError:
             continue  # deleted, or never there
-        if _is_open(found, call.caller):
+        if found.may_be_seen_in(call.caller.scopes):
             return found
     raise ApiError("notFound", "no cohort that is open to this caller has that name and version")
 
 
 def _list(call: Call, service: Service) -> Answer:
     found = service.cohorts.all(with_damaged=False)  # which `verify` names
-    value = [summary(each) for each in found if _is_open(each, call.caller)]
+    value = [summary(each) for each in found if each.may_be_seen_in(call.caller.scopes)]
     return Answer(value={"value": value, "nextLink": None})
 
 
@@ -158,7 +150,10 @@ def _save(call: Call, service: Service) -> Answer:
 
     with service.writing():
         # A version of a name is the next one of the last: it must be of the same projects.
-        if not all(_is_open(each, call.caller) for each in service.cohorts.of_name(asked["name"])):
+        if not all(
+            each.may_be_seen_in(call.caller.scopes)
+            for each in service.cohorts.of_name(asked["name"])
+        ):
             raise ApiError("conflict", "that name is taken: choose another one")
         saved = service.cohorts.save(
             asked["name"], drawn, purpose=asked.get("purpose", ""), created_by=call.caller.id

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from function_app.api.asked import CONDITIONS, PAGE, conditions_of, fields_of, linked, page_of_call
+from function_app.api.asked import (
+    CONDITIONS,
+    PAGE,
+    conditions_of,
+    fields_of,
+    linked,
+    n_told,
+    page_of_call,
+)
 from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import SIMILAR_ANSWER, TEXT, UID
@@ -110,6 +118,6 @@ def _answer(call: Call, found: dict[str, Any], met: Conditions) -> Answer:
     return Answer(
         value=linked(call, found),
         manifest=found["manifest"],
-        returned=sum(max(1, len(each.get("members", ()))) for each in found["value"]),
+        returned=n_told(found["value"]),
         fields=fields_of(met),
     )

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
-from function_app.pages import MAX_TOP
-from function_app.search import MAX_TEXT_CHARACTERS
+from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
 from indexer_core.grouping import Level

@@ -5,7 +5,7 @@ the sha256 of their content, the text cache carries a digest. So what is damaged
 file, without believing anything that is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -223,28 +223,31 @@ def survey_text_cache(blobs: BlobStore) -> Iterator[Damage]:
 
 def survey_receipts(blobs: BlobStore) -> Iterator[Damage]:
     """The receipts of purges that are damaged."""
-    for entry in blobs.list(RECEIPTS):
-        blob = blobs.get(entry.name)
-        if blob is None:
-            continue
-        try:
-            parse_receipt(blob.data, entry.name)
-        except CorruptIndexError as error:
-            newer = is_of_newer_format(blob.data, RECEIPT_VERSION)
-            yield _damage(entry.name, FileKind.RECEIPT, error, newer=newer)
+    return _survey(blobs, RECEIPTS, parse_receipt, FileKind.RECEIPT, RECEIPT_VERSION)
 
 
 def survey_cohorts(blobs: BlobStore) -> Iterator[Damage]:
     """The saved cohorts that are damaged."""
-    for entry in blobs.list(COHORTS):
+    return _survey(blobs, COHORTS, parse_named, FileKind.COHORT, COHORT_VERSION)
+
+
+def _survey(
+    blobs: BlobStore,
+    prefix: str,
+    parse: Callable[[bytes, str], object],
+    kind: FileKind,
+    version: int,
+) -> Iterator[Damage]:
+    """Which blobs below a prefix cannot be parsed; `version`: the newest that is known."""
+    for entry in blobs.list(prefix):
         blob = blobs.get(entry.name)
         if blob is None:
             continue
         try:
-            parse_named(blob.data, entry.name)
+            parse(blob.data, entry.name)
         except CorruptIndexError as error:
-            newer = is_of_newer_format(blob.data, COHORT_VERSION)
-            yield _damage(entry.name, FileKind.COHORT, error, newer=newer)
+            newer = is_of_newer_format(blob.data, version)
+            yield _damage(entry.name, kind, error, newer=newer)
 
 
 def _missing(number: int) -> Damage:

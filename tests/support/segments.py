@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
+from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.manifest import FileRef, Lineage, Projection, Space
+from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, SegmentWriter, SpaceVectors
-from indexer_core.index.updates import OpenIndex
+from indexer_core.index.updates import AddSegment, OpenIndex
 from indexer_core.projector import bootstrap_projector
+from indexer_core.testing.memory import ManualClock, MemoryBlobs
 
 TEXT = "text-encoder"
 IMAGE = "image-encoder"
@@ -107,3 +111,16 @@ def write_segment(
 
 def _stack(parts: list[np.ndarray], dimension: int) -> np.ndarray:
     return np.concatenate([np.empty((0, dimension), np.float32), *parts])
+
+
+def snapshot_of(records: Mapping[str, Mapping[str, Any]], n_first: int) -> Snapshot:
+    """A snapshot of two segments of series that say this, `n_first` of them in the first."""
+    blobs = MemoryBlobs(ManualClock())
+    writer, manifests = SegmentWriter(blobs, FlatFp16Vectors()), Manifests(blobs)
+    commit(manifests, OPEN, commit_id="open", lineage=LINEAGE)
+    keys = sorted(records)
+    for number, part in enumerate((keys[:n_first], keys[n_first:])):
+        rows = [row(key, 1, f"w{number}", record=records[key]) for key in part]
+        segment = write_segment(writer, f"w{number}", rows)
+        commit(manifests, AddSegment(segment=segment), commit_id=f"c{number}", lineage=LINEAGE)
+    return Reader(blobs, FlatFp16Vectors()).refresh()

@@ -11,8 +11,6 @@ from indexer_core.filters import parse_filter
 from indexer_core.fitting import how_well
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
-from indexer_core.index.segment import SegmentWriter
-from indexer_core.index.updates import AddSegment
 from indexer_core.query.parser import understand
 from indexer_core.search import Hit
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
@@ -21,9 +19,8 @@ from tests.support.segments import (
     OPEN,
     TEXT,
     TEXT_DIMENSION,
-    row,
+    snapshot_of,
     unit_vectors,
-    write_segment,
 )
 
 NAMES = ("protocol", "anatomy", "acquisition", "cohort", "expanded")
@@ -45,15 +42,7 @@ class Words:
 
 @pytest.fixture(scope="module")
 def snapshot():
-    blobs = MemoryBlobs(ManualClock())
-    writer, manifests = SegmentWriter(blobs, FlatFp16Vectors()), Manifests(blobs)
-    commit(manifests, OPEN, commit_id="open", lineage=LINEAGE)
-    keys = sorted(RECORDS)
-    for number, part in enumerate((keys[:13], keys[13:])):
-        rows = [row(key, 1, f"w{number}", record=RECORDS[key]) for key in part]
-        segment = write_segment(writer, f"w{number}", rows)
-        commit(manifests, AddSegment(segment=segment), commit_id=f"c{number}", lineage=LINEAGE)
-    return Reader(blobs, FlatFp16Vectors()).refresh()
+    return snapshot_of(RECORDS, 13)
 
 
 def ask(snapshot, text: str, **changes):

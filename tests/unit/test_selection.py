@@ -6,16 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.filters import Filter
-from indexer_core.index.commit import Manifests, commit
-from indexer_core.index.reader import Reader
-from indexer_core.index.segment import SegmentWriter
-from indexer_core.index.updates import AddSegment
 from indexer_core.search import listing
 from indexer_core.selection import Conditions, select
-from indexer_core.testing.memory import ManualClock, MemoryBlobs
-from tests.support.segments import LINEAGE, OPEN, row, write_segment
+from tests.support.segments import (
+    snapshot_of,
+)
 
 MODALITIES, PLANES, AGES = ("CT", "MR", None), ("axial", "coronal", "unknown"), (20.0, 70.0, None)
 RECORDS = {
@@ -33,15 +29,7 @@ RECORDS = {
 
 @pytest.fixture(scope="module")
 def snapshot():
-    blobs = MemoryBlobs(ManualClock())
-    writer, manifests = SegmentWriter(blobs, FlatFp16Vectors()), Manifests(blobs)
-    commit(manifests, OPEN, commit_id="open", lineage=LINEAGE)
-    keys = sorted(RECORDS)
-    for number, part in enumerate((keys[:10], keys[10:])):
-        rows = [row(key, 1, f"w{number}", record=RECORDS[key]) for key in part]
-        segment = write_segment(writer, f"w{number}", rows)
-        commit(manifests, AddSegment(segment=segment), commit_id=f"c{number}", lineage=LINEAGE)
-    return Reader(blobs, FlatFp16Vectors()).refresh()
+    return snapshot_of(RECORDS, 10)
 
 
 def value_of(record, field):
