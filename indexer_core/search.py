@@ -192,14 +192,18 @@ def keys_of(snapshot: Snapshot, uid: str) -> frozenset[str]:
     """
     found: set[str] = set()
     for segment in snapshot.segments:
-        keys = segment.loaded.table.column("seriesKey")
-        named = pc.or_(
-            pc.equal(keys, uid),
-            pc.fill_null(pc.equal(segment.loaded.table.column("seriesInstanceUid"), uid), False),
-        )
-        matching: pa.ChunkedArray = keys.filter(named)
-        found.update(matching.to_pylist())
+        found.update(segment.loaded.rows.keys_at(np.flatnonzero(rows_named(segment, uid))))
     return frozenset(found)
+
+
+def rows_named(segment: LiveSegment, uid: str) -> NDArray[np.bool_]:
+    """Rows of a segment that have this Series Instance UID or key, live or not: bool (n_rows,)."""
+    table = segment.loaded.table
+    named: pa.ChunkedArray = pc.or_(
+        pc.equal(table.column("seriesKey"), uid),
+        pc.fill_null(pc.equal(table.column("seriesInstanceUid"), uid), False),
+    )
+    return np.asarray(named.to_numpy(), dtype=np.bool_)
 
 
 def uids_ending_in(snapshot: Snapshot, ending: str) -> frozenset[str]:

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from function_app.api.asked import (
     AT,
@@ -46,7 +44,7 @@ from function_app.pages import level_of
 from function_app.search import SearchRequest, search
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.search import Hit, record_of
+from indexer_core.search import Hit, record_of, rows_named
 from indexer_core.selection import Conditions, Selection, select
 
 _UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
@@ -223,12 +221,7 @@ def _series(call: Call, service: Service) -> Answer:
 def _named(snapshot: Snapshot, selection: Selection, uid: str) -> Iterator[Hit]:
     """Selected series that have this UID or key."""
     for segment, selected in zip(snapshot.segments, selection.rows, strict=True):
-        table = segment.loaded.table
-        named = pc.or_(
-            pc.fill_null(pc.equal(table.column("seriesKey"), uid), False),
-            pc.fill_null(pc.equal(table.column("seriesInstanceUid"), uid), False),
-        )
-        mask = pa.chunked_array(named).to_numpy() & selected
+        mask = rows_named(segment, uid) & selected
         for row in np.flatnonzero(mask):
             yield Hit(segment=segment, row=int(row), score=0.0, text=None)
 
