@@ -57,14 +57,18 @@ def test_app_needs_only_what_is_deployed(tmp_path):
 
     def ignored(folder, names):
         paths = [(Path(folder) / name).relative_to(ROOT) for name in names]
-        hits = [p for p in paths if any(fnmatch(p.name, q) or fnmatch(p, q) for q in patterns)]
+        told = {path: (path.name, str(path), f"/{path}") for path in paths}
+        hits = [p for p in paths if any(fnmatch(t, q) for t in told[p] for q in patterns)]
         return {path.name for path in hits}
 
     app = tmp_path / "app"
     shutil.copytree(ROOT, app, ignore=ignored)
     left = {path.name for path in app.iterdir()}
     assert {"functions_entry.py", "host.json", "function_app", "indexer_core"} <= left
-    assert left.isdisjoint({".git", ".venv", ".tools", "gpu_worker", "local_host", "tests"})
+    assert (app / "function_app" / "explorer" / "app.js").is_file()
+    assert left.isdisjoint(
+        {"explorer", ".git", ".venv", ".tools", "gpu_worker", "local_host", "tests"}
+    )
     host = FunctionsHost(app, {}, tmp_path / "log")
     try:
         assert set(host.functions) == set(EXPECTED)
