@@ -23,6 +23,7 @@ from function_app.api.cohort_answers import cohort_operations
 from function_app.api.looks import look_operations
 from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
+from function_app.api.points import point_operations
 from function_app.api.schemas import (
     DOCUMENT,
     FIELDS_COUNTED,
@@ -38,6 +39,7 @@ from function_app.api.schemas import (
     UID,
 )
 from function_app.api.service import Service
+from function_app.api.states import state_operations
 from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
@@ -131,8 +133,10 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _status(call, service),
             answer=STATUS_ANSWER,
         ),
+        *state_operations(service),
         *look_operations(service),
         *survey_operations(service),
+        *point_operations(service),
         *cohort_operations(service),
         Operation(
             name="health",

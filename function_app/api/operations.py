@@ -68,9 +68,10 @@ class Operation:
     """One method of one path.
 
     path: with parameters in braces, which stand for one part each. body, answer: JSON schemas; None
-    where there is no body. answer_types: other types of the answer than JSON. errors: codes beside
-    those that any operation may end in. is_open: asks for no caller, and is not recorded.
-    writes: leaves something behind, so that it must not be asked for twice.
+    where there is no body, or no answer in JSON. answer_types: other types of the answer. errors:
+    codes beside those that any operation may end in. is_open: asks for no caller, and is not
+    recorded. writes: leaves something behind, so that it must not be asked for twice. is_recorded:
+    whether the audit keeps a row of each answer; of a caller who is refused it always keeps one.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Operation:
     path: str
     summary: str
     run: Callable[[Call], Answer]
-    answer: Schema
+    answer: Schema | None = None
     parameters: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_types: tuple[str, ...] = (JSON,)
@@ -86,6 +87,7 @@ class Operation:
     errors: tuple[str, ...] = ()
     is_open: bool = False
     writes: bool = False
+    is_recorded: bool = True
     max_body_bytes: int = 65_536
 
     def __post_init__(self) -> None:

@@ -6,13 +6,16 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
+from function_app.manifests import KeptManifests
 from function_app.trace import trace_series
 from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
 from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader, Searchable
-from indexer_core.index.reader import Reader
+from indexer_core.index.commit import Manifests
+from indexer_core.index.reader import Reader, Snapshot
+from indexer_core.index.recent import RecentSnapshots
 from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.similar import image_encoder_of
@@ -75,11 +78,13 @@ class Service:
         self.uploads = uploads
         self.writing = writing
         self.cohorts = Cohorts(stores.index, stores.clock, stores.ids)
+        self.kept = KeptManifests(Manifests(stores.index))
         self.now_s = stores.clock.now_s
         self._stores = stores
         self._reader = reader
         self._queries = queries
         self._past = PastSnapshots(reader)
+        self._recent = RecentSnapshots(reader)
         self._lock = Lock()
         self._tracing = tracing
         self._tracing_lock = Lock()
@@ -99,13 +104,33 @@ class Service:
         ManifestExpiredError
             That manifest is not kept any more.
         """
-        with self._lock:  # the reader follows the manifests for one request at a time
-            ready = self._queries.refresh()
-            if ready is None:
-                raise NotFoundError("nothing is indexed yet")
-            if manifest is None:
-                return ready
-            return replace(ready, snapshot=self._past.at(manifest))
+        with self._lock:
+            return self._searchable(manifest)
+
+    def compared(self, manifest: int | None, since: int) -> tuple[Snapshot, Snapshot | None]:
+        """One state of the index, and manifest `since` as it was; None where it is not kept.
+
+        The other one is to be compared with, and never to be shown: it may hold what has been
+        suppressed since.
+
+        Raises
+        ------
+        NotFoundError, ManifestExpiredError
+            As `searchable`.
+        """
+        with self._lock:
+            return self._searchable(manifest).snapshot, self._recent.at(since)
+
+    def _searchable(self, manifest: int | None) -> Searchable:
+        """As `searchable`: the reader follows the manifests for one request at a time."""
+        ready = self._queries.refresh()
+        if ready is None:
+            raise NotFoundError("nothing is indexed yet")
+        if ready.newest == ready.snapshot.manifest.number:  # others are not as they were
+            self._recent.note(ready.snapshot)
+        if manifest is None:
+            return ready
+        return replace(ready, snapshot=self._past.at(manifest))
 
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
         """What puts words into the image space of a snapshot; None where nothing here does."""

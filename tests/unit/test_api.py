@@ -51,6 +51,8 @@ def schema_of(document, path, method):
         ("GET", "/api/series/{uid}", {"path": "/api/series/1.2.3"}),
         ("GET", "/api/trace/{uid}", {"path": "/api/trace/1.2.3"}),
         ("GET", "/api/status", {}),
+        ("GET", "/api/manifest", {}),
+        ("GET", "/api/manifests", {}),
         ("GET", "/api/health", {}),
         ("GET", "/api/openapi.json", {}),
     ],
@@ -285,7 +287,13 @@ def test_the_document_names_every_operation_and_only_known_codes(api, document):
 PATHS = [
     *("/api/search", "/api/series/1.2.3", "/api/series/1.2.3/similar", "/api/trace/1.2.3"),
     *("/api/status", "/api/facets", "/api/map", "/api/cohorts", "/api/cohorts/a", "/api/similar"),
-    *("/api/cohorts/a/series", "/api/cohorts/a/news", "/api/openapi.json"),
+    *(
+        "/api/cohorts/a/series",
+        "/api/cohorts/a/news",
+        "/api/openapi.json",
+        "/api/manifest",
+        "/api/manifests",
+    ),
 ]
 NAMES = ["q", "top", "filter", "facets", "manifest", "token", "level", "version", "least", "x"]
 VALUES = st.text(max_size=8) | st.sampled_from(["1", "0", "modality", "plane=axial", "study"])
