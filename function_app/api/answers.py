@@ -1,18 +1,17 @@
 """What each operation does: from a checked call to an answer, all of it from one manifest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from function_app.api.asked import (
     AT,
     CONDITIONS,
     FILE_TYPES,
+    MAX_NAMES_BYTES,
     NEXT_TOKEN,
     PAGE,
-    conditions,
     conditions_of,
+    conditions_of_body,
     fields_of,
     format_parameter,
     linked,
@@ -42,10 +41,10 @@ from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
 from function_app.search import SearchRequest, search
-from indexer_core.index.reader import Snapshot
+from indexer_core.named import Names
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.search import Hit, record_of, rows_named
-from indexer_core.selection import Conditions, Selection, select
+from indexer_core.search import listing, record_of
+from indexer_core.selection import Conditions, select
 
 _UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
 INTERPRET_PARAMETER = Parameter(
@@ -82,6 +81,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _search_posted(call, service),
             parameters=(NEXT_TOKEN, format_parameter()),
             body=SEARCH_BODY,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=SEARCH_ANSWER,
             answer_types=FILE_TYPES,
             errors=("manifestExpired",),
@@ -160,7 +160,7 @@ def _search_posted(call: Call, service: Service) -> Answer:
     return _search(
         call,
         service,
-        conditions(call, asked.get("filters"), asked.get("withUnknown")),
+        conditions_of_body(call),
         # A link is asked for by the same body: no word of it may stand in an address.
         {**_DEFAULTS, **asked, **({"token": token} if (token := call.values["token"]) else {})},
     )
@@ -182,6 +182,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         interpret=asked["interpret"],
         with_unknown=met.with_unknown,
         scopes=met.scopes,
+        series=met.series,
     )
     request.check()
     understood = request.understood()
@@ -205,8 +206,8 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
 
 def _series(call: Call, service: Service) -> Answer:
     snapshot = service.searchable().snapshot
-    selection = select(snapshot, Conditions(scopes=call.caller.scopes))
-    hits = sorted(_named(snapshot, selection, call.values["uid"]), key=lambda hit: hit.key)
+    named = Conditions(scopes=call.caller.scopes, series=Names.of([call.values["uid"]]))
+    hits = list(listing(snapshot, select(snapshot, named)))
     if not hits:
         raise ApiError("notFound", _NO_SERIES)
     manifest = snapshot.manifest.number
@@ -216,14 +217,6 @@ def _series(call: Call, service: Service) -> Answer:
         manifest=manifest,
         returned=len(value),
     )
-
-
-def _named(snapshot: Snapshot, selection: Selection, uid: str) -> Iterator[Hit]:
-    """Selected series that have this UID or key."""
-    for segment, selected in zip(snapshot.segments, selection.rows, strict=True):
-        mask = rows_named(segment, uid) & selected
-        for row in np.flatnonzero(mask):
-            yield Hit(segment=segment, row=int(row), score=0.0, text=None)
 
 
 def _trace(call: Call, service: Service) -> Answer:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from function_app.api.asked import (
     FILE_TYPES,
+    MAX_NAMES_BYTES,
     conditions,
     fields_of,
     format_parameter,
@@ -74,7 +75,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _save(call, service),
             body=COHORT_BODY,
             writes=True,
-            max_body_bytes=8 << 20,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=COHORT_ANSWER,
         ),
         Operation(

@@ -8,6 +8,7 @@ from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
 from indexer_core.grouping import Level
+from indexer_core.named import MAX_NAMES
 
 Schema = dict[str, Any]
 
@@ -166,7 +167,7 @@ FILTERS: Schema = {
 UID: Schema = {
     "type": "string",
     "pattern": "^[0-9A-Za-z._-]{1,64}$",
-    "description": "Series Instance UID, or series key",
+    "description": "Series Instance UID, series key, or the first 16 digits of one",
     "examples": ["1.2.840.113619.2.388.57473.14165493.12954.1537408441.601"],
 }
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -216,6 +217,12 @@ FIELDS_COUNTED: Schema = {
 }
 MOST_VALUES: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES, "default": 20}
 LEAST: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_LEAST, "default": 0}
+SERIES: Schema = {
+    "type": "array",
+    "items": UID,
+    "maxItems": MAX_NAMES,
+    "description": "only these series are looked at; by UID, key or short key",
+}
 INTERPRET: Schema = {"type": "boolean", "default": True}
 SEARCH_BODY: Schema = closed(
     {
@@ -225,6 +232,7 @@ SEARCH_BODY: Schema = closed(
         "token": TOKEN,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "interpret": INTERPRET,
         "facets": FIELDS_COUNTED,
         "manifest": MANIFEST,
@@ -236,6 +244,7 @@ FACETS_BODY: Schema = closed(
         "facets": FIELDS_COUNTED,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "excludeOwn": BOOLEAN,
         "most": MOST_VALUES,
         "least": LEAST,
@@ -372,8 +381,8 @@ COHORT_BODY: Schema = closed(
             "type": "array",
             "items": UID,
             "minItems": 1,
-            "maxItems": 100_000,
-            "description": "the series themselves, by UID or key, in place of filters",
+            "maxItems": MAX_NAMES,
+            "description": "the series themselves, by UID, key or short key, in place of filters",
         },
         "purpose": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
     },
