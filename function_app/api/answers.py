@@ -29,24 +29,20 @@ from function_app.api.schemas import (
     INTERPRET,
     SEARCH_ANSWER,
     SEARCH_BODY,
-    SERIES_ANSWER,
     STATUS_ANSWER,
     TEXT,
     TOP,
     TRACE_ANSWER,
-    UID,
 )
+from function_app.api.series_answers import NO_SERIES, UID_PARAMETER, series_operations
 from function_app.api.service import Service
 from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
 from function_app.search import SearchRequest, search
-from indexer_core.named import Names
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.search import listing, record_of
 from indexer_core.selection import Conditions, select
 
-_UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
 INTERPRET_PARAMETER = Parameter(
     name="interpret",
     place="query",
@@ -67,7 +63,6 @@ _DEFAULTS = {
     "facets": None,
     "manifest": None,
 }
-_NO_SERIES = "no series that is open to this caller has that UID or key"
 
 
 def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation, ...]:
@@ -106,21 +101,12 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             errors=("manifestExpired",),
         ),
         Operation(
-            name="series",
-            method="GET",
-            path="/api/series/{uid}",
-            summary="All that is known of the series with this UID or key",
-            run=lambda call: _series(call, service),
-            parameters=(_UID,),
-            answer=SERIES_ANSWER,
-        ),
-        Operation(
             name="trace",
             method="GET",
             path="/api/trace/{uid}",
             summary="Every stage that a series has passed, from its files to its row",
             run=lambda call: _trace(call, service),
-            parameters=(_UID,),
+            parameters=(UID_PARAMETER,),
             answer=TRACE_ANSWER,
         ),
         Operation(
@@ -131,6 +117,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _status(call, service),
             answer=STATUS_ANSWER,
         ),
+        *series_operations(service),
         *look_operations(service),
         *survey_operations(service),
         *cohort_operations(service),
@@ -204,25 +191,10 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(met))
 
 
-def _series(call: Call, service: Service) -> Answer:
-    snapshot = service.searchable().snapshot
-    named = Conditions(scopes=call.caller.scopes, series=Names.of([call.values["uid"]]))
-    hits = list(listing(snapshot, select(snapshot, named)))
-    if not hits:
-        raise ApiError("notFound", _NO_SERIES)
-    manifest = snapshot.manifest.number
-    value = [record_of(hit, snapshot) for hit in hits]
-    return Answer(
-        value={"value": value, "manifest": manifest, "nextLink": None},
-        manifest=manifest,
-        returned=len(value),
-    )
-
-
 def _trace(call: Call, service: Service) -> Answer:
     manifest, value = service.trace(call.values["uid"], call.caller)
     if not value:
-        raise ApiError("notFound", _NO_SERIES)
+        raise ApiError("notFound", NO_SERIES)
     return Answer(
         value={"value": value, "manifest": manifest, "nextLink": None},
         manifest=manifest,

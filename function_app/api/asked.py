@@ -58,6 +58,9 @@ PAGE = (
 )
 CONDITIONS = (FILTER, WITH_UNKNOWN)
 FILE_TYPES = tuple(FORMATS.values())
+UIDS = "text/plain; charset=utf-8"
+"""A list of Series Instance UIDs."""
+DICOM_JSON = "application/dicom+json"
 MAX_NAMES_BYTES = 8 << 20
 """Bytes of a body that may name as many series as can be named."""
 

@@ -5,14 +5,17 @@ from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
 from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
+from function_app.series_list import MAX_LISTED
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
 from indexer_core.grouping import Level
 from indexer_core.named import MAX_NAMES
+from indexer_core.sorting import NEWEST_FIRST, SORTED_BY
 
 Schema = dict[str, Any]
 
 MAX_FILTERS = 64
+MAX_LISTED_JSON = 500
 MAX_FILTER_CHARACTERS = 1_000
 
 
@@ -182,6 +185,9 @@ STAGES: Schema = opened(
 )
 TRACE_ANSWER: Schema = found(STAGES)
 SERIES_ANSWER: Schema = found(RECORD)
+LIST_ANSWER: Schema = found(
+    RECORD, count={"type": "integer", "minimum": 0, "description": "of all pages"}
+)
 _BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 STATUS_ANSWER: Schema = opened(
     {
@@ -238,6 +244,27 @@ SEARCH_BODY: Schema = closed(
         "manifest": MANIFEST,
     },
     ("text",),
+)
+LIST_BODY: Schema = closed(
+    {
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
+        "sort": {
+            "type": "string",
+            "enum": [f"{sign}{field}" for field in SORTED_BY for sign in ("", "-")],
+            "default": str(NEWEST_FIRST),
+            "description": "a field, with - before it the greatest first; unknown ones last",
+        },
+        "top": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_LISTED,
+            "description": f"at most; of JSON up to {MAX_LISTED_JSON}",
+        },
+        "token": TOKEN,
+        "manifest": MANIFEST,
+    }
 )
 FACETS_BODY: Schema = closed(
     {

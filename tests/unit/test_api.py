@@ -139,7 +139,7 @@ def test_bad_links_are_refused_by_code(api, query, code):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "", "/api", "/api/series", "/api/series/a/b", "/api/../api/health", "/API/health", "//"],
+    ["/", "", "/api", "/api/trace", "/api/series/a/b", "/api/../api/health", "/API/health", "//"],
 )
 def test_other_paths_are_not_found(api, path):
     assert problem_of(api.ask("GET", path)) == "notFound"
