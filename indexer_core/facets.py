@@ -15,7 +15,15 @@ from indexer_core.counting import count_bands, count_items, count_texts, merged
 from indexer_core.errors import InvalidInputError
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.rows import BOOL_FIELDS, LIST_FIELDS
-from indexer_core.selection import PROVISIONAL, Conditions, Selection, provisional_rows, select
+from indexer_core.selection import (
+    PROVISIONAL,
+    Conditions,
+    Selection,
+    evaluate,
+    provisional_rows,
+    select,
+    selected,
+)
 from indexer_core.small_cells import hidden_cells
 
 
@@ -140,12 +148,14 @@ def count_facets(
     selection
         What meets the conditions, where that is known already.
     """
-    selected = select(snapshot, conditions) if selection is None else selection
+    met = select(snapshot, conditions) if selection is None else selection
+    evaluated = None  # once, for all fields that have filters of their own
     found = []
     for field in fields:
-        others = tuple(each for each in conditions.filters if each.field != field)
-        own = exclude_own and len(others) < len(conditions.filters)
-        counted = select(snapshot, replace(conditions, filters=others)) if own else selected
+        counted, others = met, tuple(each for each in conditions.filters if each.field != field)
+        if exclude_own and len(others) < len(conditions.filters):
+            evaluated = evaluated or evaluate(snapshot, conditions)
+            counted = selected(snapshot, replace(conditions, filters=others), evaluated)
         found.append(facet(snapshot, counted, field, most=most, least=least))
     return found
 

@@ -9,7 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from function_app.api.asked import (
+    DICOM_JSON,
     FILE_TYPES,
+    MAX_NAMES_BYTES,
+    UIDS,
     conditions,
     fields_of,
     format_parameter,
@@ -36,10 +39,8 @@ from indexer_core.cohorts.wire import difference, records_of, summary
 from indexer_core.cohorts.wire import whole as whole_json
 from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.reader import Snapshot
-from indexer_core.record_files import COLUMNS
+from indexer_core.record_files import RECORD_COLUMNS
 
-DICOM_JSON = "application/dicom+json"
-_UIDS = "text/plain; charset=utf-8"
 _NAME = Parameter(
     name="name", place="path", schema=COHORT_NAME, description="the cohort", required=True
 )
@@ -52,7 +53,6 @@ _VERSION = Parameter(
 _LEAST = Parameter(
     name="least", place="query", schema=LEAST, description="smaller counts are not told"
 )
-_COLUMNS = tuple(name for name in COLUMNS if name != "blobs")
 
 
 def cohort_operations(service: Service) -> tuple[Operation, ...]:
@@ -74,7 +74,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _save(call, service),
             body=COHORT_BODY,
             writes=True,
-            max_body_bytes=8 << 20,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=COHORT_ANSWER,
         ),
         Operation(
@@ -95,7 +95,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _series(call, service),
             parameters=(_NAME, _VERSION, format_parameter("uids", "dicom-json")),
             answer=COHORT_SERIES_ANSWER,
-            answer_types=(*FILE_TYPES, _UIDS, DICOM_JSON),
+            answer_types=(*FILE_TYPES, UIDS, DICOM_JSON),
             errors=("manifestExpired",),
         ),
         Operation(
@@ -180,12 +180,12 @@ def _series(call: Call, service: Service) -> Answer:
     said = [each for _, each in records_of(cohort, _then(service, cohort), call.caller.scopes)]
     match call.values["format"]:
         case "uids":
-            data, kind = uid_manifest(cohort, said).encode(), _UIDS
+            data, kind = uid_manifest(cohort, said).encode(), UIDS
         case "dicom-json":
             data, kind = json.dumps([dicom_json(each) for each in said]).encode(), DICOM_JSON
         case _:
             found = {"value": said, "manifest": cohort.manifest, "nextLink": None}
-            return records_answer(call, found, _COLUMNS)
+            return records_answer(call, found, RECORD_COLUMNS)
     return Answer(value=data, content_type=kind, manifest=cohort.manifest, returned=len(said))
 
 

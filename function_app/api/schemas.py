@@ -5,13 +5,17 @@ from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
 from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
+from function_app.series_list import MAX_LISTED
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
 from indexer_core.grouping import Level
+from indexer_core.named import MAX_NAMES
+from indexer_core.sorting import NEWEST_FIRST, SORTED_BY
 
 Schema = dict[str, Any]
 
 MAX_FILTERS = 64
+MAX_LISTED_JSON = 500
 MAX_FILTER_CHARACTERS = 1_000
 
 
@@ -166,7 +170,7 @@ FILTERS: Schema = {
 UID: Schema = {
     "type": "string",
     "pattern": "^[0-9A-Za-z._-]{1,64}$",
-    "description": "Series Instance UID, or series key",
+    "description": "Series Instance UID, series key, or the first 16 digits of one",
     "examples": ["1.2.840.113619.2.388.57473.14165493.12954.1537408441.601"],
 }
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -181,6 +185,9 @@ STAGES: Schema = opened(
 )
 TRACE_ANSWER: Schema = found(STAGES)
 SERIES_ANSWER: Schema = found(RECORD)
+LIST_ANSWER: Schema = found(
+    RECORD, count={"type": "integer", "minimum": 0, "description": "of all pages"}
+)
 _BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 STATUS_ANSWER: Schema = opened(
     {
@@ -216,6 +223,12 @@ FIELDS_COUNTED: Schema = {
 }
 MOST_VALUES: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES, "default": 20}
 LEAST: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_LEAST, "default": 0}
+SERIES: Schema = {
+    "type": "array",
+    "items": UID,
+    "maxItems": MAX_NAMES,
+    "description": "only these series are looked at; by UID, key or short key",
+}
 INTERPRET: Schema = {"type": "boolean", "default": True}
 SEARCH_BODY: Schema = closed(
     {
@@ -225,17 +238,40 @@ SEARCH_BODY: Schema = closed(
         "token": TOKEN,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "interpret": INTERPRET,
         "facets": FIELDS_COUNTED,
         "manifest": MANIFEST,
     },
     ("text",),
 )
+LIST_BODY: Schema = closed(
+    {
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
+        "sort": {
+            "type": "string",
+            "enum": [f"{sign}{field}" for field in SORTED_BY for sign in ("", "-")],
+            "default": str(NEWEST_FIRST),
+            "description": "a field, with - before it the greatest first; unknown ones last",
+        },
+        "top": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_LISTED,
+            "description": f"at most; of JSON up to {MAX_LISTED_JSON}",
+        },
+        "token": TOKEN,
+        "manifest": MANIFEST,
+    }
+)
 FACETS_BODY: Schema = closed(
     {
         "facets": FIELDS_COUNTED,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "excludeOwn": BOOLEAN,
         "most": MOST_VALUES,
         "least": LEAST,
@@ -372,8 +408,8 @@ COHORT_BODY: Schema = closed(
             "type": "array",
             "items": UID,
             "minItems": 1,
-            "maxItems": 100_000,
-            "description": "the series themselves, by UID or key, in place of filters",
+            "maxItems": MAX_NAMES,
+            "description": "the series themselves, by UID, key or short key, in place of filters",
         },
         "purpose": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
     },

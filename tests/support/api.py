@@ -17,7 +17,7 @@ from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.segment import SegmentWriter
-from indexer_core.index.updates import AddSegment
+from indexer_core.index.updates import AddSegment, Update
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
 from indexer_core.testing.memory import (
@@ -147,8 +147,7 @@ class Api:
         self._n_writes += 1
         write_id = f"w{self._n_writes}"
         rows = [row(key, 1, write_id, record=said) for key, said in sorted(records.items())]
-        segment = write_segment(self._writer, write_id, rows)
-        commit(self.manifests, AddSegment(segment=segment), commit_id=write_id, lineage=LINEAGE)
+        self.commit(AddSegment(segment=write_segment(self._writer, write_id, rows)))
         for key, said in records.items():
             facts = {
                 "series_instance_uid": said["seriesInstanceUid"],
@@ -156,6 +155,11 @@ class Api:
             }
             values = {"scope": said["scope"], "facts": json.dumps(facts), "gone": False}
             self.stores.instances.insert(key, "1", values)
+
+    def commit(self, update: Update) -> None:
+        """Commit anything else."""
+        number = self.manifests.newest().number
+        commit(self.manifests, update, commit_id=f"c{number}", lineage=LINEAGE)
 
     def ask(
         self,
