@@ -92,6 +92,25 @@ def test_missing_settings_are_no_fault_of_who_searches(bare_host):
 
 
 @needs_runtime
+def test_the_page_is_answered_without_any_setting_and_asks_for_no_key(bare_host):
+    page = bare_host.request("GET", "/explorer/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.body == (ROOT / "function_app" / "explorer" / "index.html").read_bytes()
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    script = bare_host.request("GET", "/explorer/app.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    known = {"if-none-match": script.headers["etag"]}
+    assert bare_host.request("GET", "/explorer/app.js", headers=known).status == 304
+    told = bare_host.request("HEAD", "/explorer/app.js")
+    assert (told.status, told.body, told.headers["etag"]) == (200, b"", script.headers["etag"])
+    moved = bare_host.request("GET", "/explorer", query={"q": "a b"})
+    assert (moved.status, moved.headers["location"]) == (308, "explorer/?q=a+b")
+    for path in ("/explorer/nothing.js", "/explorer/../host.json", "/explorer//app.js"):
+        missing_file = bare_host.request("GET", path)
+        assert (missing_file.status, missing_file.json()["code"]) == (404, "notFound")
+
+
+@needs_runtime
 def test_routes_that_no_function_has_are_not_answered(bare_host):
     assert bare_host.request("GET", "/search").status == 404
 
