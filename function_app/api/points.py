@@ -3,13 +3,20 @@
 from dataclasses import replace
 from typing import Any
 
-from function_app.api.asked import AT, conditions, fields_of, whole
+from function_app.api.asked import (
+    AT,
+    MAX_NAMES_BYTES,
+    conditions_of_body,
+    fields_of,
+    whole,
+)
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
     FIELDS_UNKNOWN,
     FILTERS,
     INTERPRET,
     MANIFEST,
+    SERIES,
     TEXT,
     Schema,
     closed,
@@ -33,6 +40,7 @@ _MATCHES_BODY: Schema = closed(
         "interpret": INTERPRET,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "manifest": MANIFEST,
     }
 )
@@ -72,6 +80,7 @@ def point_operations(service: Service) -> tuple[Operation, ...]:
             summary="The short keys of all series that meet every filter, as an array",
             run=lambda call: _matches(call, service),
             body=_MATCHES_BODY,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer_types=(POINTS,),
             errors=("manifestExpired",),
         ),
@@ -91,7 +100,7 @@ def _points(call: Call, service: Service) -> Answer:
 
 def _matches(call: Call, service: Service) -> Answer:
     asked = call.body
-    met = conditions(call, asked.get("filters"), asked.get("withUnknown"))
+    met = conditions_of_body(call)
     if "text" in asked:
         met = _with_words(met, asked)
     snapshot = service.searchable(whole(asked.get("manifest"))).snapshot

@@ -11,8 +11,8 @@ export type Theme = "light" | "dark";
 export type Rgb = readonly [number, number, number];
 
 export const KINDS: Record<Theme, readonly string[]> = {
-  light: ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#6b4c9a", "#a89100"],
-  dark: ["#3b9fe0", "#f0b030", "#20c090", "#f0743a", "#e391bd", "#8fd0f7", "#a58ad6", "#e6d957"],
+  light: ["#1274b4", "#eca40c", "#0a9c70", "#ea7e25", "#ce7baa", "#58b5ea", "#44449a", "#807302"],
+  dark: ["#46a8eb", "#e6a710", "#28c190", "#f1753c", "#e38ebc", "#87d0fc", "#9b7bc3", "#e7d856"],
 };
 const ORDER: Record<Theme, readonly string[]> = {
   light: ["#482173", "#3b528b", "#2a788e", "#1f9d89", "#5cb85c", "#a5b51c", "#d9a514"],
@@ -80,7 +80,9 @@ export function colouring(
     known.sort((one, other) => (counts[other] ?? 0) - (counts[one] ?? 0) || compare(values[one], values[other]));
     known.slice(0, KINDS[theme].length).forEach((code, i) => told(code, KINDS[theme][i] ?? OTHER[theme]));
     const rest = known.slice(KINDS[theme].length);
-    if (rest.length) {
+    const [only] = rest;
+    if (rest.length === 1 && only !== undefined) told(only, OTHER[theme]);
+    else if (rest.length) {
       const count = rest.reduce((sum, code) => sum + (counts[code] ?? 0), 0);
       entries.push({ label: `${rest.length} others`, value: null, colour: OTHER[theme], count });
     }

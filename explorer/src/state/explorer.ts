@@ -4,7 +4,7 @@
  * The place (what a link says) is the only thing that is set from outside. Questions, points and
  * cohorts follow from it by effects.
  */
-import { batch, computed, effect, type ReadonlySignal, signal } from "@preact/signals";
+import { batch, computed, effect, type ReadonlySignal, signal, untracked } from "@preact/signals";
 import { type Api, asProblem, type File, type FileFormat, isAbort, type Problem } from "../api/client";
 import type { CohortSummary, ConditionsBody, ManifestEntry, SeriesRecord, Settings } from "../api/types";
 import { decodeMatches, UNKNOWN } from "../map";
@@ -237,9 +237,9 @@ export class Explorer {
   }
 
   private async begin(): Promise<void> {
+    await this.load();
     try {
       this.settings.value = await this.api.settings();
-      await this.load();
     } catch (error) {
       this.fail(error);
     }
@@ -328,7 +328,7 @@ export class Explorer {
     const place = this.asked.value;
     const narrowed = this.restriction.value;
     if (place.cohort && this.here.peek().cohort && narrowed?.kind !== "cohort") return; // on its way
-    void this.results.ask(place, narrowed).then(() => this.heard());
+    untracked(() => void this.results.ask(place, narrowed).then(() => this.heard()));
   }
 
   private heard(): void {

@@ -1,10 +1,14 @@
 /** Thumbnails, asked for once each and let go of when others have taken their place. */
-import { type Api, isAbort } from "../api/client";
+import type { Api } from "../api/client";
 
 const KEPT = 200;
+/** The server answers four requests at once: pictures must not keep a search waiting. */
+const AT_ONCE = 2;
 
 export class Pictures {
   private readonly known = new Map<string, Promise<string | null>>();
+  private readonly waiting: (() => void)[] = [];
+  private running = 0;
 
   constructor(private readonly api: Api) {}
 
@@ -16,10 +20,10 @@ export class Pictures {
       this.known.set(key, found);
       return found;
     }
-    const asked = this.api.thumbnail(key).then(
+    const asked = this.turn(() => this.api.thumbnail(key)).then(
       (data) => (data ? URL.createObjectURL(data) : null),
-      (error: unknown) => {
-        if (!isAbort(error)) this.known.delete(key); // it may be had the next time
+      () => {
+        this.known.delete(key); // it may be had the next time
         return null;
       },
     );
@@ -31,6 +35,18 @@ export class Pictures {
   /** Forget all: what may be seen may have changed. */
   clear(): void {
     for (const [key] of this.known) this.drop(key);
+  }
+
+  /** Do something when it is its turn. */
+  private async turn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.running >= AT_ONCE) await new Promise<void>((go) => this.waiting.push(go));
+    this.running++;
+    try {
+      return await work();
+    } finally {
+      this.running--;
+      this.waiting.shift()?.();
+    }
   }
 
   private forget(): void {

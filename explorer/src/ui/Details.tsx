@@ -2,11 +2,12 @@
 import { useState } from "preact/hooks";
 import { Problem } from "../api/client";
 import type { Evidence, Hit, SeriesRecord, Why } from "../api/types";
+import { parseFilter } from "../state/filters";
 import { Badges } from "./Badges";
 import { useExplorer } from "./context";
 import { CloseIcon, CopyIcon, LinkIcon } from "./icons";
 import { Thumbnail } from "./Thumbnail";
-import { fieldText, known, spaced, titleOf } from "./words";
+import { fieldText, filterText, known, spaced, titleOf } from "./words";
 import { viewerAddress } from "./viewer";
 
 const TOLD = [
@@ -45,7 +46,7 @@ function Told({ record, hit }: { record: SeriesRecord; hit: Hit | null }) {
   return (
     <div class="details-inside">
       <div class="details-top">
-        <Thumbnail key={record.seriesKey} of={record.seriesKey} size="large" />
+        <Thumbnail key={record.seriesKey} of={record.seriesKey} name={record.modality} size="large" />
         <div>
           <p class="details-words">{record.descriptions.length ? record.descriptions.join("; ") : "No description"}</p>
           <Badges record={record} />
@@ -98,9 +99,9 @@ function WhyFound({ why, score, match }: { why: Why; score: number | null; match
       <h3>Why it was found</h3>
       <p>{MATCHES[match ?? ""] ?? ""}</p>
       <ul class="ticks">
-        {why.filters.map((each) => <li key={each} class="yes">{each}</li>)}
-        {(why.unknown ?? []).map((each) => <li key={each} class="maybe">{each} – not known</li>)}
-        {(why.unmet ?? []).map((each) => <li key={each} class="no">{each} – not met</li>)}
+        {why.filters.map((each) => <li key={each} class="yes">{conditionText(each)}</li>)}
+        {(why.unknown ?? []).map((each) => <li key={each} class="maybe">{conditionText(each)}: not known</li>)}
+        {(why.unmet ?? []).map((each) => <li key={each} class="no">{conditionText(each)}: it is not</li>)}
       </ul>
       {why.text && (
         <blockquote>
@@ -116,6 +117,11 @@ function WhyFound({ why, score, match }: { why: Why; score: number | null; match
       {score !== null && <p class="hint">Score {score.toFixed(3)}</p>}
     </div>
   );
+}
+
+function conditionText(text: string): string {
+  const filter = parseFilter(text);
+  return filter ? filterText(filter) : text;
 }
 
 function EvidenceTable({ evidence }: { evidence: Record<string, Evidence> }) {

@@ -33,7 +33,7 @@ export function HoverCard({ hovered }: { hovered: Hovered }) {
   const top = host && at.y + HEIGHT + 24 > host.height ? at.y - HEIGHT - 8 : at.y + 14;
   return (
     <div class="hover-card" style={{ left: `${Math.max(4, left)}px`, top: `${Math.max(4, top)}px` }} aria-hidden="true">
-      <Thumbnail key={key} of={key} size="small" after={AFTER_MS} />
+      <Thumbnail key={key} of={key} name={value("modality")} size="small" after={AFTER_MS} />
       <div>
         {hit && hit.descriptions.length > 0 && <p class="hover-title">{hit.descriptions.join("; ")}</p>}
         <dl>

@@ -9,7 +9,7 @@ export function Legend() {
   const { colour } = explorer.place.value;
   const colours = explorer.colours.value;
   const { filters, alternatives } = explorer.conditions.value;
-  const [isFolded, fold] = useState(false);
+  const [isFolded, fold] = useState(() => window.innerWidth < 900);
   return (
     <div class="legend">
       <div class="legend-head">

@@ -34,12 +34,14 @@ export function MapPanel() {
       onView: (seen) => {
         hover(null);
         window.clearTimeout(waiting);
-        waiting = window.setTimeout(() => explorer.go({ view: seen }, true), VIEW_MS);
+        // A link to the whole map shows all of it in any window.
+        waiting = window.setTimeout(() => explorer.go({ view: view.isFitted ? null : seen }, true), VIEW_MS);
       },
+      onMode: setMode,
     });
     map.current = view;
     setSoftware(view.renderer === "canvas");
-    let isFitted = explorer.place.peek().view !== null;
+    let isPlaced = false;
     const stops = [
       effect(() => {
         view.theme(coloursOf(explorer.theme.value));
@@ -48,10 +50,9 @@ export function MapPanel() {
         void explorer.atlas.revision.value;
         view.setPoints(explorer.atlas.points);
         const asked = explorer.place.peek().view;
-        if (!explorer.atlas.points.size) return;
-        if (!isFitted) view.fit();
-        else if (asked) view.view = asked;
-        isFitted = true;
+        if (isPlaced || !explorer.atlas.points.count) return;
+        if (asked) view.view = asked;
+        isPlaced = true;
       }),
       effect(() => {
         const colours = explorer.colours.value;
@@ -62,7 +63,7 @@ export function MapPanel() {
       }),
       effect(() => {
         const moved = explorer.moved.value;
-        if (moved) void view.animateFrom(moved.x, moved.y, MOVE_MS).then(() => view.fit());
+        if (moved) void view.animateFrom(moved.x, moved.y, MOVE_MS);
       }),
     ];
     return () => {
@@ -128,7 +129,7 @@ function MapState() {
   const explorer = useExplorer();
   const state = explorer.atlas.state.value;
   const head = explorer.atlas.head.value;
-  if (state.kind === "loading" && !explorer.atlas.points.size) {
+  if (state.kind === "loading" && !explorer.atlas.points.count) {
     return <div class="map-message"><span class="spinner" /> Loading the map …</div>;
   }
   if (state.kind === "failed") {

@@ -169,7 +169,7 @@ function Rows({ columns }: { columns: readonly Column[] }) {
                     onClick={() => { activate(row); open(hit); }}
                     onFocus={() => activate(row)}
                   >
-                    <td class="picture"><Thumbnail key={hit.seriesKey} of={hit.seriesKey} size="small" /></td>
+                    <td class="picture"><Thumbnail key={hit.seriesKey} of={hit.seriesKey} name={hit.modality} size="small" /></td>
                     {columns.map((each) => (
                       <td key={each.id} class={`column-${each.id}`} data-label={each.label}>
                         {each.text(hit)}

@@ -6,10 +6,11 @@ import { colouring, KINDS, OTHER, rgb, type Rgb, UNKNOWN_CODE, UNKNOWN_COLOUR } 
 const EYES: Record<string, readonly (readonly number[])[]> = {
   "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
   protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
   deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
 };
 /** CIE 1976 difference that is seen at a glance, between points that do not touch. */
-const TELLABLE = 8;
+const TELLABLE = 12;
 
 test("kinds can be told apart by eyes without one kind of cones, on either background", () => {
   for (const theme of ["light", "dark"] as const) {
