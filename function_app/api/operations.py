@@ -81,7 +81,7 @@ class Operation:
     path: str
     summary: str
     run: Callable[[Call], Answer]
-    answer: Schema
+    answer: Schema | None = None
     parameters: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_types: tuple[str, ...] = (JSON,)
