@@ -25,6 +25,7 @@ from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.points import point_operations
 from function_app.api.schemas import (
     DOCUMENT,
+    EXPLORER_ANSWER,
     FIELDS_COUNTED,
     HEALTH_ANSWER,
     INTERPRET,
@@ -42,6 +43,7 @@ from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
 from function_app.search import SearchRequest, search
+from indexer_core import __version__
 from indexer_core.record_files import HIT_COLUMNS
 from indexer_core.selection import Conditions, select
 
@@ -118,6 +120,14 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             summary="What is indexed, and what is left to do",
             run=lambda call: _status(call, service),
             answer=STATUS_ANSWER,
+        ),
+        Operation(
+            name="explorer",
+            method="GET",
+            path="/api/explorer",
+            summary="What a page about this index has to know of the service",
+            run=lambda _: Answer(value={"viewer": service.viewer, "version": __version__}),
+            answer=EXPLORER_ANSWER,
         ),
         *series_operations(service),
         *state_operations(service),

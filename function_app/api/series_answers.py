@@ -41,6 +41,7 @@ UID_PARAMETER = Parameter(
 )
 NO_SERIES = "no series that is open to this caller has that UID or key"
 _USUAL_TOP = 100
+_WEBP = "image/webp"
 
 
 def series_operations(service: Service) -> tuple[Operation, ...]:
@@ -67,6 +68,15 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _series(call, service),
             parameters=(UID_PARAMETER,),
             answer=SERIES_ANSWER,
+        ),
+        Operation(
+            name="thumbnail",
+            method="GET",
+            path="/api/series/{uid}/thumbnail",
+            summary="A small picture of the series, where one may be shown",
+            run=lambda call: _thumbnail(call, service),
+            parameters=(UID_PARAMETER,),
+            answer_types=(_WEBP,),
         ),
     )
 
@@ -135,6 +145,20 @@ def _series(call: Call, service: Service) -> Answer:
         manifest=manifest,
         returned=len(value),
     )
+
+
+def _thumbnail(call: Call, service: Service) -> Answer:
+    snapshot = service.searchable().snapshot
+    for hit in _named(call, snapshot):
+        picture = service.thumbnail(hit.segment.loaded.rows.texts.row(hit.row))
+        if picture is not None:
+            return Answer(
+                value=picture,
+                content_type=_WEBP,
+                manifest=snapshot.manifest.number,
+                returned=1,
+            )
+    raise ApiError("notFound", "there is no picture of that series that may be shown")
 
 
 def _named(call: Call, snapshot: Snapshot) -> list[Hit]:

@@ -16,11 +16,13 @@ from indexer_core.index.adoption import QueryReader, Searchable
 from indexer_core.index.commit import Manifests
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.recent import RecentSnapshots
+from indexer_core.index.rows import IndexRow
 from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.similar import image_encoder_of
 from indexer_core.stores import Stores
 from indexer_core.templates import template_names
+from indexer_core.thumbnails import thumbnail_of
 from indexer_core.uploads import UploadReader
 
 FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
@@ -58,6 +60,8 @@ class Service:
     image_texts
         What puts words into the space of an image encoder, by its id; told the text encoder, which
         may be of the same model.
+    viewer
+        Where pages lead whoever wants to see a series; None: nowhere.
     """
 
     def __init__(
@@ -71,11 +75,13 @@ class Service:
         uploads: UploadReader | None = None,
         writing: Writing = nullcontext,
         image_texts: FindImageTexts = text_tower,
+        viewer: str | None = None,
     ) -> None:
         self._image_texts = image_texts
         self.template_names = template_names()  # read once: they lie in a file
         self.exact = exact
         self.uploads = uploads
+        self.viewer = viewer
         self.writing = writing
         self.cohorts = Cohorts(stores.index, stores.clock, stores.ids)
         self.kept = KeptManifests(Manifests(stores.index))
@@ -135,6 +141,10 @@ class Service:
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
         """What puts words into the image space of a snapshot; None where nothing here does."""
         return self._image_texts(image_encoder_of(ready.snapshot), ready.encoder)
+
+    def thumbnail(self, row: IndexRow) -> bytes | None:
+        """The small picture of a row as a WebP file; None where there is none to be shown."""
+        return thumbnail_of(self._stores.index, row)
 
     def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """The stages of each series of this UID or key that the caller may see.

@@ -77,6 +77,15 @@ def test_the_document_is_served_and_searches_are_answered(served):
     assert traced["manifest"] == found["manifest"]
 
 
+def test_a_series_has_a_picture_by_its_short_key(served):
+    (found,) = served.ask("GET", f"/api/series/{uid('study', 'one')}").json()["value"]
+    answer = served.ask("GET", f"/api/series/{found['seriesKey'][:16]}/thumbnail")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/webp")
+    assert (answer.body[:4], answer.body[8:12]) == (b"RIFF", b"WEBP")
+    report = served.ask("GET", f"/api/series/{uid('study', 'report')}/thumbnail")
+    assert (report.status, report.problem()) == (404, "notFound")
+
+
 JUDGED = """
 [checks.not_a_server_error]
 # 501 says that no model here knows both words and pictures.

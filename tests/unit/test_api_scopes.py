@@ -61,6 +61,11 @@ def requests(texts: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", "/api/cohorts", {}),
         *(("GET", f"/api/series/{uid}/similar", {"query": (("top", "3"),)}) for uid in KEYS),
         *(("GET", f"/api/cohorts/{name}{part}", {}) for name in SCOPES for part in _PARTS),
+        *(
+            ("GET", f"/api/cohorts/{name}/difference", {"query": (("with", other),)})
+            for name in SCOPES
+            for other in SCOPES
+        ),
         *(("GET", f"/api/series/{uid}", {}) for uid in (*KEYS, "shared")),
         *(("GET", f"/api/trace/{uid}", {}) for uid in (*KEYS, "shared")),
     ]
