@@ -1,6 +1,7 @@
 /** The renderer for machines without WebGL2: our own rasteriser, shown by a 2D canvas. */
 
 import { reach } from "./look.ts";
+import type { Order } from "./paint.ts";
 import { type Points, Raster, Stamps } from "./raster.ts";
 import type { Frame, Renderer } from "./renderer.ts";
 
@@ -13,7 +14,7 @@ export class CanvasRenderer implements Renderer {
     x: new Float32Array(),
     y: new Float32Array(),
     paints: new Uint32Array(),
-    order: new Uint32Array(),
+    order: { slots: new Uint32Array(), selected: 0 },
   };
   #image: { raster: Raster; data: ImageData } | null = null;
   #stamps: { made: Stamps; from: string } | null = null;
@@ -35,7 +36,7 @@ export class CanvasRenderer implements Renderer {
     this.#points = { ...this.#points, paints };
   }
 
-  setOrder(order: Uint32Array): void {
+  setOrder(order: Order): void {
     this.#points = { ...this.#points, order };
   }
 

@@ -26,8 +26,14 @@ export interface Look {
   opacity: number;
 }
 
-/** By `Emphasis`. */
+/** By `Emphasis`, and `ONCE_MORE` behind them. */
 export type Looks = readonly Look[];
+
+/**
+ * The look in which selected points are drawn once more above all their rings: where they lie
+ * close, the rings then outline them together, and do not hide their colours.
+ */
+export const ONCE_MORE = 5;
 
 /** Opacity of a halo. */
 export const HALO = 0.32;
@@ -53,13 +59,15 @@ export function looks(n: number, zoom: number): Looks {
   const opacity = 0.72 + 0.28 * room;
   const ring = 1.25 * room;
   const strong = Math.max(0.9, 1.6 * ramp(size, 1, 8));
-  const plain = look({ disc: size / 2, ring, opacity });
+  const raised = size * 0.56;
   return [
     look({ disc: size * 0.45, ring: ring * 0.6, opacity: opacity * 0.9, pale: 0.8 }),
-    plain,
-    look({ disc: size * 0.56, ring, opacity: Math.min(1, opacity + 0.15) }),
-    look({ disc: size * 0.56, ring: 0.8 * room, accent: strong, opacity: 1 }),
-    look({ disc: size * 0.56, ring, halo: Math.max(3, size * 0.7), opacity: 1 }),
+    look({ disc: size / 2, ring, opacity }),
+    look({ disc: raised, ring, opacity: Math.min(1, opacity + 0.15) }),
+    look({ disc: raised, ring: 0.8 * room, accent: strong, opacity: 1 }),
+    // Few, and to be found at once: never so small as to drown among the others.
+    look({ disc: Math.max(2, raised), ring: Math.max(1, ring), halo: Math.max(3.5, size * 0.6), opacity: 1 }),
+    look({ disc: raised, ring: 0.8 * room, opacity: 1 }),
   ];
 }
 

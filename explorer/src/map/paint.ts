@@ -34,11 +34,17 @@ export function paints(size: number, flags: Uint8Array, appearance: Appearance):
   return painted;
 }
 
+/** Slots in the order in which they are drawn; the last `selected` of them are selected points. */
+export interface Order {
+  slots: Uint32Array;
+  selected: number;
+}
+
 /**
  * Slots of points that have a place, in the order in which they are drawn: by emphasis, and within
  * one in sweeps over all slots, so that no source of points, having come last, hides the others.
  */
-export function drawingOrder(places: Places, emphasis: Uint8Array): Uint32Array {
+export function drawingOrder(places: Places, emphasis: Uint8Array): Order {
   const sizes = new Uint32Array(DRAWN.length);
   const rank = new Uint8Array(256).fill(DRAWN.indexOf(Emphasis.plain));
   DRAWN.forEach((each, at) => {
@@ -55,15 +61,15 @@ export function drawingOrder(places: Places, emphasis: Uint8Array): Uint32Array 
   for (let at = 1; at < next.length; at++) {
     next[at] = next[at - 1]! + sizes[at - 1]!;
   }
-  const order = new Uint32Array(placed);
+  const slots = new Uint32Array(placed);
   for (let first = 0; first < STRIDE; first++) {
     for (let slot = first; slot < places.size; slot += STRIDE) {
       if (isPlaced(places, slot)) {
-        order[next[rank[emphasis[slot] ?? Emphasis.plain]!]!++] = slot;
+        slots[next[rank[emphasis[slot] ?? Emphasis.plain]!]!++] = slot;
       }
     }
   }
-  return order;
+  return { slots, selected: sizes[DRAWN.indexOf(Emphasis.selected)]! };
 }
 
 function colourTable(palette: Uint8Array): Uint32Array {

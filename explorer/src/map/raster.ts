@@ -5,8 +5,8 @@
  * places of its centre within a pixel. Drawing a point is then a short loop over its stamp.
  */
 
-import { HALO, type Look, type Looks, reach } from "./look.ts";
-import { HOLLOW, type Rgb } from "./paint.ts";
+import { HALO, type Look, type Looks, ONCE_MORE, reach } from "./look.ts";
+import { HOLLOW, type Order, type Rgb } from "./paint.ts";
 import type { Motion } from "./renderer.ts";
 
 const STEPS = 4; // places of a centre within a pixel, each way
@@ -31,7 +31,7 @@ export interface Points {
   x: Float32Array;
   y: Float32Array;
   paints: Uint32Array;
-  order: Uint32Array;
+  order: Order;
 }
 
 /** Where places of the map lie in the image: pixel = place * scale + origin; y of the map grows upwards. */
@@ -63,7 +63,19 @@ export class Raster {
   }
 
   draw(points: Points, placing: Placing, stamps: Stamps, motion: Motion | null): void {
-    const { x, y, paints, order } = points;
+    const { slots, selected } = points.order;
+    this.#stamp(points, slots, placing, stamps, motion, null);
+    this.#stamp(points, slots.subarray(slots.length - selected), placing, stamps, motion, ONCE_MORE);
+  }
+
+  #stamp(
+    { x, y, paints }: Points,
+    slots: Uint32Array,
+    placing: Placing,
+    stamps: Stamps,
+    motion: Motion | null,
+    look: number | null,
+  ): void {
     const { scale, originX, originY } = placing;
     const { pixels, stride } = this;
     const right = this.width + 2 * this.margin - stamps.reach;
@@ -72,8 +84,8 @@ export class Raster {
     const left = originX + this.margin;
     const top = originY + this.margin;
     const stay = motion === null ? 0 : 1 - motion.come;
-    for (let at = 0; at < order.length; at++) {
-      const slot = order[at]!;
+    for (let at = 0; at < slots.length; at++) {
+      const slot = slots[at]!;
       let px = x[slot]!;
       let py = y[slot]!;
       if (motion !== null) {
@@ -89,7 +101,7 @@ export class Raster {
       const column = px | 0;
       const row = py | 0;
       const step = (((py - row) * STEPS) | 0) * STEPS + (((px - column) * STEPS) | 0);
-      const { n, offsets, kept, own, fixed, fixedGreen } = stamps.of(paint >>> 24, step);
+      const { n, offsets, kept, own, fixed, fixedGreen } = stamps.of(look === null ? paint >>> 24 : ((paint >>> 24) & HOLLOW) | look, step);
       const centre = row * stride + column;
       const redBlue = paint & RED_BLUE;
       const green = paint & GREEN;

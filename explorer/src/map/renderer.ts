@@ -2,7 +2,7 @@
 
 import type { View } from "./camera.ts";
 import type { Looks } from "./look.ts";
-import type { Rgb } from "./paint.ts";
+import type { Order, Rgb } from "./paint.ts";
 
 /** Places that points are moving from, by slot, and how far they have come: 0 to 1. */
 export interface Motion {
@@ -30,8 +30,8 @@ export interface Renderer {
   setPlaces(x: Float32Array, y: Float32Array, size: number): void;
   /** As `paints` gives them, by slot. */
   setPaints(paints: Uint32Array): void;
-  /** Slots in the order in which they are drawn. */
-  setOrder(order: Uint32Array): void;
+  /** As `drawingOrder` gives it; selected points are drawn once more behind all. */
+  setOrder(order: Order): void;
   draw(frame: Frame): void;
   destroy(): void;
 }

@@ -11,8 +11,9 @@ layout(location = 5) in uint style;
 uniform vec2 centre;     // of the view, in map units
 uniform vec2 zoom;       // clip units per map unit
 uniform float stay;      // 1: all points are where they came from, 0: they have come
-uniform vec4 radii[5];   // by emphasis, in pixels: disc, gap, accent, halo
-uniform vec4 rest[5];    // hole, pale, opacity, farthest radius
+uniform int instead;     // a look for all points, or -1: each has its own
+uniform vec4 radii[6];   // by look, in pixels: disc, gap, accent, halo
+uniform vec4 rest[6];    // hole, pale, opacity, farthest radius
 uniform vec3 background;
 flat out vec3 own;
 flat out vec4 reach;
@@ -21,15 +22,15 @@ flat out float hole;
 flat out float sprite;
 
 void main() {
-  int emphasis = min(int(style & 7u), 4);
-  vec4 more = rest[emphasis];
+  int look = instead >= 0 ? instead : min(int(style & 7u), 4);
+  vec4 more = rest[look];
   vec2 place = mix(vec2(placeX, placeY), vec2(fromX, fromY), stay);
   gl_Position = vec4((place - centre) * zoom, 0.0, 1.0);
   own = mix(colour, background, more.y);
-  reach = radii[emphasis];
+  reach = radii[look];
   hole = (style & 8u) != 0u ? more.x : 0.0;
   opacity = more.z;
-  sprite = ceil(2.0 * more.w + 2.0);
+  sprite = 2.0 * more.w + 1.0; // a disc's soft edge reaches half a pixel beyond it
   gl_PointSize = sprite;
 }
 `;
@@ -56,11 +57,21 @@ vec4 lay(vec4 below, vec3 colour, float cover) {
 
 void main() {
   float away = length(gl_PointCoord - 0.5) * sprite;
-  vec4 sum = vec4(own, 1.0) * (covered(reach.w, away) * halo);
-  sum = lay(sum, accent, covered(reach.z, away));
-  sum = lay(sum, background, covered(reach.y, away));
+  vec4 sum = vec4(0.0);
+  // Most points have none of these, and a processor that draws them gains by leaving them out.
+  if (reach.w > 0.0) {
+    sum = vec4(own, 1.0) * (covered(reach.w, away) * halo);
+  }
+  if (reach.z > 0.0) {
+    sum = lay(sum, accent, covered(reach.z, away));
+  }
+  if (reach.y > 0.0) {
+    sum = lay(sum, background, covered(reach.y, away));
+  }
   sum = lay(sum, own, covered(reach.x, away) * opacity);
-  sum = lay(sum, background, covered(hole, away) * opacity);
+  if (hole > 0.0) {
+    sum = lay(sum, background, covered(hole, away) * opacity);
+  }
   painted = sum;
 }
 `;

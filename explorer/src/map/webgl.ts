@@ -1,7 +1,7 @@
 /** The renderer for machines with WebGL2: all points in one call, one sprite each. */
 
-import { HALO } from "./look.ts";
-import type { Rgb } from "./paint.ts";
+import { HALO, ONCE_MORE } from "./look.ts";
+import type { Order, Rgb } from "./paint.ts";
 import type { Frame, Motion, Renderer } from "./renderer.ts";
 import { FRAGMENT, VERTEX } from "./shaders.ts";
 
@@ -31,7 +31,7 @@ export class WebGLRenderer implements Renderer {
   #x: Float32Array = new Float32Array();
   #y: Float32Array = new Float32Array();
   #paints: Uint32Array = new Uint32Array();
-  #order: Uint32Array = new Uint32Array();
+  #order: Order = { slots: new Uint32Array(), selected: 0 };
   #from: Pick<Motion, "x" | "y"> | null = null;
 
   private constructor(canvas: HTMLCanvasElement, gl: WebGL2RenderingContext, held: Held) {
@@ -53,6 +53,10 @@ export class WebGLRenderer implements Renderer {
       stencil: false,
       failIfMajorPerformanceCaveat: !slow,
     });
+    if (gl !== null && !slow && isSlow(gl)) {
+      gl.getExtension("WEBGL_lose_context")?.loseContext();
+      return null;
+    }
     const held = gl === null ? null : hold(gl);
     if (gl === null || held === null) {
       return null;
@@ -86,9 +90,9 @@ export class WebGLRenderer implements Renderer {
     this.#upload("paints", paints);
   }
 
-  setOrder(order: Uint32Array): void {
+  setOrder(order: Order): void {
     this.#order = order;
-    this.#upload("order", order);
+    this.#upload("order", order.slots);
   }
 
   draw(frame: Frame): void {
@@ -111,7 +115,11 @@ export class WebGLRenderer implements Renderer {
     this.#setArrays(held, frame.motion !== null);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.drawElements(gl.POINTS, this.#order.length, gl.UNSIGNED_INT, 0);
+    const { slots, selected } = this.#order;
+    gl.uniform1i(held.at("instead"), -1);
+    gl.drawElements(gl.POINTS, slots.length, gl.UNSIGNED_INT, 0);
+    gl.uniform1i(held.at("instead"), ONCE_MORE);
+    gl.drawElements(gl.POINTS, selected, gl.UNSIGNED_INT, 4 * (slots.length - selected));
   }
 
   destroy(): void {
@@ -179,7 +187,7 @@ export class WebGLRenderer implements Renderer {
     this.#upload("x", this.#x);
     this.#upload("y", this.#y);
     this.#upload("paints", this.#paints);
-    this.#upload("order", this.#order);
+    this.#upload("order", this.#order.slots);
     this.#from = null;
   }
 
@@ -191,6 +199,13 @@ export class WebGLRenderer implements Renderer {
       gl.bufferData(target, data, gl.STATIC_DRAW);
     }
   }
+}
+
+/** Whether a processor draws, which browsers do not always own up to when asked for a fast context. */
+function isSlow(gl: WebGL2RenderingContext): boolean {
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const name: unknown = gl.getParameter(names === null ? gl.RENDERER : names.UNMASKED_RENDERER_WEBGL);
+  return typeof name === "string" && /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
 /** Program and buffers; null where the context is lost already or will not take them. */
