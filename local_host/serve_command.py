@@ -147,6 +147,7 @@ def router_of(
             uploads=uploads,
             writing=lambda: _writing(system.settings),
             image_texts=system.image_texts,
+            viewer=system.settings.viewer,
         ),
         authenticate=local_callers(scopes, token),
         secret=system.secret(),

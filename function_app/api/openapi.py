@@ -93,7 +93,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = {JSON: {"schema": operation.answer}}
+    content: dict[str, Any] = {}
+    if operation.answer is not None:
+        content[JSON] = {"schema": operation.answer}
     for kind in operation.answer_types:
         schema = {} if kind.endswith("json") else {"type": "string"}
         content[kind.partition(";")[0]] = {"schema": schema}

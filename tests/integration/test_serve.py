@@ -77,6 +77,15 @@ def test_the_document_is_served_and_searches_are_answered(served):
     assert traced["manifest"] == found["manifest"]
 
 
+def test_a_series_has_a_picture_by_its_short_key(served):
+    (found,) = served.ask("GET", f"/api/series/{uid('study', 'one')}").json()["value"]
+    answer = served.ask("GET", f"/api/series/{found['seriesKey'][:16]}/thumbnail")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/webp")
+    assert (answer.body[:4], answer.body[8:12]) == (b"RIFF", b"WEBP")
+    report = served.ask("GET", f"/api/series/{uid('study', 'report')}/thumbnail")
+    assert (report.status, report.problem()) == (404, "notFound")
+
+
 JUDGED = """
 [checks.not_a_server_error]
 # 501 says that no model here knows both words and pictures.
@@ -116,7 +125,8 @@ def test_big_body_is_refused_by_its_length_alone(served):
     assert answer.elapsed_s < SOON_S
     head = "POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
     assert served.send(head.encode()).problem() == "tooLarge"
-    waits = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n").replace("9" * 11, "999999")
+    waits = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n")
+    waits = waits.replace("9" * 11, "9999999")
     assert served.send(waits.encode()).problem() == "tooLarge"
     assert is_well(served)
 
