@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PYTEST_ARGS ?=
 AZURITE := .tools/azurite/node_modules/azurite/package.json
 PAGE := explorer/node_modules/.stamp
+CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 # The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
@@ -32,6 +33,10 @@ torture: .venv/dev.stamp ## ten minutes of processes that are killed at every po
 # What is absent leaves its tests skipped, and pytest lists them at the end.
 tools:
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE) $(PAGE); fi
+	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& echo "Installing Chromium (once) ..." && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "Without the tests in a browser: put chromium on the path"
 	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
 	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"
 
