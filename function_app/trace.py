@@ -6,6 +6,7 @@ from typing import Any
 
 from indexer_core.assembly import MARKER
 from indexer_core.index.reader import Reader
+from indexer_core.named import is_short_key
 from indexer_core.ports import BlobStore, Row
 from indexer_core.search import keys_of
 from indexer_core.stores import Stores
@@ -20,7 +21,7 @@ def trace_series(
     include_blobs: bool = False,
     scopes: frozenset[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The stages of each series with this Series Instance UID or key, of these scopes (None: any).
+    """The stages of each series of this UID, key or short key, of these scopes (None: any).
 
     A series that was purged has nothing left that tells its scope: it is not told of where scopes
     are asked for.
@@ -50,6 +51,8 @@ def _keys(stores: Stores, reader: Reader, uid: str) -> set[str]:
     if stores.instances.get(uid, MARKER) is not None:
         keys.add(uid)
     unsettled = {*(row.key for row in stores.open_series.scan()), *stores.rejects.series_keys()}
+    if is_short_key(uid):
+        keys.update(key for key in unsettled if key.startswith(uid))
     keys.update(key for key in unsettled - keys if uid == _uid_of(stores, key))
     return keys
 

@@ -105,6 +105,37 @@ class Client:
         }
         return Found.from_json(self._transport.json("POST", "/api/search", body=body), body)
 
+    def list_series(
+        self,
+        *,
+        filters: Sequence[str] = (),
+        series: Sequence[str] | None = None,
+        sort: str = "-studyDate",
+        top: int = 100,
+        with_unknown: Sequence[str] = (),
+        manifest: int | None = None,
+    ) -> Found:
+        """All series that meet conditions, in the order of a field.
+
+        Parameters
+        ----------
+        series
+            Only these are looked at: UIDs, keys or short keys, up to 100,000. None: all.
+        sort
+            A field, with ``-`` before it the greatest first; what is unknown comes last.
+        top
+            How many at most, up to 500; `pages` goes on from there.
+        """
+        body = {
+            "filters": list(filters),
+            "withUnknown": list(with_unknown),
+            "sort": sort,
+            "top": top,
+            **({} if series is None else {"series": list(series)}),
+            **({} if manifest is None else {"manifest": manifest}),
+        }
+        return Found.from_json(self._transport.json("POST", "/api/series", body=body), body)
+
     def pages(self, first: Found) -> Iterator[Found]:
         """A page of any answer and all that follow it, from the same state of the index."""
         page = first

@@ -70,7 +70,7 @@ def count_items(
             texts.append(name)
         spelled.update(dict(zip(texts, np.bincount(codes, minlength=len(texts)), strict=True)))
         counts.update(_distinct(rows, codes, _lower(texts), len(mask)))
-    names = _names(spelled)
+    names = usual_spellings(spelled)
     return {names[lower]: n for lower, n in counts.items() if lower and n}, n_empty
 
 
@@ -86,14 +86,14 @@ def _distinct(
 
 def merged(counts: Mapping[str, int]) -> dict[str, int]:
     """The counts of what filters take for one value, under its most frequent spelling."""
-    names = _names(counts)
+    names = usual_spellings(counts)
     sums: Counter[str] = Counter()
     for lower, n in zip(_lower(counts), counts.values(), strict=True):
         sums[names[lower]] += n
     return sums
 
 
-def _names(spelled: Mapping[str, int]) -> dict[str, str]:
+def usual_spellings(spelled: Mapping[str, int]) -> dict[str, str]:
     """The most frequent spelling of each value; of equally frequent ones the last."""
     ordered = sorted(spelled, key=lambda text: (spelled[text], text))
     return dict(zip(_lower(ordered), ordered, strict=True))

@@ -15,7 +15,15 @@ from indexer_core.counting import count_bands, count_items, count_texts, merged
 from indexer_core.errors import InvalidInputError
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.rows import BOOL_FIELDS, LIST_FIELDS
-from indexer_core.selection import PROVISIONAL, Conditions, Selection, provisional_rows, select
+from indexer_core.selection import (
+    PROVISIONAL,
+    Conditions,
+    Selection,
+    evaluate,
+    provisional_rows,
+    select,
+    selected,
+)
 from indexer_core.small_cells import hidden_cells
 
 
@@ -48,7 +56,7 @@ class Facet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bands:
+class Bands:
     """Bands of numbers: the first begins below all, each ends before the next edge."""
 
     edges: tuple[float, ...]
@@ -64,28 +72,28 @@ class _Bands:
         )
 
 
-def _whole(*firsts: int) -> _Bands:
+def _whole(*firsts: int) -> Bands:
     """Bands of whole numbers, named as 10-19; `firsts` are the least of each."""
     names = [
         f"{first}" if after == first + 1 else f"{first}-{after - 1}"
         for first, after in pairwise(firsts)
     ]
-    return _Bands(edges=tuple(map(float, firsts[1:])), names=(*names, f"{firsts[-1]}+"))
+    return Bands(edges=tuple(map(float, firsts[1:])), names=(*names, f"{firsts[-1]}+"))
 
 
-_BANDS = {
+BANDS = {
     "ageYears": _whole(*range(0, 100, 10)),
     "instances": _whole(1, 2, 10, 50, 200, 1000),
     "frames": _whole(1, 2, 10, 50, 200, 1000),
     # Thin, the usual ones, thick; and field strengths around what makers call 0.3, 1, 1.5, 3, 7 T.
-    "sliceThicknessMm": _Bands(
+    "sliceThicknessMm": Bands(
         edges=(1.0, 2.0, 3.0, 5.0, 10.0), names=("<1", "1-2", "2-3", "3-5", "5-10", "10+")
     ),
-    "fieldStrengthT": _Bands(
+    "fieldStrengthT": Bands(
         edges=(0.5, 1.25, 2.0, 4.0), names=("<0.5", "0.5-1.25", "1.25-2", "2-4", "4+")
     ),
 }
-_YEARS = "studyDate"
+YEARS = "studyDate"
 _WORDS = (
     "scope",
     "modality",
@@ -98,7 +106,7 @@ _WORDS = (
     "model",
     "sex",
 )
-FACETS = (*_WORDS, _YEARS, *_BANDS, *BOOL_FIELDS, *LIST_FIELDS)
+FACETS = (*_WORDS, YEARS, *BANDS, *BOOL_FIELDS, *LIST_FIELDS)
 """Fields that can be counted: not those by which each series, or each patient, has its own."""
 
 
@@ -140,12 +148,14 @@ def count_facets(
     selection
         What meets the conditions, where that is known already.
     """
-    selected = select(snapshot, conditions) if selection is None else selection
+    met = select(snapshot, conditions) if selection is None else selection
+    evaluated = None  # once, for all fields that have filters of their own
     found = []
     for field in fields:
-        others = tuple(each for each in conditions.filters if each.field != field)
-        own = exclude_own and len(others) < len(conditions.filters)
-        counted = select(snapshot, replace(conditions, filters=others)) if own else selected
+        counted, others = met, tuple(each for each in conditions.filters if each.field != field)
+        if exclude_own and len(others) < len(conditions.filters):
+            evaluated = evaluated or evaluate(snapshot, conditions)
+            counted = selected(snapshot, replace(conditions, filters=others), evaluated)
         found.append(facet(snapshot, counted, field, most=most, least=least))
     return found
 
@@ -184,8 +194,8 @@ def facet(
 def _counted(snapshot: Snapshot, selection: Selection, field: str) -> tuple[list[FacetValue], int]:
     """All values of a field with their counts, and how many series have none."""
     columns = [segment.loaded.rows.filter_column(field) for segment in snapshot.segments]
-    if field in _BANDS:
-        bands = _BANDS[field]
+    if field in BANDS:
+        bands = BANDS[field]
         counts, unknown = count_bands(columns, selection.rows, bands.edges)
         return [bands.value(number, n) for number, n in enumerate(counts) if n], unknown
     if field in LIST_FIELDS:
@@ -196,7 +206,7 @@ def _counted(snapshot: Snapshot, selection: Selection, field: str) -> tuple[list
         # Of flags, to have none is to be known.
         return _values(found), empty if field == "sequence" else 0
     texts, unknown = count_texts(columns, selection.rows)
-    return _values(_by_year(texts) if field == _YEARS else merged(texts)), unknown
+    return _values(_by_year(texts) if field == YEARS else merged(texts)), unknown
 
 
 def _values(counts: Mapping[str, int]) -> list[FacetValue]:

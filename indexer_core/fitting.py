@@ -179,7 +179,7 @@ def fitting(snapshot: Snapshot, conditions: Conditions) -> Fitting:
 
     Alternatives are what a question was understood to ask; filters are taken at their word.
     """
-    if not conditions.distinct and conditions.scopes is None:
+    if conditions.are_none:
         rows = tuple(segment.live for segment in snapshot.segments)
         everything = Selection(rows=rows, n_passed=snapshot.n_series, unknown={}, is_all=True)
         return Fitting(

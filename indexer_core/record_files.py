@@ -3,9 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+_AT_ONCE = 5_000
 _TEXTS = "string"
 COLUMNS = {
     "seriesKey": _TEXTS,
@@ -55,6 +57,9 @@ HIT_COLUMNS = (
 )
 """Columns of what a search finds: in files, why it was found is JSON."""
 
+RECORD_COLUMNS = tuple(name for name in COLUMNS if name != "blobs")
+"""Columns of records that are shown to others: without the places of the files."""
+
 FORMATS: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",
     "ndjson": "application/x-ndjson",
@@ -63,8 +68,8 @@ FORMATS: Mapping[str, str] = {
 """Media types of the files."""
 
 
-def file_of(records: Sequence[Mapping[str, Any]], names: Sequence[str], form: str) -> bytes:
-    """A file of these columns, in one of `FORMATS`."""
+def file_of(records: Iterable[Mapping[str, Any]], names: Sequence[str], form: str) -> bytes:
+    """A file of these columns, in one of `FORMATS`; it keeps few of the records at once."""
     if form == "parquet":
         return _parquet(records, names)
     buffer = io.StringIO()
@@ -77,7 +82,7 @@ def file_of(records: Sequence[Mapping[str, Any]], names: Sequence[str], form: st
     return buffer.getvalue().encode()
 
 
-def write_csv(records: Sequence[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
+def write_csv(records: Iterable[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
     """Records as CSV that a spreadsheet can open without running any of it."""
     writer = csv.DictWriter(target, names, lineterminator="\n")
     writer.writeheader()
@@ -93,7 +98,7 @@ def _cell(value: Any) -> Any:
     return text
 
 
-def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
+def _parquet(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -107,14 +112,16 @@ def _parquet(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> byte
     }
     holds = {**COLUMNS, "score": "float64", "why": "json"}
     schema = pa.schema([(name, types[holds[name]]) for name in names])
-    plain = [
+    plain = (
         {
             name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
             for name, value in record.items()
             if name in names
         }
         for record in records
-    ]
+    )
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(plain, schema=schema), buffer)
+    with pq.ParquetWriter(buffer, schema) as writer:
+        while some := list(islice(plain, _AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
     return buffer.getvalue()

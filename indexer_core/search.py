@@ -16,8 +16,9 @@ from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
 from indexer_core.lexical import best_possible, combine, matched_words, query_words
+from indexer_core.named import Names, rows_named
 from indexer_core.nearest import Near, Searched, nearest
-from indexer_core.selection import PROVISIONAL, Selection
+from indexer_core.selection import PROVISIONAL, Selection, per_segment
 
 # Series whose texts are read for exact words.
 _CANDIDATES = 200
@@ -185,25 +186,16 @@ def blobs_of(hit: Hit) -> tuple[str, ...]:
 
 
 def keys_of(snapshot: Snapshot, uid: str) -> frozenset[str]:
-    """Keys of the series that have this Series Instance UID, or have it as their key.
+    """Keys of the series that have this Series Instance UID, or have it as their key or short key.
 
     By columns alone, whatever the state of the rows: a removed series still has the rows that it
     had, and a series key stands for one UID for ever.
     """
     found: set[str] = set()
-    for segment in snapshot.segments:
-        found.update(segment.loaded.rows.keys_at(np.flatnonzero(rows_named(segment, uid))))
+    rows = per_segment(snapshot, rows_named(snapshot.segments, Names.of([uid])))
+    for segment, named in zip(snapshot.segments, rows, strict=True):
+        found.update(segment.loaded.rows.keys_at(np.flatnonzero(named)))
     return frozenset(found)
-
-
-def rows_named(segment: LiveSegment, uid: str) -> NDArray[np.bool_]:
-    """Rows of a segment that have this Series Instance UID or key, live or not: bool (n_rows,)."""
-    table = segment.loaded.table
-    named: pa.ChunkedArray = pc.or_(
-        pc.equal(table.column("seriesKey"), uid),
-        pc.fill_null(pc.equal(table.column("seriesInstanceUid"), uid), False),
-    )
-    return np.asarray(named.to_numpy(), dtype=np.bool_)
 
 
 def uids_ending_in(snapshot: Snapshot, ending: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ from indexer_core.index.columns import FilterColumn
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.named import Names, rows_named
 
 PROVISIONAL = "provisional"
 """Flag of a series that the map has placed among its neighbours, not knowing its kind."""
@@ -32,12 +33,20 @@ class Conditions:
         Fields that a series may have unknown, whatever the filters on them ask for.
     scopes
         Its scope is one of these; None: any.
+    series
+        It is one of these; None: any.
     """
 
     filters: tuple[Filter, ...] = ()
     alternatives: tuple[tuple[Filter, ...], ...] = ()
     with_unknown: frozenset[str] = frozenset()
     scopes: frozenset[str] | None = None
+    series: Names | None = None
+
+    @property
+    def are_none(self) -> bool:
+        """Whether every series meets them."""
+        return not self.distinct and self.scopes is None and self.series is None
 
     @property
     def distinct(self) -> tuple[Filter, ...]:
@@ -68,7 +77,7 @@ class Selection:
 class Evaluated:
     """Every filter of conditions over the rows of all segments, one segment after the other.
 
-    live: rows that count, of the scopes that are asked for; bool of shape (n_rows,).
+    live: rows that count, of the scopes and the series that are asked for; bool of shape (n_rows,).
     """
 
     live: _Mask
@@ -77,7 +86,7 @@ class Evaluated:
 
 def select(snapshot: Snapshot, conditions: Conditions = ANYTHING) -> Selection:
     """Rows of a snapshot that meet the conditions."""
-    if not conditions.distinct and conditions.scopes is None:
+    if conditions.are_none:
         rows = tuple(segment.live for segment in snapshot.segments)
         return Selection(rows=rows, n_passed=snapshot.n_series, unknown={}, is_all=True)
     return selected(snapshot, conditions, evaluate(snapshot, conditions))
@@ -92,6 +101,8 @@ def evaluate(snapshot: Snapshot, conditions: Conditions) -> Evaluated:
     live = np.concatenate([segment.live for segment in snapshot.segments])
     if conditions.scopes is not None:
         live = live & _in_scopes(snapshot, conditions.scopes)
+    if conditions.series is not None:
+        live = live & rows_named(snapshot.segments, conditions.series)
     results = {each: _passing(snapshot, each) for each in conditions.distinct}
     return Evaluated(live=live, results=results)
 

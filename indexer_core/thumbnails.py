@@ -24,6 +24,7 @@ from indexer_core.entries import Entry
 from indexer_core.errors import IndexerError
 from indexer_core.facts import SeriesFacts, series_from_json
 from indexer_core.index.reader import Place
+from indexer_core.index.rows import IndexRow
 from indexer_core.index.write_ids import is_behind
 from indexer_core.ports import BlobEntry, BlobStore
 
@@ -66,6 +67,24 @@ def may_be_shown(record: Mapping[str, Any], facts: SeriesFacts) -> bool:
         return False
     kinds = {kind for value, _ in facts.attributes.get("ImageType", ()) for kind in _parts(value)}
     return _LABELS.isdisjoint(kinds)
+
+
+def thumbnail_of(blobs: BlobStore, row: IndexRow) -> bytes | None:
+    """The thumbnail of the revision in a row, which is to be one that searches show.
+
+    None where there is none, or where what is known of the series by now speaks against showing it.
+
+    Raises
+    ------
+    UnavailableError
+        The store cannot answer.
+    """
+    if row.record is None or row.facts is None:
+        return None
+    if not may_be_shown(row.record, series_from_json(row.facts)):
+        return None
+    kept = blobs.get(thumbnail_name(row.series_key, row.revision, row.digest))
+    return None if kept is None else kept.data
 
 
 def picture_of(slices: NDArray[np.float32], facts: SeriesFacts) -> Picture:

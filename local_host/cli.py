@@ -45,6 +45,7 @@ _MODULES = {
     "encoder": "encoder_commands",
     "map": "map_commands",
     "purge": "purge_commands",
+    "demo": "demo_command",
     "serve": "serve_command",
     "audit": "audit_command",
     "cohort": "cohort_commands",
@@ -220,7 +221,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, help_text: str) -> _Parser:
         return commands.add_parser(name, help=help_text, description=help_text, parents=[common])
 
-    demo = add("demo", "index pydicom's public sample files and run three searches")
+    demo = add(
+        "demo", "index pydicom's public sample files, search them, and show them in the explorer"
+    )
     demo.add_argument("--top", type=int, default=3, metavar="N", help="series per search")
 
     for name, nargs, help_text in (
@@ -314,7 +317,9 @@ def _add_search(add: Callable[[str, str], _Parser]) -> None:
 
 
 def _add_serve(add: Callable[[str, str], _Parser]) -> None:
-    serve = add("serve", "answer over HTTP, under /api, until interrupted; for this machine only")
+    serve = add(
+        "serve", "explorer and HTTP API (under /api) until interrupted; for this machine only"
+    )
     serve.add_argument("--port", type=_port, default=8080, metavar="P", help="0: any that is free")
     serve.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="for others, too; needs a token"

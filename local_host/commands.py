@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib.resources import files
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,18 +39,15 @@ _POLL_S = 1.0
 _SWEEP_S = 60.0
 _BACK_OFF_S = 5.0
 _REPROCESS_BATCH = 256
-_DEMO_SEARCHES = (
-    "ultrasound of the heart",
-    "sagittal MRI of the brain",
-    "CT scan for coronary calcium scoring",
-)
 
 
 def run_index(options: argparse.Namespace, settings: Settings) -> int:
     """Index paths and stop."""
     paths = [] if settings.azure else _paths(options, settings)
     with writing(settings) as system:
-        tally = _index_parts(system, options.paths) if settings.azure else _index(system, paths)
+        tally = (
+            _index_parts(system, options.paths) if settings.azure else index_paths(system, paths)
+        )
         output.print_tally(tally, as_json=options.format == "json")
         return 0 if tally.went_well else 1
 
@@ -87,7 +83,7 @@ def _watch_for_a_while(
         closing(output.LateBar()) as bar,
     ):
         if is_first:
-            output.print_tally(_index(system, paths), as_json=as_json)
+            output.print_tally(index_paths(system, paths), as_json=as_json)
             print("watching; stop with Ctrl-C", file=sys.stderr, flush=True)
         runner = Runner(system, bar)
         if not is_first:
@@ -247,28 +243,6 @@ def _bar() -> Iterator["output.Bar"]:
         progress.close()
 
 
-def run_demo(options: argparse.Namespace, settings: Settings) -> int:
-    """Index the sample files of pydicom and search them."""
-    if settings.azure is not None:
-        raise InvalidInputError(
-            "demo needs a data directory; make demo-azurite shows --store azure"
-        )
-    from function_app.search import SearchRequest
-    from local_host.series_commands import answer
-
-    folder = Path(str(files("pydicom") / "data" / "test_files"))
-    print("Indexing the public sample files that ship inside pydicom ...", flush=True)
-    with writing(settings) as system:
-        tally = _index(system, [folder])
-        output.print_tally(tally, as_json=False)
-    for text in _DEMO_SEARCHES:
-        print(f'\n$ dicom-indexer search "{text}"', flush=True)
-        request = SearchRequest(text=text, top=options.top)
-        output.print_hits(answer(request, system.reader().snapshot, system), "table")
-    output.print_next_steps(settings.data)
-    return 0 if tally.went_well else 1
-
-
 def run_status(options: argparse.Namespace, settings: Settings) -> int:
     """Print state and lag."""
     system = known_data(settings)
@@ -386,7 +360,8 @@ def _paths(options: argparse.Namespace, settings: Settings) -> list[Path]:
     return paths
 
 
-def _index(system: LocalSystem, paths: list[Path]) -> "Tally":
+def index_paths(system: LocalSystem, paths: list[Path]) -> "Tally":
+    """Look at every file below the paths, and work until there is nothing left to do."""
     from local_host.runner import Runner
 
     warn = output.Warnings()

@@ -330,8 +330,10 @@ The index lies in {data}. Now try it yourself:
   dicom-indexer search "brain" --filter modality=MR       words and a filter
   dicom-indexer index /path/to/your/dicom                 your own files, where they lie
   dicom-indexer export --format csv                       everything that was understood
+  dicom-indexer serve                                     search in the browser
 
 The samples stay in this index: --data DIR, or deleting {data}, keeps your own files apart.
+On the map places mean little yet: fitting one (map fit) takes 32 pictures that differ.
 """
     )
 

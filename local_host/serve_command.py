@@ -1,10 +1,10 @@
-"""The command `serve`: the HTTP API of this data directory, or of an account's index."""
+"""The command `serve`: explorer and HTTP API of this data directory, or of an account's index."""
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from function_app.api.router import Router
     from indexer_core.adapters.decoding import DecodingChildren
     from indexer_core.ports import ImageEncoder
+    from local_host.serving import Server
 
+PORT = 8080
+"""Where it is served unless another port is asked for."""
 TOKEN = "DICOM_INDEXER_TOKEN"  # noqa: S105 - the name of a variable
 _TOKEN_CHARACTERS = 16
 _DECODING_S = 10  # of an upload, by a child that is ended then
@@ -28,26 +31,57 @@ _OWN_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     """Answer requests until interrupted."""
+
+    def announce(address: str) -> None:
+        told = f"serving {address} (the explorer) and {address}api (the API); stop with Ctrl-C"
+        print(told, flush=True)
+
+    scopes = frozenset(options.scope) or None
+    serve(settings, host=options.host, ports=(options.port,), scopes=scopes, announce=announce)
+    print("stopped serving", file=sys.stderr)
+    return 0
+
+
+def serve(
+    settings: Settings,
+    *,
+    ports: Sequence[int],
+    announce: Callable[[str], None],
+    host: str = "127.0.0.1",
+    scopes: frozenset[str] | None = None,
+) -> None:
+    """Serve explorer and API until interrupted.
+
+    Parameters
+    ----------
+    ports
+        The first that is free is listened on; 0 is any.
+    announce
+        Is told the explorer's address once requests are answered there; the API is under ``api``.
+    scopes
+        Limits what is shown; None: everything.
+
+    Raises
+    ------
+    InvalidInputError
+        The address cannot be listened on, or others could reach it without a token.
+    """
     from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
-    from local_host.serving import Server
 
     token = os.environ.get(TOKEN) or None
-    is_own = is_loopback(options.host)
+    is_own = is_loopback(host)
     _check_token(token, is_own=is_own)
     system = known_data(settings)
-    scopes = frozenset(options.scope) or None
-    hosts = {*_OWN_NAMES, options.host} if is_own else None
     decoding = DecodingChildren(ChildLimits(seconds=_DECODING_S))
     router = router_of(system, decoding, scopes, token)
-    server = Server(router, options.host, options.port, hosts=hosts)
+    server = _listen(router, host, ports, hosts={*_OWN_NAMES, host} if is_own else None)
     if not is_own:
         print(
             "dicom-indexer: others on the network can reach this, and what they send and get is "
             "not encrypted: put a proxy with TLS before it",
             file=sys.stderr,
         )
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"serving http://{host}:{server.port}/api; stop with Ctrl-C", flush=True)
+    announce(f"http://{f'[{host}]' if ':' in host else host}:{server.port}/")
     try:
         server.run()
     finally:
@@ -55,8 +89,19 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
         router.close()
         decoding.close()
         system.close()
-    print("stopped serving", file=sys.stderr)
-    return 0
+
+
+def _listen(
+    router: "Router", host: str, ports: Sequence[int], *, hosts: Collection[str] | None
+) -> "Server":
+    from function_app.page import read_page
+    from local_host.serving import Server
+
+    page = read_page()
+    for port in ports[:-1]:
+        with suppress(InvalidInputError):
+            return Server(router, page, host, port, hosts=hosts)
+    return Server(router, page, host, ports[-1], hosts=hosts)
 
 
 def router_of(
@@ -102,6 +147,7 @@ def router_of(
             uploads=uploads,
             writing=lambda: _writing(system.settings),
             image_texts=system.image_texts,
+            viewer=system.settings.viewer,
         ),
         authenticate=local_callers(scopes, token),
         secret=system.secret(),

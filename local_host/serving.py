@@ -1,4 +1,4 @@
-"""The API over HTTP on one machine: waitress, and what keeps its answers problem documents.
+"""The page and the API over HTTP on one machine: waitress, and what keeps errors problem documents.
 
 Waitress reads all connections in one loop, so slow clients cost no threads; requests that are
 complete run on a few. Three of its classes are narrowed here: what cannot be parsed is answered as
@@ -21,6 +21,7 @@ from waitress.utilities import RequestEntityTooLarge, RequestHeaderFieldsTooLarg
 
 from function_app.api.messages import ApiError, Request, Response, problem_response
 from function_app.api.router import Router
+from function_app.page import Page
 from indexer_core.errors import InvalidInputError
 
 THREADS = 32
@@ -42,22 +43,28 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Application:
-    """The router as a WSGI application that answers for its own host names only.
+    """The page, and the router for the rest, as a WSGI application for its own host names only.
 
     A page that has its name point to this machine (DNS rebinding) sends that name. None: for any,
     where a token keeps such pages out.
     """
 
-    def __init__(self, router: Router, hosts: Collection[str] | None) -> None:
+    def __init__(self, router: Router, page: Page, hosts: Collection[str] | None) -> None:
         self._router = router
+        self._page = page
         self._hosts = None if hosts is None else frozenset(hosts)
 
     def __call__(self, environ: Mapping[str, Any], start: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         response = self._response(environ)
         status = HTTPStatus(response.status)
-        start(f"{status.value} {status.phrase}", list(response.headers.items()))
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
+        headers = list(response.headers.items())
+        if environ["REQUEST_METHOD"] == "HEAD":
+            headers.append(("content-length", str(len(response.body))))
+            start(f"{status.value} {status.phrase}", headers)
+            return []
+        start(f"{status.value} {status.phrase}", headers)
+        return [response.body]
 
     def _response(self, environ: Mapping[str, Any]) -> Response:
         host = _host_of(environ.get("HTTP_HOST", ""))
@@ -67,7 +74,7 @@ class Application:
             request = _request(environ)
         except ValueError:
             return problem_response(ApiError("invalidInput", "the address cannot be read"))
-        return self._router.handle(request)
+        return self._page.answer(request) or self._router.handle(request)
 
 
 def _host_of(header: str) -> str:
@@ -186,7 +193,7 @@ class Server:
     """
 
     def __init__(
-        self, router: Router, host: str, port: int, *, hosts: Collection[str] | None
+        self, router: Router, page: Page, host: str, port: int, *, hosts: Collection[str] | None
     ) -> None:
         limits = [each for each in router.operations if each.body is not None]
 
@@ -212,7 +219,7 @@ class Server:
             dispatcher = ThreadedTaskDispatcher()
             dispatcher.set_thread_count(THREADS)
             self._server = _TcpServer(
-                Application(router, hosts),
+                Application(router, page, hosts),
                 {},
                 dispatcher=dispatcher,
                 adj=adjustments,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading, read_switch
+from indexer_core.viewer import read_viewer
 
 if TYPE_CHECKING:
     from indexer_core.adapters.azure.settings import Settings as AzureSettings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
 THUMBNAILS = "DICOM_INDEXER_THUMBNAILS"
+VIEWER = "DICOM_INDEXER_VIEWER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Settings:
     can be searched. merge_mb: what one merge reads at most; it takes about twice that of memory.
     reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on). pixels: the model that
     names what is on pictures (DICOM_INDEXER_PIXEL_MODEL and so on). thumbnails: whether small
-    pictures of series are kept.
+    pictures of series are kept. viewer: where pages lead whoever wants to see a series
+    (`indexer_core.viewer`).
     """
 
     data: Path
@@ -46,6 +49,7 @@ class Settings:
     retention_days: float = 7.0
     merge_mb: float = 512.0
     thumbnails: bool = True
+    viewer: str | None = None
 
 
 def read_settings(
@@ -73,6 +77,7 @@ def read_settings(
         pixels=read_pixel_settings(environment, "DICOM_INDEXER_"),
         merge_mb=_number("DICOM_INDEXER_MERGE_MB", environment, 512.0),
         thumbnails=read_switch(environment, THUMBNAILS),
+        viewer=read_viewer(environment, VIEWER),
     )
 
 

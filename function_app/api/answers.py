@@ -1,18 +1,17 @@
 """What each operation does: from a checked call to an answer, all of it from one manifest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from function_app.api.asked import (
     AT,
     CONDITIONS,
     FILE_TYPES,
+    MAX_NAMES_BYTES,
     NEXT_TOKEN,
     PAGE,
-    conditions,
     conditions_of,
+    conditions_of_body,
     fields_of,
     format_parameter,
     linked,
@@ -23,31 +22,31 @@ from function_app.api.cohort_answers import cohort_operations
 from function_app.api.looks import look_operations
 from function_app.api.messages import ApiError
 from function_app.api.operations import Answer, Call, Operation, Parameter
+from function_app.api.points import point_operations
 from function_app.api.schemas import (
     DOCUMENT,
+    EXPLORER_ANSWER,
     FIELDS_COUNTED,
     HEALTH_ANSWER,
     INTERPRET,
     SEARCH_ANSWER,
     SEARCH_BODY,
-    SERIES_ANSWER,
     STATUS_ANSWER,
     TEXT,
     TOP,
     TRACE_ANSWER,
-    UID,
 )
+from function_app.api.series_answers import NO_SERIES, UID_PARAMETER, series_operations
 from function_app.api.service import Service
+from function_app.api.states import state_operations
 from function_app.api.surveys import survey_operations
 from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
 from function_app.search import SearchRequest, search
-from indexer_core.index.reader import Snapshot
+from indexer_core import __version__
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.search import Hit, record_of, rows_named
-from indexer_core.selection import Conditions, Selection, select
+from indexer_core.selection import Conditions, select
 
-_UID = Parameter(name="uid", place="path", schema=UID, description="the series", required=True)
 INTERPRET_PARAMETER = Parameter(
     name="interpret",
     place="query",
@@ -68,7 +67,6 @@ _DEFAULTS = {
     "facets": None,
     "manifest": None,
 }
-_NO_SERIES = "no series that is open to this caller has that UID or key"
 
 
 def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation, ...]:
@@ -82,6 +80,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _search_posted(call, service),
             parameters=(NEXT_TOKEN, format_parameter()),
             body=SEARCH_BODY,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=SEARCH_ANSWER,
             answer_types=FILE_TYPES,
             errors=("manifestExpired",),
@@ -106,21 +105,12 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             errors=("manifestExpired",),
         ),
         Operation(
-            name="series",
-            method="GET",
-            path="/api/series/{uid}",
-            summary="All that is known of the series with this UID or key",
-            run=lambda call: _series(call, service),
-            parameters=(_UID,),
-            answer=SERIES_ANSWER,
-        ),
-        Operation(
             name="trace",
             method="GET",
             path="/api/trace/{uid}",
             summary="Every stage that a series has passed, from its files to its row",
             run=lambda call: _trace(call, service),
-            parameters=(_UID,),
+            parameters=(UID_PARAMETER,),
             answer=TRACE_ANSWER,
         ),
         Operation(
@@ -131,8 +121,19 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _status(call, service),
             answer=STATUS_ANSWER,
         ),
+        Operation(
+            name="explorer",
+            method="GET",
+            path="/api/explorer",
+            summary="What a page about this index has to know of the service",
+            run=lambda _: Answer(value={"viewer": service.viewer, "version": __version__}),
+            answer=EXPLORER_ANSWER,
+        ),
+        *series_operations(service),
+        *state_operations(service),
         *look_operations(service),
         *survey_operations(service),
+        *point_operations(service),
         *cohort_operations(service),
         Operation(
             name="health",
@@ -160,7 +161,7 @@ def _search_posted(call: Call, service: Service) -> Answer:
     return _search(
         call,
         service,
-        conditions(call, asked.get("filters"), asked.get("withUnknown")),
+        conditions_of_body(call),
         # A link is asked for by the same body: no word of it may stand in an address.
         {**_DEFAULTS, **asked, **({"token": token} if (token := call.values["token"]) else {})},
     )
@@ -182,6 +183,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
         interpret=asked["interpret"],
         with_unknown=met.with_unknown,
         scopes=met.scopes,
+        series=met.series,
     )
     request.check()
     understood = request.understood()
@@ -203,33 +205,10 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(met))
 
 
-def _series(call: Call, service: Service) -> Answer:
-    snapshot = service.searchable().snapshot
-    selection = select(snapshot, Conditions(scopes=call.caller.scopes))
-    hits = sorted(_named(snapshot, selection, call.values["uid"]), key=lambda hit: hit.key)
-    if not hits:
-        raise ApiError("notFound", _NO_SERIES)
-    manifest = snapshot.manifest.number
-    value = [record_of(hit, snapshot) for hit in hits]
-    return Answer(
-        value={"value": value, "manifest": manifest, "nextLink": None},
-        manifest=manifest,
-        returned=len(value),
-    )
-
-
-def _named(snapshot: Snapshot, selection: Selection, uid: str) -> Iterator[Hit]:
-    """Selected series that have this UID or key."""
-    for segment, selected in zip(snapshot.segments, selection.rows, strict=True):
-        mask = rows_named(segment, uid) & selected
-        for row in np.flatnonzero(mask):
-            yield Hit(segment=segment, row=int(row), score=0.0, text=None)
-
-
 def _trace(call: Call, service: Service) -> Answer:
     manifest, value = service.trace(call.values["uid"], call.caller)
     if not value:
-        raise ApiError("notFound", _NO_SERIES)
+        raise ApiError("notFound", NO_SERIES)
     return Answer(
         value={"value": value, "manifest": manifest, "nextLink": None},
         manifest=manifest,

@@ -18,6 +18,7 @@ from function_app.api.schemas import (
 from function_app.pages import PageRequest, level_of
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, parse_field, parse_filter
+from indexer_core.named import Names
 from indexer_core.record_files import FORMATS, file_of
 from indexer_core.selection import Conditions
 
@@ -57,6 +58,11 @@ PAGE = (
 )
 CONDITIONS = (FILTER, WITH_UNKNOWN)
 FILE_TYPES = tuple(FORMATS.values())
+UIDS = "text/plain; charset=utf-8"
+"""A list of Series Instance UIDs."""
+DICOM_JSON = "application/dicom+json"
+MAX_NAMES_BYTES = 8 << 20
+"""Bytes of a body that may name as many series as can be named."""
 
 
 def format_parameter(*further: str) -> Parameter:
@@ -74,14 +80,24 @@ def conditions_of(call: Call) -> Conditions:
     return conditions(call, call.values["filter"], call.values["withUnknown"])
 
 
+def conditions_of_body(call: Call) -> Conditions:
+    """Filters and named series of the body, within the scopes of the caller."""
+    body = call.body
+    return conditions(call, body.get("filters"), body.get("withUnknown"), body.get("series"))
+
+
 def conditions(
-    call: Call, filters: Iterable[str] | None, with_unknown: Iterable[str] | None
+    call: Call,
+    filters: Iterable[str] | None,
+    with_unknown: Iterable[str] | None,
+    series: Iterable[str] | None = None,
 ) -> Conditions:
-    """Filters as they are written, within the scopes of the caller."""
+    """Filters as they are written, among the series of these names, within the caller's scopes."""
     return Conditions(
         filters=parsed_filters(filters or ()),
         with_unknown=frozenset(map(parse_field, with_unknown or ())),
         scopes=call.caller.scopes,
+        series=None if series is None else Names.of(series),
     )
 
 

@@ -9,26 +9,29 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from function_app.api.asked import (
+    DICOM_JSON,
     FILE_TYPES,
+    MAX_NAMES_BYTES,
+    UIDS,
     conditions,
     fields_of,
     format_parameter,
     records_answer,
 )
-from function_app.api.messages import ApiError
-from function_app.api.operations import Answer, Call, Operation, Parameter
-from function_app.api.schemas import (
+from function_app.api.cohort_schemas import (
     COHORT_ANSWER,
     COHORT_BODY,
     COHORT_NAME,
     COHORT_SERIES_ANSWER,
     COHORTS_ANSWER,
-    LEAST,
     NEWS_ANSWER,
 )
+from function_app.api.messages import ApiError
+from function_app.api.operations import Answer, Call, Operation, Parameter
+from function_app.api.schemas import LEAST
 from function_app.api.service import Service
 from indexer_core.cohorts.asking import ask
-from indexer_core.cohorts.comparing import news
+from indexer_core.cohorts.comparing import compare, news
 from indexer_core.cohorts.drawing import draw, draw_named
 from indexer_core.cohorts.exports import dicom_json, uid_manifest
 from indexer_core.cohorts.model import Cohort, Draft
@@ -36,10 +39,8 @@ from indexer_core.cohorts.wire import difference, records_of, summary
 from indexer_core.cohorts.wire import whole as whole_json
 from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.reader import Snapshot
-from indexer_core.record_files import COLUMNS
+from indexer_core.record_files import RECORD_COLUMNS
 
-DICOM_JSON = "application/dicom+json"
-_UIDS = "text/plain; charset=utf-8"
 _NAME = Parameter(
     name="name", place="path", schema=COHORT_NAME, description="the cohort", required=True
 )
@@ -49,10 +50,13 @@ _VERSION = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": 999_999},
     description="left out: the newest",
 )
+_WITH = Parameter(
+    name="with", place="query", schema=COHORT_NAME, description="the other cohort", required=True
+)
+_WITH_VERSION = replace(_VERSION, name="withVersion")
 _LEAST = Parameter(
     name="least", place="query", schema=LEAST, description="smaller counts are not told"
 )
-_COLUMNS = tuple(name for name in COLUMNS if name != "blobs")
 
 
 def cohort_operations(service: Service) -> tuple[Operation, ...]:
@@ -74,7 +78,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _save(call, service),
             body=COHORT_BODY,
             writes=True,
-            max_body_bytes=8 << 20,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=COHORT_ANSWER,
         ),
         Operation(
@@ -95,7 +99,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _series(call, service),
             parameters=(_NAME, _VERSION, format_parameter("uids", "dicom-json")),
             answer=COHORT_SERIES_ANSWER,
-            answer_types=(*FILE_TYPES, _UIDS, DICOM_JSON),
+            answer_types=(*FILE_TYPES, UIDS, DICOM_JSON),
             errors=("manifestExpired",),
         ),
         Operation(
@@ -108,12 +112,26 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             answer=NEWS_ANSWER,
             errors=("manifestExpired",),
         ),
+        Operation(
+            name="cohortDifference",
+            method="GET",
+            path="/api/cohorts/{name}/difference",
+            summary="What lies between a cohort and another one, or another version of it",
+            run=lambda call: _difference(call, service),
+            parameters=(_NAME, _VERSION, _WITH, _WITH_VERSION),
+            answer=NEWS_ANSWER,
+            errors=("manifestExpired",),
+        ),
     )
 
 
 def _named(call: Call, service: Service) -> Cohort:
-    """The version that is asked for, or the newest that is open to the caller."""
-    name, version = call.values["name"], call.values["version"]
+    """The cohort of the path, in the version that is asked for."""
+    return _open_to(call, service, call.values["name"], call.values["version"])
+
+
+def _open_to(call: Call, service: Service, name: str, version: int | None) -> Cohort:
+    """A version of a cohort, or the newest that is open to the caller."""
     versions = service.cohorts.versions(name)[::-1] if version is None else [version]
     for number in versions:
         try:
@@ -180,12 +198,12 @@ def _series(call: Call, service: Service) -> Answer:
     said = [each for _, each in records_of(cohort, _then(service, cohort), call.caller.scopes)]
     match call.values["format"]:
         case "uids":
-            data, kind = uid_manifest(cohort, said).encode(), _UIDS
+            data, kind = uid_manifest(cohort, said).encode(), UIDS
         case "dicom-json":
             data, kind = json.dumps([dicom_json(each) for each in said]).encode(), DICOM_JSON
         case _:
             found = {"value": said, "manifest": cohort.manifest, "nextLink": None}
-            return records_answer(call, found, _COLUMNS)
+            return records_answer(call, found, RECORD_COLUMNS)
     return Answer(value=data, content_type=kind, manifest=cohort.manifest, returned=len(said))
 
 
@@ -194,3 +212,18 @@ def _news(call: Call, service: Service) -> Answer:
     now = service.searchable().snapshot
     found = difference(news(cohort, then=_then(service, cohort), now=now))
     return Answer(value=found, manifest=now.manifest.number, returned=len(found["series"]))
+
+
+def _difference(call: Call, service: Service) -> Answer:
+    before = _named(call, service)
+    after = _open_to(call, service, call.values["with"], call.values["withVersion"])
+    found = difference(
+        compare(
+            before,
+            after,
+            then=_then(service, before),
+            now=_then(service, after),
+            hidden=service.searchable().snapshot.manifest.suppressed,
+        )
+    )
+    return Answer(value=found, manifest=after.manifest, returned=len(found["series"]))

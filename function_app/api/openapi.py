@@ -93,13 +93,17 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = {JSON: {"schema": operation.answer}}
+    content: dict[str, Any] = {}
+    if operation.answer is not None:
+        content[JSON] = {"schema": operation.answer}
     for kind in operation.answer_types:
         schema = {} if kind.endswith("json") else {"type": "string"}
         content[kind.partition(";")[0]] = {"schema": schema}
     responses: dict[str, Any] = {
         "200": {"description": "OK", "headers": _headers(), "content": content}
     }
+    if operation.nothing:
+        responses["204"] = {"description": operation.nothing, "headers": _headers()}
     common = _OPEN if operation.is_open else _ANY
     if operation.body is not None:
         common = (*common, *_WITH_BODY)

@@ -1,12 +1,15 @@
 """What an operation is: declared once, for the router, the validation and the OpenAPI document."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
 
 from function_app.api.messages import CODES, JSON, ApiError
 from indexer_core.access import Caller
@@ -50,8 +53,8 @@ class Call:
 class Answer:
     """What an operation answers, and what the audit says of it.
 
-    value: JSON, or bytes of `content_type`. fields: record fields that were filtered by. returned:
-    how many series it tells of.
+    value: JSON, or bytes of `content_type`; None: there is nothing to give. fields: record fields
+    that were filtered by. returned: how many series it tells of.
     """
 
     value: Any
@@ -68,9 +71,11 @@ class Operation:
     """One method of one path.
 
     path: with parameters in braces, which stand for one part each. body, answer: JSON schemas; None
-    where there is no body. answer_types: other types of the answer than JSON. errors: codes beside
-    those that any operation may end in. is_open: asks for no caller, and is not recorded.
-    writes: leaves something behind, so that it must not be asked for twice.
+    where there is no body, or no answer in JSON. answer_types: other types of the answer. errors:
+    codes beside those that any operation may end in. nothing: what it means where there is nothing
+    to give (204); "": there always is something. is_open: asks for no caller, and is not
+    recorded. writes: leaves something behind, so that it must not be asked for twice. is_recorded:
+    whether the audit keeps a row of each answer; of a caller who is refused it always keeps one.
     """
 
     name: str
@@ -78,14 +83,16 @@ class Operation:
     path: str
     summary: str
     run: Callable[[Call], Answer]
-    answer: Schema
+    answer: Schema | None = None
     parameters: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_types: tuple[str, ...] = (JSON,)
     answer_types: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    nothing: str = ""
     is_open: bool = False
     writes: bool = False
+    is_recorded: bool = True
     max_body_bytes: int = 65_536
 
     def __post_init__(self) -> None:
@@ -160,14 +167,30 @@ class Operation:
         check(body, self._validators[""], "the body")
 
     @cached_property
-    def _validators(self) -> dict[str, Draft202012Validator]:
-        made = {each.name: Draft202012Validator(each.schema) for each in self.parameters}
+    def _validators(self) -> dict[str, Validator]:
+        made = {each.name: _Validator(each.schema) for each in self.parameters}
         if self.body is not None:
-            made[""] = Draft202012Validator(self.body)
+            made[""] = _Validator(self.body)
         return made
 
 
-def check(value: Any, validator: Draft202012Validator, what: str) -> None:
+def _items(
+    validator: Validator, items: Any, instance: Any, schema: Schema
+) -> Iterator[ValidationError]:
+    """As the rule `items`; of many texts of one pattern in a hundredth of the time."""
+    is_plain = items.get("type") == "string" and {"pattern"} <= items.keys() <= _PLAIN
+    if is_plain and isinstance(instance, list):
+        matches = re.compile(items["pattern"]).search
+        if all(isinstance(each, str) and matches(each) for each in instance):
+            return
+    yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
+
+
+_PLAIN = frozenset({"type", "pattern", "description", "examples"})
+_Validator = extend(Draft202012Validator, {"items": _items})
+
+
+def check(value: Any, validator: Validator, what: str) -> None:
     """Refuse a value that is not as its schema says, in words that do not repeat it.
 
     Raises

@@ -32,6 +32,8 @@ MANIFEST_HEADER = "x-manifest"
 """Says which manifest an answer comes from, where a file does not."""
 MAX_QUERY_CHARACTERS = 16_384
 
+_REFUSED = frozenset({401, 403})
+
 Authenticate = Callable[[Request], Caller]
 
 
@@ -87,7 +89,7 @@ class Router:
             if isinstance(error, AccessError):
                 progress.caller = error.caller
             response = problem_response(_of_writes(operation, api_error(error)))
-        if operation is not None and not operation.is_open:
+        if operation is not None and _is_recorded(operation, response):
             duration_ms = round(1000 * (time.monotonic() - started_s))
             response = self._recorded(operation, progress, response, duration_ms)
         return response
@@ -132,6 +134,8 @@ class Router:
         progress.fields, progress.returned = answer.fields, answer.returned
         progress.manifest = answer.manifest
         headers = {} if answer.manifest is None else {MANIFEST_HEADER: str(answer.manifest)}
+        if answer.value is None:
+            return response_of(b"", answer.content_type, 204, headers)
         if answer.content_type == JSON:
             return json_response(answer.value, headers=headers)
         return response_of(answer.value, answer.content_type, headers=headers)
@@ -170,6 +174,13 @@ class Router:
             )
             return problem_response(_of_writes(operation, lost))
         return response
+
+
+def _is_recorded(operation: Operation, response: Response) -> bool:
+    """Whether the audit keeps a row: whoever tries tokens is seen, whatever they ask for."""
+    if operation.is_open:
+        return False
+    return operation.is_recorded or response.status in _REFUSED
 
 
 def _of_writes(operation: Operation | None, error: ApiError) -> ApiError:

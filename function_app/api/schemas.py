@@ -5,13 +5,17 @@ from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
 from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
+from function_app.series_list import MAX_LISTED
 from indexer_core.facets import FACETS
 from indexer_core.filters import FIELDS
 from indexer_core.grouping import Level
+from indexer_core.named import MAX_NAMES
+from indexer_core.sorting import NEWEST_FIRST, SORTED_BY
 
 Schema = dict[str, Any]
 
 MAX_FILTERS = 64
+MAX_LISTED_JSON = 500
 MAX_FILTER_CHARACTERS = 1_000
 
 
@@ -166,14 +170,14 @@ FILTERS: Schema = {
 UID: Schema = {
     "type": "string",
     "pattern": "^[0-9A-Za-z._-]{1,64}$",
-    "description": "Series Instance UID, or series key",
+    "description": "Series Instance UID, series key, or the first 16 digits of one",
     "examples": ["1.2.840.113619.2.388.57473.14165493.12954.1537408441.601"],
 }
-_COUNT: Schema = {"type": "integer", "minimum": 0}
+COUNT: Schema = {"type": "integer", "minimum": 0}
 STAGES: Schema = opened(
     {
         "seriesKey": {"type": "string"},
-        "files": opened({"live": _COUNT, "rejectedMessage": nullable("string")}, ("live",)),
+        "files": opened({"live": COUNT, "rejectedMessage": nullable("string")}, ("live",)),
         "assembly": nullable("object"),
         "index": nullable("object"),
     },
@@ -181,29 +185,41 @@ STAGES: Schema = opened(
 )
 TRACE_ANSWER: Schema = found(STAGES)
 SERIES_ANSWER: Schema = found(RECORD)
+LIST_ANSWER: Schema = found(
+    RECORD, count={"type": "integer", "minimum": 0, "description": "of all pages"}
+)
 _BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 STATUS_ANSWER: Schema = opened(
     {
         "manifest": MANIFEST,
         "newest": {**MANIFEST, "description": "higher where an encoder is awaited"},
-        "series": {**_COUNT, "description": "that this caller may find"},
+        "series": {**COUNT, "description": "that this caller may find"},
         "spaces": {**_BY_NAME, "description": "the encoder of each kind of vectors"},
         "building": {**_BY_NAME, "description": "encoders that are being switched to"},
         "projection": nullable("string"),
-        "recipe": {**_COUNT, "description": "generation of rules and templates"},
+        "recipe": {**COUNT, "description": "generation of rules and templates"},
         "index": nullable(
             "object",
             description="of the whole index, for callers who see all of it",
             properties={
-                "segments": _COUNT,
-                "suppressed": _COUNT,
-                "openSeries": _COUNT,
-                "queues": {"type": "object", "additionalProperties": _COUNT},
+                "segments": COUNT,
+                "suppressed": COUNT,
+                "openSeries": COUNT,
+                "queues": {"type": "object", "additionalProperties": COUNT},
             },
             required=["segments", "suppressed", "openSeries", "queues"],
         ),
     },
     ("manifest", "newest", "series", "spaces", "building", "projection", "recipe", "index"),
+)
+EXPLORER_ANSWER: Schema = opened(
+    {
+        "viewer": nullable(
+            "string", description="an address with {study} and {series} in place of UIDs"
+        ),
+        "version": {"type": "string"},
+    },
+    ("viewer", "version"),
 )
 BOOLEAN: Schema = {"type": "boolean", "default": False}
 FIELDS_UNKNOWN: Schema = {"type": "array", "items": {"type": "string", "enum": list(FIELDS)}}
@@ -216,6 +232,12 @@ FIELDS_COUNTED: Schema = {
 }
 MOST_VALUES: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_VALUES, "default": 20}
 LEAST: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_LEAST, "default": 0}
+SERIES: Schema = {
+    "type": "array",
+    "items": UID,
+    "maxItems": MAX_NAMES,
+    "description": "only these series are looked at; by UID, key or short key",
+}
 INTERPRET: Schema = {"type": "boolean", "default": True}
 SEARCH_BODY: Schema = closed(
     {
@@ -225,17 +247,40 @@ SEARCH_BODY: Schema = closed(
         "token": TOKEN,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "interpret": INTERPRET,
         "facets": FIELDS_COUNTED,
         "manifest": MANIFEST,
     },
     ("text",),
 )
+LIST_BODY: Schema = closed(
+    {
+        "filters": FILTERS,
+        "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
+        "sort": {
+            "type": "string",
+            "enum": [f"{sign}{field}" for field in SORTED_BY for sign in ("", "-")],
+            "default": str(NEWEST_FIRST),
+            "description": "a field, with - before it the greatest first; unknown ones last",
+        },
+        "top": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_LISTED,
+            "description": f"at most; of JSON up to {MAX_LISTED_JSON}",
+        },
+        "token": TOKEN,
+        "manifest": MANIFEST,
+    }
+)
 FACETS_BODY: Schema = closed(
     {
         "facets": FIELDS_COUNTED,
         "filters": FILTERS,
         "withUnknown": FIELDS_UNKNOWN,
+        "series": SERIES,
         "excludeOwn": BOOLEAN,
         "most": MOST_VALUES,
         "least": LEAST,
@@ -243,7 +288,7 @@ FACETS_BODY: Schema = closed(
     },
     ("facets",),
 )
-_TOLD: Schema = nullable("integer", minimum=0, description="null: too few to be told")
+TOLD: Schema = nullable("integer", minimum=0, description="null: too few to be told")
 _FACET: Schema = opened(
     {
         "values": {
@@ -251,15 +296,15 @@ _FACET: Schema = opened(
             "items": opened(
                 {
                     "value": {"type": "string"},
-                    "count": _TOLD,
+                    "count": TOLD,
                     "from": nullable("number"),
                     "below": nullable("number"),
                 },
                 ("value", "count"),
             ),
         },
-        "unknown": _TOLD,
-        "other": _TOLD,
+        "unknown": TOLD,
+        "other": TOLD,
         "isWithheld": {"type": "boolean"},
     },
     ("values", "unknown", "other", "isWithheld"),
@@ -267,7 +312,7 @@ _FACET: Schema = opened(
 FACETS_ANSWER: Schema = opened(
     {
         "facets": {"type": "object", "additionalProperties": _FACET},
-        "count": _TOLD,
+        "count": TOLD,
         "manifest": MANIFEST,
     },
     ("facets", "count", "manifest"),
@@ -295,110 +340,28 @@ MAP_ANSWER: Schema = opened(
     {
         "projectionVersion": nullable("string"),
         "manifest": MANIFEST,
-        "count": _COUNT,
+        "count": COUNT,
         "isSample": {"type": "boolean"},
-        "unplaced": _COUNT,
+        "unplaced": COUNT,
         "keys": texts(),
         "uids": texts(),
         "x": _NUMBERS,
         "y": _NUMBERS,
         "modality": _CODED,
         "bodyRegion": _CODED,
-        "provisional": {"type": "array", "items": _COUNT},
+        "provisional": {"type": "array", "items": COUNT},
     },
     ("projectionVersion", "manifest", "count", "keys", "uids", "x", "y"),
 )
 SIMILAR_ANSWER: Schema = found(
     HIT,
-    count=_COUNT,
+    count=COUNT,
     level={"type": "string"},
     like=texts(description="keys of the series that were named"),
     imageEncoder={"type": "string"},
     interpretation=opened({"filters": {"type": "array"}, "unknown": {"type": "object"}}),
     exact={"type": "boolean"},
     recall={"type": "number"},
-)
-COHORT_NAME: Schema = {
-    "type": "string",
-    "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,47}$",
-    "examples": ["trial-7"],
-}
-_SUMMARY: Schema = {
-    "name": {"type": "string"},
-    "version": {"type": "integer", "minimum": 1},
-    "kind": {"type": "string"},
-    "created": {"type": "string"},
-    "createdBy": {"type": "string"},
-    "purpose": {"type": "string"},
-    "text": {"type": "string"},
-    "filters": texts(),
-    "scopes": {"type": ["array", "null"], "items": {"type": "string"}},
-    "manifest": MANIFEST,
-    "series": _TOLD,
-    "erased": _TOLD,
-    "digest": {"type": "string"},
-    "asSaved": {"type": "boolean"},
-}
-COHORTS_ANSWER: Schema = opened(
-    {
-        "value": {"type": "array", "items": opened(_SUMMARY, tuple(_SUMMARY))},
-        "nextLink": NEXT_LINK,
-    },
-    ("value", "nextLink"),
-)
-COHORT_ANSWER: Schema = opened(
-    {
-        **_SUMMARY,
-        "deleted": _TOLD,
-        "attrition": {
-            "type": "array",
-            "items": opened(
-                {"label": {"type": "string"}, "series": _TOLD, "unknown": _TOLD},
-                ("label", "series", "unknown"),
-            ),
-        },
-        "card": {"type": "object"},
-    },
-    (*_SUMMARY, "deleted", "attrition", "card"),
-)
-COHORT_BODY: Schema = closed(
-    {
-        "name": COHORT_NAME,
-        "text": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
-        "interpret": INTERPRET,
-        "filters": FILTERS,
-        "withUnknown": FIELDS_UNKNOWN,
-        "uids": {
-            "type": "array",
-            "items": UID,
-            "minItems": 1,
-            "maxItems": 100_000,
-            "description": "the series themselves, by UID or key, in place of filters",
-        },
-        "purpose": {"type": "string", "maxLength": MAX_TEXT_CHARACTERS},
-    },
-    ("name",),
-)
-COHORT_SERIES_ANSWER: Schema = found(RECORD)
-NEWS_ANSWER: Schema = opened(
-    {
-        "before": MANIFEST,
-        "after": MANIFEST,
-        "counts": {"type": "object", "additionalProperties": _COUNT},
-        "series": {
-            "type": "array",
-            "items": opened(
-                {
-                    "change": {"type": "string"},
-                    "seriesInstanceUid": {"type": "string"},
-                    "why": {"type": "string"},
-                    "fields": texts(),
-                },
-                ("change", "seriesInstanceUid"),
-            ),
-        },
-    },
-    ("before", "after", "counts", "series"),
 )
 HEALTH_ANSWER: Schema = closed({"status": {"const": "ok"}}, ("status",))
 DOCUMENT: Schema = {"type": "object", "description": "OpenAPI 3.1"}

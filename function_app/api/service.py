@@ -6,18 +6,23 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
+from function_app.manifests import KeptManifests
 from function_app.trace import trace_series
 from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
 from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader, Searchable
-from indexer_core.index.reader import Reader
+from indexer_core.index.commit import Manifests
+from indexer_core.index.reader import Reader, Snapshot
+from indexer_core.index.recent import RecentSnapshots
+from indexer_core.index.rows import IndexRow
 from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.similar import image_encoder_of
 from indexer_core.stores import Stores
 from indexer_core.templates import template_names
+from indexer_core.thumbnails import thumbnail_of
 from indexer_core.uploads import UploadReader
 
 FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
@@ -55,6 +60,8 @@ class Service:
     image_texts
         What puts words into the space of an image encoder, by its id; told the text encoder, which
         may be of the same model.
+    viewer
+        Where pages lead whoever wants to see a series; None: nowhere.
     """
 
     def __init__(
@@ -68,18 +75,22 @@ class Service:
         uploads: UploadReader | None = None,
         writing: Writing = nullcontext,
         image_texts: FindImageTexts = text_tower,
+        viewer: str | None = None,
     ) -> None:
         self._image_texts = image_texts
         self.template_names = template_names()  # read once: they lie in a file
         self.exact = exact
         self.uploads = uploads
+        self.viewer = viewer
         self.writing = writing
         self.cohorts = Cohorts(stores.index, stores.clock, stores.ids)
+        self.kept = KeptManifests(Manifests(stores.index))
         self.now_s = stores.clock.now_s
         self._stores = stores
         self._reader = reader
         self._queries = queries
         self._past = PastSnapshots(reader)
+        self._recent = RecentSnapshots(reader)
         self._lock = Lock()
         self._tracing = tracing
         self._tracing_lock = Lock()
@@ -99,17 +110,41 @@ class Service:
         ManifestExpiredError
             That manifest is not kept any more.
         """
-        with self._lock:  # the reader follows the manifests for one request at a time
-            ready = self._queries.refresh()
-            if ready is None:
-                raise NotFoundError("nothing is indexed yet")
-            if manifest is None:
-                return ready
-            return replace(ready, snapshot=self._past.at(manifest))
+        with self._lock:
+            return self._searchable(manifest)
+
+    def compared(self, manifest: int | None, since: int) -> tuple[Snapshot, Snapshot | None]:
+        """One state of the index, and manifest `since` as it was; None where it is not kept.
+
+        The other one is to be compared with, and never to be shown: it may hold what has been
+        suppressed since.
+
+        Raises
+        ------
+        NotFoundError, ManifestExpiredError
+            As `searchable`.
+        """
+        with self._lock:
+            return self._searchable(manifest).snapshot, self._recent.at(since)
+
+    def _searchable(self, manifest: int | None) -> Searchable:
+        """As `searchable`: the reader follows the manifests for one request at a time."""
+        ready = self._queries.refresh()
+        if ready is None:
+            raise NotFoundError("nothing is indexed yet")
+        if ready.newest == ready.snapshot.manifest.number:  # others are not as they were
+            self._recent.note(ready.snapshot)
+        if manifest is None:
+            return ready
+        return replace(ready, snapshot=self._past.at(manifest))
 
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
         """What puts words into the image space of a snapshot; None where nothing here does."""
         return self._image_texts(image_encoder_of(ready.snapshot), ready.encoder)
+
+    def thumbnail(self, row: IndexRow) -> bytes | None:
+        """The small picture of a row as a WebP file; None where there is none to be shown."""
+        return thumbnail_of(self._stores.index, row)
 
     def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """The stages of each series of this UID or key that the caller may see.

@@ -1,10 +1,19 @@
 """Operations about all series that meet conditions: what they consist of, where they are."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from function_app.api.asked import AT, CONDITIONS, conditions, conditions_of, fields_of, whole
+from function_app.api.asked import (
+    AT,
+    CONDITIONS,
+    MAX_NAMES_BYTES,
+    conditions_of,
+    conditions_of_body,
+    fields_of,
+    whole,
+)
 from function_app.api.operations import Answer, Call, Operation, Parameter
 from function_app.api.schemas import (
     BOOLEAN,
@@ -18,6 +27,14 @@ from function_app.api.schemas import (
 from function_app.api.service import Service
 from function_app.facets import FacetsRequest, facets
 from function_app.map_points import ARROW, MapPointsRequest, map_points, map_points_arrow
+from indexer_core.selection import Conditions
+
+_DEFAULTS = {
+    "excludeOwn": False,
+    "most": MOST_VALUES["default"],
+    "least": LEAST["default"],
+    "manifest": None,
+}
 
 
 def survey_operations(service: Service) -> tuple[Operation, ...]:
@@ -28,7 +45,7 @@ def survey_operations(service: Service) -> tuple[Operation, ...]:
             method="GET",
             path="/api/facets",
             summary="How many of the series that meet conditions have each value of some fields",
-            run=lambda call: _facets(call, service, call.values),
+            run=lambda call: _facets(service, call.values, conditions_of(call)),
             parameters=(
                 Parameter(
                     name="facets",
@@ -63,8 +80,9 @@ def survey_operations(service: Service) -> tuple[Operation, ...]:
             method="POST",
             path="/api/facets",
             summary="The same, asked in a body",
-            run=lambda call: _facets(call, service, _with_defaults(call.body)),
+            run=lambda call: _facets(service, {**_DEFAULTS, **call.body}, conditions_of_body(call)),
             body=FACETS_BODY,
+            max_body_bytes=MAX_NAMES_BYTES,
             answer=FACETS_ANSWER,
             errors=("manifestExpired",),
         ),
@@ -97,20 +115,7 @@ def survey_operations(service: Service) -> tuple[Operation, ...]:
     )
 
 
-def _with_defaults(body: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "filter": body.get("filters"),
-        "withUnknown": None,
-        "excludeOwn": False,
-        "most": MOST_VALUES["default"],
-        "least": LEAST["default"],
-        "manifest": None,
-        **body,
-    }
-
-
-def _facets(call: Call, service: Service, asked: Any) -> Answer:
-    met = conditions(call, asked["filter"], asked["withUnknown"])
+def _facets(service: Service, asked: Mapping[str, Any], met: Conditions) -> Answer:
     request = FacetsRequest(
         fields=tuple(asked["facets"]),
         conditions=met,

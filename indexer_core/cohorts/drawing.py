@@ -16,6 +16,7 @@ from indexer_core.cohorts.model import Cohort, Draft, Kind, Member, Question, St
 from indexer_core.errors import NotFoundError
 from indexer_core.filters import Filter
 from indexer_core.index.reader import Snapshot
+from indexer_core.named import Names
 from indexer_core.search import Hit, listing
 from indexer_core.selection import Conditions, Selection, select
 
@@ -50,7 +51,7 @@ def draw_named(
     text: str = "",
     scopes: frozenset[str] | None = None,
 ) -> Draft:
-    """The series that have these Series Instance UIDs, or have them as their keys.
+    """The series that have these Series Instance UIDs, or have them as their keys or short keys.
 
     Names of series that are not there are counted and not kept.
 
@@ -62,7 +63,8 @@ def draw_named(
         The text is too long.
     """
     allowed = select(snapshot, Conditions(scopes=scopes))
-    found = tuple(listing(snapshot, _named(snapshot, allowed, names)))
+    named = Conditions(scopes=scopes, series=Names.of(names))
+    found = tuple(listing(snapshot, select(snapshot, named)))
     if not found:
         raise NotFoundError("no indexed series has one of these UIDs")
     return Draft(
@@ -116,7 +118,7 @@ def shown(snapshot: Snapshot, drawn: Draft, scopes: frozenset[str] | None = None
     """The same series as a selection of rows."""
     allowed = select(snapshot, Conditions(scopes=scopes))
     keys = pa.array([member.series_key for member in drawn.members], pa.string())
-    return _where(snapshot, allowed, keys, ("seriesKey",))
+    return _of_keys(snapshot, allowed, keys)
 
 
 def columns_of(
@@ -163,22 +165,12 @@ def _first(scopes: frozenset[str] | None) -> str:
     return EVERYTHING if scopes is None else IN_SCOPES
 
 
-def _named(snapshot: Snapshot, allowed: Selection, names: Collection[str]) -> Selection:
-    wanted = pa.array(sorted(set(names)), pa.string())
-    return _where(snapshot, allowed, wanted, ("seriesInstanceUid", "seriesKey"))
-
-
-def _where(
-    snapshot: Snapshot, allowed: Selection, wanted: pa.Array, columns: Sequence[str]
-) -> Selection:
-    """Those of the allowed rows that have one of the wanted values in one of the columns."""
+def _of_keys(snapshot: Snapshot, allowed: Selection, wanted: pa.Array) -> Selection:
+    """Those of the allowed rows that have one of the wanted keys."""
     rows = []
     for segment, mask in zip(snapshot.segments, allowed.rows, strict=True):
-        found = np.zeros(len(mask), dtype=np.bool_)
-        for name in columns:
-            values = segment.loaded.rows.column(name).cast(pa.string())
-            found |= pc.is_in(values, value_set=wanted).to_numpy(zero_copy_only=False)
-        rows.append(mask & found)
+        keys = segment.loaded.rows.column("seriesKey").cast(pa.string())
+        rows.append(mask & pc.is_in(keys, value_set=wanted).to_numpy(zero_copy_only=False))
     n_passed = sum(int(np.count_nonzero(mask)) for mask in rows)
     return Selection(rows=tuple(rows), n_passed=n_passed, unknown={})
 

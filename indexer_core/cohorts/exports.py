@@ -52,15 +52,20 @@ def uid_manifest(cohort: Cohort, records: Iterable[Mapping[str, Any]]) -> str:
     `cohort save --uids` reads it again.
     """
     named = [str(record["seriesInstanceUid"]) for record in records]
-    uids = sorted(set(named))
     created = datetime.fromtimestamp(cohort.created_s, UTC).isoformat(timespec="seconds")
     head = (
         f"cohort {cohort.title}, saved {created}",
         f"manifest {cohort.manifest}",
         f"digest sha256:{cohort.digest}",
-        f"{len(uids)} Series Instance UIDs; {left_out(cohort, len(named))}",
+        f"{len(set(named))} Series Instance UIDs; {left_out(cohort, len(named))}",
     )
-    return "".join(f"# {line}\n" for line in head) + "".join(f"{uid}\n" for uid in uids)
+    return uid_list(head, named)
+
+
+def uid_list(head: Iterable[str], uids: Iterable[str]) -> str:
+    """UIDs, one a line and each once, below lines that say what they are."""
+    lines = (*(f"# {line}" for line in head), *sorted(set(uids)))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def left_out(cohort: Cohort, n_shown: int) -> str:

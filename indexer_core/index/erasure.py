@@ -23,7 +23,7 @@ from indexer_core.index.all_rows import tables_in_history
 from indexer_core.index.commit import Abandoned, Committed, Manifests, commit, manifest_name
 from indexer_core.index.copies import Copies, is_of
 from indexer_core.index.filling import PARTS_PREFIX
-from indexer_core.index.lineage import made_now
+from indexer_core.index.lineage import PURGED, made_now
 from indexer_core.index.manifest import (
     FileRef,
     Manifest,
@@ -220,7 +220,7 @@ class Segments:
 
         The collector takes either the copies that stand there by now, or what they are copies of.
         """
-        details = {**original.lineage.details, "purged": f"{self._clock.now_s():.0f}"}
+        details = {**original.lineage.details, PURGED: f"{self._clock.now_s():.0f}"}
         for source in (original, standing):
             try:
                 copies = [

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from indexer_core.index.manifest import Lineage
 from indexer_core.software import NAME, commit_id
 
+PURGED = "purged"
+"""Detail of a manifest that a purge has written anew: when, in seconds since the epoch."""
+
 
 def made_now(
     reason: str,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.columns import FilterColumn, filter_column
 from indexer_core.index.files import ImmutableFiles
-from indexer_core.index.keys import KeyIndex
+from indexer_core.index.keys import KeyIndex, short_key_index
 from indexer_core.index.manifest import FileRef, Segment, VectorFile
 from indexer_core.index.rows import RowTexts, column_of, key_index_of, numbers_of, table_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint, Points, load_points
@@ -34,6 +34,11 @@ class OpenedRows:
     def key_index(self) -> KeyIndex:
         """Rows by hash of the series key."""
         return key_index_of(self.table)
+
+    @cached_property
+    def short_keys(self) -> KeyIndex:
+        """Rows by short key, as a number."""
+        return short_key_index(self.column("seriesKey").cast(pa.string()))
 
     @cached_property
     def texts(self) -> RowTexts:

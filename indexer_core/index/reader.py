@@ -68,6 +68,10 @@ class Snapshot:
             for row in np.flatnonzero(segment.live):
                 yield segment, int(row)
 
+    def bare(self) -> "Snapshot":
+        """The same without what was prepared for searching it, for whoever keeps it for long."""
+        return Snapshot(self.manifest, self.segments, self._vector_files)
+
     @property
     def n_series(self) -> int:
         """Number of searchable series."""
@@ -179,10 +183,15 @@ class Reader:
             self._files.retain(manifest.files())
         return self._snapshot
 
-    def at(self, number: int) -> Snapshot:
+    def at(self, number: int, *, as_it_was: bool = False) -> Snapshot:
         """The snapshot of manifest `number`; what is suppressed now is masked then, too.
 
         It shares what this reader has open.
+
+        Parameters
+        ----------
+        as_it_was
+            Whether just what was suppressed then is masked: only to compare with, never to show.
 
         Raises
         ------
@@ -201,7 +210,7 @@ class Reader:
             follows=False,
         )
         with self._manifests.unless_expired(then):
-            return past.adopt(replace(then, suppressed=now.suppressed))
+            return past.adopt(then if as_it_was else replace(then, suppressed=now.suppressed))
 
     def winner(self, series_key: str) -> Place | None:
         """Where the newest row of a series lies, tombstones and suppressed ones included."""

@@ -64,6 +64,19 @@ def test_pages_lead_to_the_end(client):
     assert len(studies) == len({each.study_uid for each in studies}) < len(keys)
 
 
+def test_lists_lead_to_the_end_in_their_order(client):
+    first = client.list_series(sort="-instances", top=30)
+    found = [each for page in client.pages(first) for each in page]
+    assert len({each.key for each in found}) == len(found) == first.total
+    assert first.total == client.status()["series"]
+    counts = [each.instances for each in found]
+    assert counts == sorted(counts, reverse=True)
+    named = client.list_series(
+        series=[each.key[:16] for each in found[:5]], filters=["modality=CT"]
+    )
+    assert {each.key for each in named} == {e.key for e in found[:5] if e.modality == "CT"}
+
+
 def test_a_series_its_look_alikes_and_those_of_a_file(client):
     best = client.search("CT", filters=["modality=CT", "hasPixels=true"], top=1)[0]
     (known,) = client.series(best.uid)

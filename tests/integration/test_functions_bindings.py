@@ -57,14 +57,18 @@ def test_app_needs_only_what_is_deployed(tmp_path):
 
     def ignored(folder, names):
         paths = [(Path(folder) / name).relative_to(ROOT) for name in names]
-        hits = [p for p in paths if any(fnmatch(p.name, q) or fnmatch(p, q) for q in patterns)]
+        told = {path: (path.name, str(path), f"/{path}") for path in paths}
+        hits = [p for p in paths if any(fnmatch(t, q) for t in told[p] for q in patterns)]
         return {path.name for path in hits}
 
     app = tmp_path / "app"
     shutil.copytree(ROOT, app, ignore=ignored)
     left = {path.name for path in app.iterdir()}
     assert {"functions_entry.py", "host.json", "function_app", "indexer_core"} <= left
-    assert left.isdisjoint({".git", ".venv", ".tools", "gpu_worker", "local_host", "tests"})
+    assert (app / "function_app" / "explorer" / "app.js").is_file()
+    assert left.isdisjoint(
+        {"explorer", ".git", ".venv", ".tools", "gpu_worker", "local_host", "tests"}
+    )
     host = FunctionsHost(app, {}, tmp_path / "log")
     try:
         assert set(host.functions) == set(EXPECTED)
@@ -85,6 +89,25 @@ def test_missing_settings_are_no_fault_of_who_searches(bare_host):
     assert (answer.status, answer.json()["code"]) == (503, "unavailable")
     assert "INDEXER" not in answer.body.decode()
     assert "settings are missing" in bare_host.logged()
+
+
+@needs_runtime
+def test_the_page_is_answered_without_any_setting_and_asks_for_no_key(bare_host):
+    page = bare_host.request("GET", "/explorer/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.body == (ROOT / "function_app" / "explorer" / "index.html").read_bytes()
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    script = bare_host.request("GET", "/explorer/app.js")
+    assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+    known = {"if-none-match": script.headers["etag"]}
+    assert bare_host.request("GET", "/explorer/app.js", headers=known).status == 304
+    told = bare_host.request("HEAD", "/explorer/app.js")
+    assert (told.status, told.body, told.headers["etag"]) == (200, b"", script.headers["etag"])
+    moved = bare_host.request("GET", "/explorer", query={"q": "a b"})
+    assert (moved.status, moved.headers["location"]) == (308, "explorer/?q=a+b")
+    for path in ("/explorer/nothing.js", "/explorer/../host.json", "/explorer//app.js"):
+        missing_file = bare_host.request("GET", path)
+        assert (missing_file.status, missing_file.json()["code"]) == (404, "notFound")
 
 
 @needs_runtime

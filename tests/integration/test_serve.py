@@ -77,6 +77,15 @@ def test_the_document_is_served_and_searches_are_answered(served):
     assert traced["manifest"] == found["manifest"]
 
 
+def test_a_series_has_a_picture_by_its_short_key(served):
+    (found,) = served.ask("GET", f"/api/series/{uid('study', 'one')}").json()["value"]
+    answer = served.ask("GET", f"/api/series/{found['seriesKey'][:16]}/thumbnail")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/webp")
+    assert (answer.body[:4], answer.body[8:12]) == (b"RIFF", b"WEBP")
+    report = served.ask("GET", f"/api/series/{uid('study', 'report')}/thumbnail")
+    assert (report.status, report.body) == (204, b"")
+
+
 JUDGED = """
 [checks.not_a_server_error]
 # 501 says that no model here knows both words and pictures.
@@ -116,7 +125,8 @@ def test_big_body_is_refused_by_its_length_alone(served):
     assert answer.elapsed_s < SOON_S
     head = "POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
     assert served.send(head.encode()).problem() == "tooLarge"
-    waits = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n").replace("9" * 11, "999999")
+    waits = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n")
+    waits = waits.replace("9" * 11, "9999999")
     assert served.send(waits.encode()).problem() == "tooLarge"
     assert is_well(served)
 
@@ -297,6 +307,22 @@ def test_names_of_other_hosts_are_not_answered(served):
         assert served.ask("GET", "/api/health", headers={"Host": host}).status == 200
 
 
+def test_the_page_is_served_at_the_root_without_a_token(served):
+    page = requests.get(f"{served.url}/", timeout=60)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    told = requests.head(f"{served.url}/app.js", timeout=60)
+    script = requests.get(f"{served.url}/app.js", timeout=60)
+    assert (told.status_code, told.content) == (200, b"")
+    assert told.headers["content-length"] == str(len(script.content))
+    known = {"if-none-match": script.headers["etag"]}
+    assert requests.get(f"{served.url}/app.js", headers=known, timeout=60).status_code == 304
+    assert served.ask("GET", "/", headers={"Host": "evil.example"}).problem() == "misdirected"
+    assert served.ask("POST", "/", body=b"{}").problem() == "methodNotAllowed"
+    for path in ("/nothing.js", "/app.js/", "/%2e%2e/page.py", "/explorer/app.js"):
+        assert served.ask("GET", path).problem() == "notFound"
+
+
 def test_slow_and_broken_clients_keep_nobody_waiting(served):
     head = b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
     slow = [served.connect() for _ in range(50)]
@@ -386,6 +412,7 @@ def test_scopes_and_token_are_asked_for(data):
     try:
         assert server.ask("POST", "/api/search", body=QUESTION).problem() == "unauthenticated"
         assert server.ask("GET", "/api/health").status == 200
+        assert server.ask("GET", "/").status == 200
         headers = {"Authorization": f"Bearer {secret}"}
         found = server.ask("POST", "/api/search", body=QUESTION, headers=headers).json()
         assert (found["value"], found["count"]) == ([], 0)

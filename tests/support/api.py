@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from function_app.api.gate import Gate
@@ -17,7 +18,7 @@ from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.segment import SegmentWriter
-from indexer_core.index.updates import AddSegment
+from indexer_core.index.updates import AddSegment, Update
 from indexer_core.sources import Sources
 from indexer_core.stores import Stores
 from indexer_core.testing.memory import (
@@ -96,6 +97,7 @@ class Api:
         gate: Gate | None = None,
         writing: Writing = nullcontext,
         image_texts: FindImageTexts = text_tower,
+        viewer: str | None = None,
     ) -> None:
         self.clock = ManualClock()
         ids = SequentialIds()
@@ -134,28 +136,45 @@ class Api:
                 exact=None,
                 writing=writing,
                 image_texts=image_texts,
+                viewer=viewer,
             ),
             authenticate=lambda _: Caller(id="somebody", scopes=self.scopes),
             secret=SECRET,
             gate=gate,
         )
 
-    def add(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """One more commit."""
+    def add(
+        self,
+        records: Mapping[str, Mapping[str, Any]],
+        *,
+        revision: int = 1,
+        alive: bool = True,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """One more commit; `facts`: of each series, where they matter."""
         if not records:
             return
         self._n_writes += 1
         write_id = f"w{self._n_writes}"
-        rows = [row(key, 1, write_id, record=said) for key, said in sorted(records.items())]
-        segment = write_segment(self._writer, write_id, rows)
-        commit(self.manifests, AddSegment(segment=segment), commit_id=write_id, lineage=LINEAGE)
+        rows = [
+            row(key, revision, write_id, record=said, alive=alive)
+            for key, said in sorted(records.items())
+        ]
+        if facts is not None:
+            rows = [replace(each, facts=facts) for each in rows]
+        self.commit(AddSegment(segment=write_segment(self._writer, write_id, rows)))
         for key, said in records.items():
-            facts = {
+            uids = {
                 "series_instance_uid": said["seriesInstanceUid"],
                 "study_instance_uid": said["studyInstanceUid"],
             }
-            values = {"scope": said["scope"], "facts": json.dumps(facts), "gone": False}
+            values = {"scope": said["scope"], "facts": json.dumps(uids), "gone": False}
             self.stores.instances.insert(key, "1", values)
+
+    def commit(self, update: Update) -> None:
+        """Commit anything else."""
+        number = self.manifests.newest().number
+        commit(self.manifests, update, commit_id=f"c{number}", lineage=LINEAGE)
 
     def ask(
         self,

@@ -235,7 +235,9 @@ class FunctionsHost:
                 continue
             if path == f"/{route}":
                 return function.name
-            if route.endswith("{*path}") and path.startswith(f"/{route[: -len('{*path}')]}"):
+            # The rest may be empty, and the slash before it left out.
+            stem = route.removesuffix("{*path}")
+            if stem != route and f"{path}/".startswith(f"/{stem}"):
                 catch_all = function.name
         return catch_all
 

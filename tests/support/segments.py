@@ -97,13 +97,14 @@ def write_segment(
     """
     seeds = [f"{r.series_key}/{r.revision}" for r in rows if r.alive]
     texts = [unit_vectors(f"t{seed}", 5, TEXT_DIMENSION) for seed in seeds]
-    images = [unit_vectors(f"i{seed}", 1, IMAGE_DIMENSION) for seed in seeds]
+    seen = [r for r in rows if r.image_count]
+    images = [unit_vectors(f"i{r.series_key}/{r.revision}", 1, IMAGE_DIMENSION) for r in seen]
     spaces = [
         SpaceVectors(space=TEXT_SPACE, encoder_id=TEXT, vectors=_stack(texts, TEXT_DIMENSION)),
         SpaceVectors(space=IMAGE_SPACE, encoder_id=IMAGE, vectors=_stack(images, IMAGE_DIMENSION)),
     ]
     xy = PROJECTOR.project(_stack(images, IMAGE_DIMENSION))
-    strange = [r.series_key in provisional for r in rows if r.alive]
+    strange = [r.series_key in provisional for r in seen]
     flags = np.array(strange, dtype=np.bool_) if provisional else None
     points = [Points(projection=PROJECTION.version, xy=xy, is_provisional=flags)]
     return writer.write(write_id, rows, spaces[0 if text else 1 :], points)

@@ -54,9 +54,18 @@ def requests(texts: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
         ("GET", "/api/map", {"query": (("filter", "modality=MR"), ("most", "2"))}),
         ("GET", "/api/facets", {"query": _FACETS}),
         ("POST", "/api/facets", {"body": {"facets": ["modality"], "filters": texts, "least": 2}}),
+        ("POST", "/api/series", {"body": {"filters": texts, "sort": "-ageYears", "top": 2}}),
+        ("POST", "/api/series", {"body": {"series": [*KEYS, "shared"], "sort": "plane"}}),
+        ("POST", "/api/facets", {"body": {"facets": ["scope"], "series": list(KEYS)}}),
+        ("POST", "/api/search", {"body": {"text": "x", "series": [*KEYS[::2], "shared"]}}),
         ("GET", "/api/cohorts", {}),
         *(("GET", f"/api/series/{uid}/similar", {"query": (("top", "3"),)}) for uid in KEYS),
         *(("GET", f"/api/cohorts/{name}{part}", {}) for name in SCOPES for part in _PARTS),
+        *(
+            ("GET", f"/api/cohorts/{name}/difference", {"query": (("with", other),)})
+            for name in SCOPES
+            for other in SCOPES
+        ),
         *(("GET", f"/api/series/{uid}", {}) for uid in (*KEYS, "shared")),
         *(("GET", f"/api/trace/{uid}", {}) for uid in (*KEYS, "shared")),
     ]

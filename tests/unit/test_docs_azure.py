@@ -116,7 +116,8 @@ def test_defaults_on_the_page_are_those_of_the_code():
 
 def test_every_value_of_host_json_is_on_the_page():
     host = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
-    told = {named(row[0]): named(row[1]) for row in table("host.json, value by value")}
+    rows = table("host.json, value by value")
+    told = {named(row[0]): named(row[1]).replace('""', "") for row in rows}
     assert told == dict(leaves(host))
 
 

@@ -150,6 +150,11 @@ export class MapView {
     }
   }
 
+  /** Whether the view follows the whole map: nobody has moved it since it was fitted. */
+  get isFitted(): boolean {
+    return this.#isFitted;
+  }
+
   get view(): View {
     return { ...this.#view };
   }

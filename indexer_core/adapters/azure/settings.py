@@ -13,6 +13,7 @@ from typing import Any
 from indexer_core.access import OPEN, Access, parse_projects
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading, read_switch
+from indexer_core.viewer import read_viewer
 
 SECRET_MIN_BYTES = 16
 
@@ -36,6 +37,7 @@ class Settings:
     an earlier manifest can be searched. merge_mb: what one merge of the worker reads at most.
     reading: memory, cache and exactness. thumbnails: whether the worker keeps small pictures.
     access: who sees what through the API. easy_auth: whether the platform signs callers in.
+    viewer: where pages lead whoever wants to see a series (`indexer_core.viewer`).
     """
 
     storage: str
@@ -50,6 +52,7 @@ class Settings:
     thumbnails: bool = True
     access: Access = OPEN
     easy_auth: bool = False
+    viewer: str | None = None
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -66,6 +69,7 @@ MERGE = "INDEXER_MERGE_MB"
 THUMBNAILS = "INDEXER_THUMBNAILS"
 PROJECTS = "INDEXER_PROJECTS"
 KEYS_SEE_ALL = "INDEXER_KEYS_SEE_ALL"
+VIEWER = "INDEXER_VIEWER"
 EASY_AUTH = "WEBSITE_AUTH_ENABLED"  # set by the platform
 
 
@@ -99,6 +103,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         thumbnails=read_switch(environment, THUMBNAILS),
         access=_access(environment),
         easy_auth=read_easy_auth(environment),
+        viewer=read_viewer(environment, VIEWER),
     )
 
 
