@@ -125,6 +125,9 @@ export class Gestures {
     } else if (this.#drag === "lasso") {
       this.#map.closeLasso(event.shiftKey);
     }
+    if (this.#pointers.size === 0 && event.pointerType !== "touch") {
+      this.#map.hover(this.#spot(event));
+    }
     // The finger that stays after a pinch does nothing, else the map would jump.
     this.#drag = this.#pointers.size === 0 ? "none" : "rest";
   }

@@ -37,6 +37,7 @@ const POINTER = 6;
 const CLOSER = 8; // times the scale of the whole map, to look at one point
 const AWAY = 0.12; // part of the host's sides: a point nearer to the rim is brought to the middle
 const LEAST_AREA = 16; // square CSS pixels: a smaller lasso is a slip
+const USUAL_AREA = 700_000; // square CSS pixels of a map on a laptop, for which looks were chosen
 const PATIENCE_MS = 3_000; // for a lost context to come back
 const SHARPEST = 2; // pixels per CSS pixel; more cost much and show nothing
 const UNKNOWN_ONLY = Uint8Array.of(128, 128, 128);
@@ -104,7 +105,10 @@ export class MapView {
     this.#draw();
   }
 
-  /** A code per slot, and red, green, blue by code; the palette's last colour is that of unknown values. */
+  /**
+   * A code per slot, and red, green, blue by code; the palette's last colour is that of unknown
+   * values. Arrays are read when the next frame is drawn; hand them in again when they have changed.
+   */
   setColours(codes: Uint16Array, palette: Uint8Array): void {
     this.#codes = codes;
     this.#palette = palette.length >= 3 ? palette : UNKNOWN_ONLY;
@@ -356,7 +360,8 @@ export class MapView {
   }
 
   #looksNow(): Looks {
-    return looks(this.#points.count, this.#view.scale / this.#wholeScale());
+    const crowd = (this.#points.count * USUAL_AREA) / Math.max(1, this.#width * this.#height);
+    return looks(crowd, this.#view.scale / this.#wholeScale());
   }
 
   #ratio(): number {
@@ -490,6 +495,7 @@ function place(canvas: HTMLCanvasElement): void {
   style.inset = "0";
   style.width = style.height = "100%";
   style.display = "block";
+  canvas.setAttribute("aria-hidden", "true");
 }
 
 /** Area of the box around corners. */
