@@ -44,11 +44,8 @@ class Names:
     @cached_property
     def digest(self) -> str:
         """What stands for them in tokens: hexadecimal, the same for the same names."""
-        hashed = sha256(b"names")
-        for text in self.whole.to_pylist():
-            data = text.encode()
-            hashed.update(b"%d " % len(data) + data)
-        return hashed.hexdigest()
+        lengths = pc.binary_length(self.whole).to_numpy().astype("<i4")
+        return sha256(lengths.tobytes() + "".join(self.whole.to_pylist()).encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -63,8 +60,8 @@ class Names:
 
     @cached_property
     def numbers(self) -> Hashes:
-        """The same as numbers, ascending, none twice."""
-        return np.unique(short_numbers(self.short))
+        """The same as numbers, ascending, none twice: hexadecimal digits are in order as texts."""
+        return short_numbers(self.short)
 
 
 def is_short_key(text: str) -> bool:
