@@ -159,15 +159,21 @@ export class MapView {
     return { ...this.#view };
   }
 
-  /** Throws a `RangeError` on a view that shows nothing. */
+  /** `onView` is not told. Throws a `RangeError` on a view that shows nothing. */
   set view(view: View) {
     const { x, y, scale } = view;
     if (!Number.isFinite(x) || !Number.isFinite(y) || !(scale > 0 && scale < Infinity)) {
       throw new RangeError("a view has a finite centre and a positive scale");
     }
     this.#isFitted = false;
-    this.#view = { x, y, scale };
+    this.#view = { x, y, scale: this.#bounds === null ? scale : limited(scale, this.#wholeScale()) };
     this.#draw();
+  }
+
+  /** Closer by a factor around a place of the host, or around its middle. */
+  zoom(factor: number, spot: Spot = { x: this.#width / 2, y: this.#height / 2 }): void {
+    const scale = limited(this.#view.scale * factor, this.#wholeScale());
+    this.#moveTo(this.#camera().zoomed(scale, spot));
   }
 
   get mode(): Mode {
@@ -283,10 +289,7 @@ export class MapView {
         return map.#mode;
       },
       pan: (dx, dy) => this.#moveTo(this.#camera().panned(dx, dy)),
-      zoom: (factor, spot = { x: this.#width / 2, y: this.#height / 2 }) => {
-        const scale = limited(this.#view.scale * factor, this.#wholeScale());
-        this.#moveTo(this.#camera().zoomed(scale, spot));
-      },
+      zoom: (factor, spot) => this.zoom(factor, spot),
       fit: () => this.fit(),
       lasso: (spot) => this.#overlay.draw(spot),
       closeLasso: (additive) => this.#lassoed(this.#overlay.take(), additive),
