@@ -10,7 +10,7 @@ CHROMIUM := { command -v chromium || command -v chromium-browser || command -v g
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-seed bench-worker clean
+.PHONY: help demo demo-azurite test explorer torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -82,6 +82,9 @@ bench-map: .venv/bench-map.stamp ## measure the map beside umap-learn (an hour),
 
 bench-search: .venv/dev.stamp ## measure searching over HTTP beside a writer, into docs/benchmarks-search.md
 	@$(BIN)/python benchmarks/run_search.py
+
+bench-explorer: .venv/dev.stamp $(PAGE) ## measure the explorer's map in Chromium beside its peer, into docs/benchmarks-explorer.md
+	@$(BIN)/python benchmarks/run_explorer.py
 
 bench-encoding: .venv/dev.stamp ## measure text encoding of BiomedCLIP's architecture, into docs/benchmarks-encoding.md
 	@$(BIN)/python benchmarks/text_encoding.py

@@ -6,7 +6,7 @@ export type Mode = "pan" | "lasso";
 
 /** What gestures do; places and distances in CSS pixels of the host. */
 export interface Gestured {
-  readonly mode: Mode;
+  mode(): Mode;
   pan(dx: number, dy: number): void;
   /** By a factor, with what lies under `spot` kept there; without a spot, the middle. */
   zoom(factor: number, spot?: Spot): void;
@@ -73,7 +73,7 @@ export class Gestures {
     }
     this.#drag = "press";
     this.#pressed = spot;
-    this.#lassoes = event.button === 0 && (this.#map.mode === "lasso" || event.shiftKey);
+    this.#lassoes = event.button === 0 && (this.#map.mode() === "lasso" || event.shiftKey);
   }
 
   #move(event: PointerEvent): void {

@@ -56,7 +56,7 @@ export function looks(n: number, zoom: number): Looks {
   const size = diameter(n, zoom);
   // Small points have no room for a ring; there, being translucent shows where they are dense.
   const room = ramp(size, 3, 7);
-  const opacity = 0.72 + 0.28 * room;
+  const opacity = 0.6 + 0.4 * room;
   const ring = 1.25 * room;
   const strong = Math.max(0.9, 1.6 * ramp(size, 1, 8));
   const raised = size * 0.56;

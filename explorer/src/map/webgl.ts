@@ -169,9 +169,10 @@ export class WebGLRenderer implements Renderer {
     const places = [
       [PLACE_X, buffers.x],
       [PLACE_Y, buffers.y],
-      [FROM_X, moving ? buffers.fromX : buffers.x],
-      [FROM_Y, moving ? buffers.fromY : buffers.y],
+      ...(moving ? ([[FROM_X, buffers.fromX], [FROM_Y, buffers.fromY]] as const) : []),
     ] as const;
+    gl.disableVertexAttribArray(FROM_X); // one value for all then, which no point is mixed with
+    gl.disableVertexAttribArray(FROM_Y);
     for (const [location, buffer] of places) {
       bind(location, buffer);
       gl.vertexAttribPointer(location, 1, gl.FLOAT, false, 0, 0);
