@@ -102,6 +102,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {
         "200": {"description": "OK", "headers": _headers(), "content": content}
     }
+    if operation.nothing:
+        responses["204"] = {"description": operation.nothing, "headers": _headers()}
     common = _OPEN if operation.is_open else _ANY
     if operation.body is not None:
         common = (*common, *_WITH_BODY)

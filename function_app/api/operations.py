@@ -53,8 +53,8 @@ class Call:
 class Answer:
     """What an operation answers, and what the audit says of it.
 
-    value: JSON, or bytes of `content_type`. fields: record fields that were filtered by. returned:
-    how many series it tells of.
+    value: JSON, or bytes of `content_type`; None: there is nothing to give. fields: record fields
+    that were filtered by. returned: how many series it tells of.
     """
 
     value: Any
@@ -72,7 +72,8 @@ class Operation:
 
     path: with parameters in braces, which stand for one part each. body, answer: JSON schemas; None
     where there is no body, or no answer in JSON. answer_types: other types of the answer. errors:
-    codes beside those that any operation may end in. is_open: asks for no caller, and is not
+    codes beside those that any operation may end in. nothing: what it means where there is nothing
+    to give (204); "": there always is something. is_open: asks for no caller, and is not
     recorded. writes: leaves something behind, so that it must not be asked for twice. is_recorded:
     whether the audit keeps a row of each answer; of a caller who is refused it always keeps one.
     """
@@ -88,6 +89,7 @@ class Operation:
     body_types: tuple[str, ...] = (JSON,)
     answer_types: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    nothing: str = ""
     is_open: bool = False
     writes: bool = False
     is_recorded: bool = True

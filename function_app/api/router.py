@@ -134,6 +134,8 @@ class Router:
         progress.fields, progress.returned = answer.fields, answer.returned
         progress.manifest = answer.manifest
         headers = {} if answer.manifest is None else {MANIFEST_HEADER: str(answer.manifest)}
+        if answer.value is None:
+            return response_of(b"", answer.content_type, 204, headers)
         if answer.content_type == JSON:
             return json_response(answer.value, headers=headers)
         return response_of(answer.value, answer.content_type, headers=headers)

@@ -77,6 +77,7 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _thumbnail(call, service),
             parameters=(UID_PARAMETER,),
             answer_types=(_WEBP,),
+            nothing="there is no picture of it that may be shown",
         ),
     )
 
@@ -158,7 +159,7 @@ def _thumbnail(call: Call, service: Service) -> Answer:
                 manifest=snapshot.manifest.number,
                 returned=1,
             )
-    raise ApiError("notFound", "there is no picture of that series that may be shown")
+    return Answer(value=None, content_type=_WEBP, manifest=snapshot.manifest.number)
 
 
 def _named(call: Call, snapshot: Snapshot) -> list[Hit]:

@@ -54,7 +54,7 @@ def test_it_is_that_of_the_newest_revision():
     api.add(said, revision=2, facts=to_json(series_facts(**CT)))
     assert asked(api).body == PICTURE + b"\2"
     api.stores.index.delete(thumbnail_name(KEY, 2, f"{KEY}2"))
-    assert problem_of(asked(api)) == "notFound"  # not the one before
+    assert (asked(api).status, asked(api).body) == (204, b"")  # not the one before
 
 
 def test_of_a_deleted_series_there_is_none_until_it_is_restored():
@@ -90,14 +90,16 @@ def test_of_a_series_of_another_scope_there_is_none():
     ],
 )
 def test_one_that_was_kept_before_more_was_known_is_not_shown(said):
-    assert problem_of(asked(pictured(**said))) == "notFound"
+    found = asked(pictured(**said))
+    assert (found.status, found.body) == (204, b"")
 
 
-def test_of_a_series_without_pixels_or_an_unknown_one_there_is_none():
+def test_of_a_series_without_pixels_there_is_nothing_and_an_unknown_one_is_not_found():
     api = Api({})
     api.add({"1.2": record("1.2")}, facts=to_json(series_facts()))
-    for name in ("1.2", "unknown"):
-        assert problem_of(asked(api, name)) == "notFound"
+    assert (asked(api, "1.2").status, asked(api, "1.2").body) == (204, b"")
+    assert api.audited()[-1].returned == 0
+    assert problem_of(asked(api, "unknown")) == "notFound"
 
 
 def test_a_page_is_told_the_viewer_and_the_version():

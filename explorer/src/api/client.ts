@@ -111,12 +111,8 @@ export class Api {
 
   /** A small picture of a series; null where there is none. */
   async thumbnail(key: string): Promise<Blob | null> {
-    try {
-      return await (await this.send("GET", `/api/series/${encodeURIComponent(key)}/thumbnail`)).blob();
-    } catch (error) {
-      if (error instanceof Problem && error.status === 404) return null;
-      throw error;
-    }
+    const answer = await this.send("GET", `/api/series/${encodeURIComponent(key)}/thumbnail`);
+    return answer.status === 204 ? null : answer.blob();
   }
 
   async points(
