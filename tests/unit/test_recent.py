@@ -1,5 +1,8 @@
 """Snapshots as they were: what changes are told from, and never shown."""
 
+import pytest
+
+from indexer_core.errors import UnavailableError
 from indexer_core.index.reader import Reader
 from indexer_core.index.recent import RecentSnapshots
 from indexer_core.index.updates import Restore, Suppress
@@ -81,3 +84,15 @@ def test_a_manifest_that_a_purge_has_written_anew_is_not_as_it_was():
     assert keys_in(reader.at(shelf.pinned)).isdisjoint(GONE)
     assert RecentSnapshots(reader).at(shelf.pinned) is None
     assert RecentSnapshots(reader).at(shelf.before_s2) is not None
+
+
+def test_what_cannot_be_opened_now_is_not_told_from():
+    shelf, reader = shelf_and_reader()
+    then = shelf.newest.number
+    for name in ("s3", "s4"):
+        shelf.add(name)
+        reader.refresh()
+    small = Reader(shelf.blobs, shelf.files, searched=["text"], limit_bytes=1)
+    with pytest.raises(UnavailableError):
+        small.at(then)
+    assert RecentSnapshots(small).at(then) is None
