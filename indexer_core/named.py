@@ -26,27 +26,26 @@ _SHORT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)  # without slots: what follows from the names is kept beside them
+@dataclass(frozen=True, eq=False)  # without slots: what follows from the names is kept beside them
 class Names:
-    """Names of series, each once; what is made of them is made once and kept."""
+    """Names of series, each once, in order; what is made of them is made once and kept.
 
-    texts: frozenset[str]
+    whole: all of them, for any may be a UID, or a whole key.
+    """
+
+    whole: pa.Array
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Names":
-        """These names."""
-        return cls(frozenset(texts))
+        """These names, however often and in whatever order."""
+        distinct = pa.array(list(texts), pa.string()).unique()
+        return cls(distinct.take(pc.array_sort_indices(distinct)))
 
     @cached_property
     def digest(self) -> str:
-        """What stands for them in tokens: hexadecimal, the same whatever their order."""
-        joined = "\n".join(f"{len(text)} {text}" for text in sorted(self.texts))
-        return sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
-
-    @cached_property
-    def whole(self) -> pa.Array:
-        """All of them: any may be a UID, or a whole key."""
-        return pa.array(list(self.texts), pa.string())
+        """What stands for them in tokens: hexadecimal, the same for the same names."""
+        lengths = pc.binary_length(self.whole).to_numpy().astype("<i4")
+        return sha256(lengths.tobytes() + "".join(self.whole.to_pylist()).encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -56,12 +55,13 @@ class Names:
     @cached_property
     def short(self) -> pa.Array:
         """Those that can be short keys."""
-        return pa.array([text for text in self.texts if is_short_key(text)], pa.string())
+        here = self.whole.filter(pc.equal(pc.binary_length(self.whole), SHORT_DIGITS))
+        return here.filter(pc.match_substring_regex(here, f"^{_SHORT.pattern}$"))
 
     @cached_property
     def numbers(self) -> Hashes:
-        """The same as numbers, ascending, none twice."""
-        return np.unique(short_numbers(self.short))
+        """The same as numbers, ascending, none twice: hexadecimal digits are in order as texts."""
+        return short_numbers(self.short)
 
 
 def is_short_key(text: str) -> bool:

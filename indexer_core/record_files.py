@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 _AT_ONCE = 5_000
+_json = json.JSONEncoder(ensure_ascii=False).encode  # made once: there may be millions of cells
 _TEXTS = "string"
 COLUMNS = {
     "seriesKey": _TEXTS,
@@ -72,26 +73,27 @@ def file_of(records: Iterable[Mapping[str, Any]], names: Sequence[str], form: st
     """A file of these columns, in one of `FORMATS`; it keeps few of the records at once."""
     if form == "parquet":
         return _parquet(records, names)
-    buffer = io.StringIO()
+    buffer = io.BytesIO()
+    text = io.TextIOWrapper(buffer, "utf-8", newline="")
     if form == "csv":
-        write_csv(records, names, buffer)
+        write_csv(records, names, text)
     else:
         for record in records:
-            line = {name: record.get(name) for name in names}
-            buffer.write(json.dumps(line, ensure_ascii=False) + "\n")
-    return buffer.getvalue().encode()
+            text.write(_json({name: record.get(name) for name in names}) + "\n")
+    text.flush()
+    return buffer.getvalue()
 
 
 def write_csv(records: Iterable[Mapping[str, Any]], names: Sequence[str], target: Any) -> None:
     """Records as CSV that a spreadsheet can open without running any of it."""
-    writer = csv.DictWriter(target, names, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(names)
     for record in records:
-        writer.writerow({name: _cell(record.get(name)) for name in names})
+        writer.writerow([_cell(record.get(name)) for name in names])
 
 
 def _cell(value: Any) -> Any:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+    text = _json(value) if isinstance(value, list | dict) else value
     # A spreadsheet runs a cell that begins like a formula; header text is not ours to trust.
     if isinstance(text, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return f"'{text}"
@@ -114,7 +116,7 @@ def _parquet(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> byte
     schema = pa.schema([(name, types[holds[name]]) for name in names])
     plain = (
         {
-            name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+            name: _json(value) if isinstance(value, dict) else value
             for name, value in record.items()
             if name in names
         }

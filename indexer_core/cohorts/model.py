@@ -78,8 +78,11 @@ def question_of(conditions: Conditions, text: str = "") -> Question:
     Raises
     ------
     InvalidInputError
-        The text is too long, or a filter has no written form that means the same.
+        The text is too long, a filter has no written form that means the same, or series are named:
+        those are members of a cohort, and no part of its question.
     """
+    if conditions.series is not None:
+        raise InvalidInputError("a cohort is drawn by conditions or by names, not by both")
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidInputError(f"the text has more than {MAX_TEXT_CHARACTERS} characters")
     scopes = conditions.scopes

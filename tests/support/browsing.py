@@ -1,9 +1,10 @@
 """The explorer's page in a real browser: Chromium, and an index of real files that is served."""
 
-import importlib.util
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ def chromium() -> str | None:
 
 def missing() -> str | None:
     """Why no browser can be started here, or None."""
-    if importlib.util.find_spec("playwright") is None:
-        return "playwright is not installed"
     if chromium() is None:
         return "no Chromium is on the path: make tools (as root, with apt-get), or install one"
     return None
@@ -58,14 +57,12 @@ class Site:
         The exported text encoder.
     """
 
-    def __init__(self, files: Path, encoder: Path, *serving: str, token: str | None = None) -> None:
+    def __init__(self, files: Path, encoder: Path) -> None:
         self.files = files
-        self._serving = serving
-        self._environment = {} if token is None else {"DICOM_INDEXER_TOKEN": token}
         home = files.parent
         self.command_line = CommandLine(home / "data", encoder, home / "patient.key")
         self.index()
-        self._served = self._start()
+        self._served = Served(self.command_line.data)
 
     @property
     def url(self) -> str:
@@ -85,17 +82,23 @@ class Site:
         """Fit a map; that takes 32 series whose pictures differ."""
         self.command_line.ask("map", "fit")
 
+    @contextmanager
+    def also_served(self, *arguments: str, token: str | None = None) -> Iterator[Served]:
+        """A second server over the same index, with options of its own."""
+        environment = {} if token is None else {"DICOM_INDEXER_TOKEN": token}
+        served = Served(self.command_line.data, *arguments, env=environment)
+        try:
+            yield served
+        finally:
+            served.stop()
+
     def stop(self) -> None:
         """Stop the server."""
         self._served.stop()
 
     def restart(self) -> None:
         """Start the server again, on the port that it had."""
-        self._served = self._start("--port", str(self._served.port))
-
-    def _start(self, *arguments: str) -> Served:
-        data = self.command_line.data
-        return Served(data, *self._serving, *arguments, env=self._environment)
+        self._served = Served(self.command_line.data, "--port", str(self._served.port))
 
 
 @dataclass  # without slots: playwright keeps attributes of its own in whoever listens
@@ -132,7 +135,7 @@ class Watch:
 
     def _on_console(self, message: Any) -> None:
         if message.type == "error":
-            self.problems.append(f"console: {message.text}")
+            self.problems.append(f"console: {message.text} ({message.location['url']})")
 
     def _on_request(self, request: Any) -> None:
         own = (self.origin, f"blob:{self.origin}", "data:")

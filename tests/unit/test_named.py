@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from function_app.api.asked import MAX_NAMES_BYTES
 from function_app.pages import conditions_json
 from indexer_core.cohorts.drawing import draw_named
+from indexer_core.cohorts.model import question_of
+from indexer_core.errors import InvalidInputError
 from indexer_core.filters import parse_filter
 from indexer_core.fitting import fitting
 from indexer_core.index.keys import short_key_index, short_numbers
@@ -128,6 +130,11 @@ def test_a_cohort_is_drawn_by_short_keys():
     shelf = index_of([(list(KEYS), True)])
     snapshot = Reader(shelf.blobs, shelf.files).refresh()
     assert draw_named(snapshot, [TWINS[0][:16], "s1"]).keys == {*TWINS, "s1"} | {KEYS[2]}
+
+
+def test_a_question_that_a_cohort_keeps_names_no_series():
+    with pytest.raises(InvalidInputError, match="not by both"):
+        question_of(Conditions(series=Names.of(["s1"])))
 
 
 RECORDS = {
