@@ -96,7 +96,8 @@ export class Gestures {
     } else if (this.#drag === "pan") {
       this.#map.pan(spot.x - before.x, spot.y - before.y);
     } else if (this.#drag === "lasso") {
-      for (const each of event.getCoalescedEvents()) {
+      // Older Safari does not have it; its lassos have fewer corners.
+      for (const each of event.getCoalescedEvents?.() ?? []) {
         this.#map.lasso(this.#spot(each));
       }
       this.#map.lasso(spot);
@@ -180,14 +181,16 @@ export class Gestures {
       case "0":
         return () => map.fit();
       case "Escape":
-        return () => {
-          this.#drag = this.#drag === "lasso" ? "rest" : this.#drag;
-          map.dropLasso();
-          map.leaveLasso();
-        };
+        return this.#drag === "lasso" || map.mode() === "lasso" ? () => this.#leaveLasso() : null;
       default:
         return null;
     }
+  }
+
+  #leaveLasso(): void {
+    this.#drag = this.#drag === "lasso" ? "rest" : this.#drag;
+    this.#map.dropLasso();
+    this.#map.leaveLasso();
   }
 
   #spot(event: MouseEvent): Spot {

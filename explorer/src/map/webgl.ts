@@ -204,9 +204,13 @@ export class WebGLRenderer implements Renderer {
 
 /** Whether a processor draws, which browsers do not always own up to when asked for a fast context. */
 function isSlow(gl: WebGL2RenderingContext): boolean {
-  const names = gl.getExtension("WEBGL_debug_renderer_info");
-  const name: unknown = gl.getParameter(names === null ? gl.RENDERER : names.UNMASKED_RENDERER_WEBGL);
-  return typeof name === "string" && /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
+  let name = String(gl.getParameter(gl.RENDERER));
+  if (/^webkit/i.test(name)) {
+    // Chromium and Safari name the card here only; Firefox warns of this extension and needs it not.
+    const names = gl.getExtension("WEBGL_debug_renderer_info");
+    name = names === null ? name : String(gl.getParameter(names.UNMASKED_RENDERER_WEBGL));
+  }
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name);
 }
 
 /** Program and buffers; null where the context is lost already or will not take them. */

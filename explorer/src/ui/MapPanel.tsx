@@ -19,7 +19,6 @@ export function MapPanel() {
   const map = useRef<MapView | null>(null);
   const [mode, setMode] = useState<"pan" | "lasso">("pan");
   const [hovered, hover] = useState<Hovered | null>(null);
-  const [software, setSoftware] = useState(false);
 
   useEffect(() => {
     if (!host.current) return;
@@ -40,7 +39,6 @@ export function MapPanel() {
       onMode: setMode,
     });
     map.current = view;
-    setSoftware(view.renderer === "canvas");
     let isPlaced = false;
     const stops = [
       effect(() => {
@@ -120,7 +118,6 @@ export function MapPanel() {
       <MapState />
       <Legend />
       {hovered && <HoverCard hovered={hovered} />}
-      {software && <p class="map-note">drawn without a graphics processor</p>}
     </section>
   );
 }
