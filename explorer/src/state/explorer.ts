@@ -156,7 +156,7 @@ export class Explorer {
       };
       this.said.value = `${all.length} series circled`;
     });
-    if (this.here.value.cohort) this.go({ cohort: null });
+    if (this.here.value.cohort || this.here.value.like) this.go({ cohort: null, like: null });
   }
 
   uncircle(): void {
@@ -165,6 +165,12 @@ export class Explorer {
       if (this.restriction.value?.kind === "circle") this.restriction.value = null;
     });
     if (this.here.value.cohort) this.go({ cohort: null });
+  }
+
+  /** Look for series that look like one, among all of the newest state. */
+  likeThis(record: SeriesRecord): void {
+    this.uncircle();
+    this.go({ like: record.seriesKey.slice(0, 16), at: null, cohort: null, sort: null });
   }
 
   /** Tell of the series at a point. */

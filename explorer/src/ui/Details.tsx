@@ -54,7 +54,7 @@ function Told({ record, hit }: { record: SeriesRecord; hit: Hit | null }) {
         </div>
       </div>
       <div class="row-of-buttons">
-        <button type="button" class="button" disabled={!record["hasPixels"]} onClick={() => explorer.go({ like: record.seriesKey.slice(0, 16), tab: "map" })}>
+        <button type="button" class="button" disabled={!record["hasPixels"]} onClick={() => explorer.likeThis(record)}>
           More like this
         </button>
         {viewer && (
