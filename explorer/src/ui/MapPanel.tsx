@@ -143,7 +143,15 @@ function MapState() {
   }
   if (!head) return null;
   const unplaced = head.unplaced ? `, ${countText(head.unplaced)} without pixels only in the list` : "";
-  return <p class="map-count">{countText(head.total)} on map {head.projection ?? "–"}{unplaced}</p>;
+  // Before the first fit an untaught encoder places them, as versions 0.x.
+  const isFitted = head.projection !== null && !head.projection.startsWith("0.");
+  return (
+    <p class="map-count">
+      {countText(head.total)} on {isFitted ? `map ${head.projection}` : "a map that was never fitted"}
+      {unplaced}
+      {!isFitted && <><br />Places mean little before <code>dicom-indexer map fit</code></>}
+    </p>
+  );
 }
 
 function Nothing() {
