@@ -330,6 +330,31 @@ def test_nothing_is_drawn_while_nothing_changes(page):
     assert page.evaluate(asked) == 0
 
 
+def test_the_focus_is_seen_around_the_map(page, renderer):
+    opened(page, renderer)
+    rule = "#map:focus-visible { outline: 3px solid rgb(255, 0, 0); outline-offset: -3px }"
+    page.evaluate("(rule) => { document.styleSheets[0].insertRule(rule); }", rule)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement === host")
+    assert picture(page)[HEIGHT // 2, 1].tolist() == [255, 0, 0]
+
+
+def test_the_pointer_tells_what_a_drag_does(page):
+    opened(page, "canvas")
+    cursor = "host.style.cursor"
+    assert page.evaluate(cursor) == "grab"
+    page.mouse.move(*spot(page, 7))
+    settled(page)
+    assert page.evaluate(cursor) == "pointer"
+    page.mouse.down()
+    page.mouse.move(300, 300, steps=3)
+    assert page.evaluate(cursor) == "grabbing"
+    page.mouse.up()
+    assert page.evaluate(cursor) != "grabbing"
+    page.evaluate("map.mode = 'lasso'")
+    assert page.evaluate(cursor) == "crosshair"
+
+
 def test_a_focused_point_is_ringed_and_brought_into_view(page):
     opened(page, "canvas")
     page.evaluate("map.view = { x: 1000, y: 1000, scale: map.view.scale }")
