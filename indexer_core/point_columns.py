@@ -63,7 +63,7 @@ def coded_column(
     if field in BANDS:
         return _bands(snapshot, field, rows)
     if field in BOOL_FIELDS:
-        return _flags(snapshot, field, rows)
+        return _booleans(snapshot, field, rows)
     if field in LIST_FIELDS:
         return _lists(snapshot, visible, field, rows, most)
     vocabulary = _Vocabulary(_columns(snapshot, field), visible, is_date=field == YEARS)
@@ -188,7 +188,7 @@ def _bands(snapshot: Snapshot, field: str, rows: Rows) -> Coded:
     return _coded(numbers, bands.names, len(bands.names), is_ordered=True)
 
 
-def _flags(snapshot: Snapshot, field: str, rows: Rows) -> Coded:
+def _booleans(snapshot: Snapshot, field: str, rows: Rows) -> Coded:
     parts = zip(_columns(snapshot, field), rows, strict=True)
     taken = [column.values.take(pa.array(chosen)) for column, chosen in parts]
     numbers = _joined(

@@ -5,7 +5,7 @@ nobody could be told that a series has gone by being suppressed, or has come bac
 were, so they are only ever compared with: nothing of them is shown but keys of what has gone.
 """
 
-from indexer_core.errors import NotFoundError
+from indexer_core.errors import NotFoundError, UnavailableError
 from indexer_core.index.lineage import PURGED
 from indexer_core.index.reader import Reader, Snapshot
 
@@ -24,12 +24,16 @@ class RecentSnapshots:
         self._hold(snapshot.manifest.number, snapshot.bare())
 
     def at(self, number: int) -> Snapshot | None:
-        """Manifest `number` as it was; None where it is not kept, or not as it was."""
+        """Manifest `number` as it was.
+
+        None where it is not kept, or not as it was, or cannot be opened now: whoever asks can tell
+        all there is instead.
+        """
         found = self._held.pop(number, None)
         if found is None:
             try:
                 found = self._reader.at(number, as_it_was=True)
-            except NotFoundError:
+            except (NotFoundError, UnavailableError):
                 return None
             if PURGED in found.manifest.lineage.details:
                 return None

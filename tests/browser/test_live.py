@@ -47,9 +47,7 @@ def news(page, text):
 
 
 def manifest(page) -> int:
-    found = re.search(
-        r"\d+", page.get_by_role("button", name="look back").get_attribute("aria-label")
-    )
+    found = re.search(r"\d+", page.get_by_role("button", name="look back").inner_text())
     assert found is not None
     return int(found.group())
 

@@ -134,13 +134,14 @@ class PointsMachine(RuleBasedStateMachine):
         }
         self.commit(PublishProjection(projection=self.projection, coordinates=made))
 
-    @rule()
     def start_again(self):
         """A process that has seen none of the past."""
         self.recent = RecentSnapshots(self.reader, keep=2)
 
-    @rule(name=st.sampled_from(sorted(PAGES)))
-    def look(self, name):
+    @rule(name=st.sampled_from(sorted(PAGES)), again=st.booleans())
+    def look(self, name, again):
+        if again:
+            self.start_again()
         page, before, snapshot = self.pages[name], self.seen[name], self.reader.refresh()
         self.recent.note(snapshot)
         past = None if page.manifest is None else self.recent.at(page.manifest)
@@ -178,7 +179,7 @@ class PointsMachine(RuleBasedStateMachine):
         if not hasattr(self, "pages"):
             return
         for name in PAGES:
-            self.look(name)
+            self.look(name, again=False)
 
 
 def folded(points):

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.api import Api, record
+from tests.support.points import parse_points
 
 SCOPES = ("a", "b", "c")
-KEYS = tuple(f"{scope}{number}" for scope in SCOPES for number in range(3))
+# Keys in hexadecimal digits, which begin with their scope.
+KEYS = tuple(f"{scope}{number}".ljust(64, "0") for scope in SCOPES for number in range(3))
 
 
 @st.composite
@@ -22,6 +24,7 @@ def records(draw):
             seriesInstanceUid=draw(st.sampled_from([key, "shared"])),
             modality=draw(st.sampled_from(["MR", "CT"])),
             plane=draw(st.sampled_from(["axial", "coronal", "unknown"])),
+            manufacturer=draw(st.sampled_from(["Maker", "MAKER", None])),
             ageYears=draw(st.sampled_from([None, 30.0, 70.0])),
         )
     return found
@@ -40,6 +43,17 @@ filters = st.lists(
     ),
     max_size=2,
 )
+
+
+def drawn(texts: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every operation that tells of series in arrays."""
+    columns = (*_COLUMNS, ("since", "1"))
+    return [
+        ("GET", "/api/map/points", {"query": _COLUMNS}),
+        ("GET", "/api/map/points", {"query": columns}),
+        ("POST", "/api/map/matches", {"body": {"filters": texts}}),
+        ("POST", "/api/map/matches", {"body": {"text": "axial MRI", "filters": texts}}),
+    ]
 
 
 def requests(texts: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -73,6 +87,9 @@ def requests(texts: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
 
 _PARTS = ("", "/series", "/news")
 _FACETS = tuple(("facets", field) for field in ("scope", "modality", "plane", "ageYears"))
+_COLUMNS = tuple(
+    ("columns", field) for field in ("scope", "modality", "plane", "ageYears", "manufacturer")
+)
 # Of the manifest, which counts everybody's commits, or made of its number.
 _OF_THE_MANIFEST = frozenset(
     ("manifest", "newest", "index", "segment", "writeId", "before", "after", "digest", "nextLink")
@@ -112,6 +129,21 @@ def test_no_answer_depends_on_series_of_other_scopes(every, scopes, texts):
         assert without_manifest(json.loads(told.body)) == without_manifest(
             json.loads(expected.body)
         )
+
+
+@settings(max_examples=40)
+@given(records(), st.sets(st.sampled_from(SCOPES), min_size=1), filters)
+def test_no_array_depends_on_series_of_other_scopes(every, scopes, texts):
+    allowed = {key: said for key, said in every.items() if said["scope"] in scopes}
+    of_all, of_allowed = Api(every, scopes=frozenset(scopes)), Api(allowed)
+    for method, path, asked in drawn(texts):
+        told, expected = (
+            parse_points(api.ask(method, path, **asked).body) for api in (of_all, of_allowed)
+        )
+        assert without_manifest(told.head) == without_manifest(expected.head)
+        assert {name: array.tolist() for name, array in told.sections.items()} == {
+            name: array.tolist() for name, array in expected.sections.items()
+        }
 
 
 @settings(max_examples=40)

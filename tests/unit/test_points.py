@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from function_app.points import PointsRequest, matches, points
 from indexer_core.facets import BANDS, FACETS, count_facets
 from indexer_core.filters import parse_filter
-from indexer_core.index.reader import Reader
+from indexer_core.index.loaded import LiveSegment
+from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.rows import BOOL_FIELDS, LIST_FIELDS
+from indexer_core.index.segment import SegmentWriter
 from indexer_core.point_changes import every_point
 from indexer_core.point_columns import OTHER, coded_column
 from indexer_core.search import listing, record_of
@@ -135,3 +138,20 @@ def test_an_index_without_a_map_or_without_series_has_no_points():
 def test_a_field_that_is_asked_for_twice_is_told_once():
     file = told(snapshot_of([{"modality": "A"}]), "modality", "MODALITY")
     assert [name for name in file.sections if name.startswith("column")] == ["column:modality"]
+
+
+def test_a_point_whose_place_was_written_anew_is_told_and_no_other():
+    shelf = Shelf()
+    add_series(shelf, {key_of(number): {} for number in range(3)})
+    before = Reader(shelf.blobs, shelf.files).refresh()
+    held = before.segments[0]
+    points_then = held.loaded.points(PROJECTION.version)
+    xy = points_then.xy.copy()
+    xy[1] += 1
+    file = SegmentWriter(shelf.blobs, shelf.files).write_points("z", replace(points_then, xy=xy))
+    mended = replace(held.loaded.segment, coordinates=(file,))
+    segment = LiveSegment(loaded=held.loaded.at(mended), live=held.live)
+    after = Snapshot(before.manifest, [segment], shelf.files)
+    found = parse_points(points(PointsRequest(), after, before).data)
+    assert found.points() == {held.loaded.rows.key(1)[:16]: (*xy[1].tolist(), 0)}
+    assert found.removed == []

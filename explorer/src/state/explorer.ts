@@ -156,7 +156,7 @@ export class Explorer {
       };
       this.said.value = `${all.length} series circled`;
     });
-    if (this.here.value.cohort) this.go({ cohort: null });
+    if (this.here.value.cohort || this.here.value.like) this.go({ cohort: null, like: null });
   }
 
   uncircle(): void {
@@ -165,6 +165,12 @@ export class Explorer {
       if (this.restriction.value?.kind === "circle") this.restriction.value = null;
     });
     if (this.here.value.cohort) this.go({ cohort: null });
+  }
+
+  /** Look for series that look like one, among all of the newest state. */
+  likeThis(record: SeriesRecord): void {
+    this.uncircle();
+    this.go({ like: record.seriesKey.slice(0, 16), at: null, cohort: null, sort: null });
   }
 
   /** Tell of the series at a point. */
@@ -292,11 +298,13 @@ export class Explorer {
       });
     } catch (error) {
       this.fail(error);
+      this.go({ cohort: null }, true); // a question among series that cannot be told is never answered
     }
   }
 
-  private async tell(key: string | null): Promise<void> {
-    this.record.value = null;
+  /** Ask for the record of a series. `quiet`: what is shown stays until it is there. */
+  private async tell(key: string | null, quiet = false): Promise<void> {
+    if (!quiet) this.record.value = null;
     if (!key) return;
     try {
       const found = await this.api.series(key);
@@ -433,6 +441,7 @@ export class Explorer {
       const news = await this.atlas.follow();
       if (news) this.took(news);
       await this.results.ask(this.asked.value, this.restriction.value, true);
+      void this.tell(this.here.value.series, true);
       if (this.here.value.since !== null) await this.markFresh();
     } catch (error) {
       const problem = asProblem(error);

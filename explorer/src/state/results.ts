@@ -12,6 +12,8 @@ import { type Filter, formatFilter, type Operator } from "./filters";
 import type { Place } from "./place";
 
 export const PAGE = 50;
+/** Series of one answer at most. */
+const MOST = 500;
 
 /** Fields that are counted beside the results, in this order. */
 export const FACET_FIELDS = [
@@ -79,7 +81,9 @@ export class Results {
     this.running = running;
     if (!quiet) this.found.value = { kind: "loading", before: this.ready };
     try {
-      const ready = await this.answer(place, narrowed, running.signal);
+      // Whoever has looked further than the first page is not thrown back to it.
+      const top = quiet ? Math.min(MOST, Math.max(PAGE, this.ready?.hits.length ?? 0)) : PAGE;
+      const ready = await this.answer(place, narrowed, top, running.signal);
       if (running.signal.aborted) return;
       this.found.value = { kind: "ready", ready };
       await this.count(ready, place, narrowed, running.signal);
@@ -115,16 +119,21 @@ export class Results {
     return found.kind === "ready" ? found.ready : found.kind === "loading" ? found.before : null;
   }
 
-  private async answer(place: Place, narrowed: Restriction | null, signal: AbortSignal): Promise<Ready> {
+  private async answer(
+    place: Place,
+    narrowed: Restriction | null,
+    top: number,
+    signal: AbortSignal,
+  ): Promise<Ready> {
     const body = bodyOf(place, narrowed);
     if (place.like) {
       return readyOf("like", await this.api.similar(place.like, body, signal), undefined);
     }
     if (!place.text.trim()) {
-      const asked = { ...body, ...(place.sort ? { sort: place.sort } : {}), top: PAGE };
+      const asked = { ...body, ...(place.sort ? { sort: place.sort } : {}), top };
       return readyOf("list", await this.api.list(asked, signal), asked);
     }
-    const asked = { ...body, text: place.text.trim(), interpret: place.read, top: PAGE };
+    const asked = { ...body, text: place.text.trim(), interpret: place.read, top };
     const answer = await this.api.search(asked, signal);
     const ready = readyOf("search", answer, asked);
     const conditions = conditionsOf(ready, place);
@@ -136,7 +145,7 @@ export class Results {
       withUnknown: [...conditions.withUnknown],
       manifest: ready.manifest,
       sort: place.sort,
-      top: PAGE,
+      top,
     };
     const { hits, next } = readyOf("list", await this.api.list(listed, signal), listed);
     return { ...ready, mode: "list", hits, next };

@@ -1,4 +1,5 @@
 /** All that is known of one series, and why it was found. */
+import { Fragment } from "preact";
 import { useState } from "preact/hooks";
 import { Problem } from "../api/client";
 import type { Evidence, Hit, SeriesRecord, Why } from "../api/types";
@@ -53,7 +54,7 @@ function Told({ record, hit }: { record: SeriesRecord; hit: Hit | null }) {
         </div>
       </div>
       <div class="row-of-buttons">
-        <button type="button" class="button" disabled={!record["hasPixels"]} onClick={() => explorer.go({ like: record.seriesKey.slice(0, 16), tab: "map" })}>
+        <button type="button" class="button" disabled={!record["hasPixels"]} onClick={() => explorer.likeThis(record)}>
           More like this
         </button>
         {viewer && (
@@ -119,6 +120,11 @@ function WhyFound({ why, score, match }: { why: Why; score: number | null; match
   );
 }
 
+/** A long keyword such as StudyDescription, which may go on in the next line. */
+function breakable(keyword: string) {
+  return keyword.split(/(?<=[a-z])(?=[A-Z])/).map((part, i) => <Fragment key={i}>{i > 0 && <wbr />}{part}</Fragment>);
+}
+
 function conditionText(text: string): string {
   const filter = parseFilter(text);
   return filter ? filterText(filter) : text;
@@ -137,7 +143,7 @@ function EvidenceTable({ evidence }: { evidence: Record<string, Evidence> }) {
           <tr key={field}>
             <th scope="row">{fieldText(field)}</th>
             <td>{known(each.value)}</td>
-            <td>{each.source}{each.from === "model" ? " (model)" : ""}</td>
+            <td>{breakable(each.source)}{each.from === "model" ? " (model)" : ""}</td>
             <td>{Math.round(100 * each.confidence)} %</td>
           </tr>
         ))}

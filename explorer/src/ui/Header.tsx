@@ -24,14 +24,14 @@ export function Header({ onTheme }: { onTheme: () => void }) {
           aria-haspopup="dialog"
           onClick={() => lookBack(true)}
           title="Which state of the index is looked at"
-          aria-label={number === null ? "No manifest yet" : `Manifest ${number}, ${at === null ? "live" : "past"}: look back`}
         >
           <ClockIcon />
           <span>
-            <span class="wide-only">{number === null ? "No manifest" : "Manifest "}</span>
+            <span class="wide-text">{number === null ? "No manifest" : "Manifest "}</span>
             {number}
           </span>
           <span class={at === null ? "pill live" : "pill"}>{at === null ? "live" : "past"}</span>
+          <span class="visually-hidden">, look back</span>
         </button>
         <button
           type="button"

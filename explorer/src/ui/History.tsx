@@ -65,7 +65,8 @@ export function History({ onClose }: { onClose: () => void }) {
                   <td>{timeText(each.created)}</td>
                   <td>{whatText(each)}</td>
                   <td>{each.projectionVersion ?? "–"}</td>
-                  <td class="row-of-buttons">
+                  <td>
+                    <div class="row-of-buttons">
                     <button
                       type="button"
                       class="button small"
@@ -82,6 +83,7 @@ export function History({ onClose }: { onClose: () => void }) {
                     >
                       New since
                     </button>
+                    </div>
                   </td>
                 </tr>
               ))}

@@ -37,7 +37,9 @@ export function Legend() {
               </>
             );
             const value = each.value;
-            if (value === null || isBand || alternatives.length || value.includes(",")) {
+            // "none" stands for series without a flag, which no condition asks for.
+            const isNone = colour === "flags" && value === "none";
+            if (value === null || isNone || isBand || alternatives.length || value.includes(",")) {
               return <li key={each.label} class="legend-line">{inside}</li>;
             }
             return (

@@ -19,7 +19,6 @@ export function MapPanel() {
   const map = useRef<MapView | null>(null);
   const [mode, setMode] = useState<"pan" | "lasso">("pan");
   const [hovered, hover] = useState<Hovered | null>(null);
-  const [software, setSoftware] = useState(false);
 
   useEffect(() => {
     if (!host.current) return;
@@ -40,7 +39,6 @@ export function MapPanel() {
       onMode: setMode,
     });
     map.current = view;
-    setSoftware(view.renderer === "canvas");
     let isPlaced = false;
     const stops = [
       effect(() => {
@@ -120,7 +118,6 @@ export function MapPanel() {
       <MapState />
       <Legend />
       {hovered && <HoverCard hovered={hovered} />}
-      {software && <p class="map-note">drawn without a graphics processor</p>}
     </section>
   );
 }
@@ -146,7 +143,15 @@ function MapState() {
   }
   if (!head) return null;
   const unplaced = head.unplaced ? `, ${countText(head.unplaced)} without pixels only in the list` : "";
-  return <p class="map-count">{countText(head.total)} on map {head.projection ?? "–"}{unplaced}</p>;
+  // Before the first fit an untaught encoder places them, as versions 0.x.
+  const isFitted = head.projection !== null && !head.projection.startsWith("0.");
+  return (
+    <p class="map-count">
+      {countText(head.total)} on {isFitted ? `map ${head.projection}` : "a map that was never fitted"}
+      {unplaced}
+      {!isFitted && <><br />Places mean little before <code>dicom-indexer map fit</code></>}
+    </p>
+  );
 }
 
 function Nothing() {
