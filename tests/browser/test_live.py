@@ -90,14 +90,14 @@ def test_one_can_look_back_and_mark_what_has_come_since(opened, visited):
     visited.index()
     news(page, "1 series came").wait_for()
     page.get_by_role("button", name="look back").click()
-    page.get_by_role("button", name=f"Look at manifest {old}", exact=True).click()
+    page.get_by_role("button", name=f"Look at it manifest {old}", exact=True).click()
     news(page, f"Looking at manifest {old}").wait_for()
     wait_for_listed(page, count)
     assert f"at={old}" in page.url
     page.get_by_role("button", name="Back to the newest").click()
     wait_for_listed(page, count + 1)
     page.get_by_role("button", name="look back").click()
-    page.get_by_role("button", name=f"Mark what came after manifest {old}", exact=True).click()
+    page.get_by_role("button", name=f"New since manifest {old}", exact=True).click()
     news(page, f"1 marked: what came after manifest {old}").wait_for()
 
 

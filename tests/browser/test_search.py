@@ -193,7 +193,7 @@ def test_everything_is_done_without_a_mouse(opened):
     keyboard.press("Enter")
     expect(opened.get_by_role("dialog", name="Change a condition")).to_be_visible()
     keyboard.press("Escape")
-    expect(opened.get_by_role("dialog")).to_have_count(0)
+    expect(opened.locator("dialog")).to_have_count(0)
     expect(chip).to_be_focused()
     opened.get_by_role("button", name="Skip to the series found").focus()
     keyboard.press("Enter")
@@ -205,6 +205,10 @@ def test_everything_is_done_without_a_mouse(opened):
     expect(rows(opened).nth(1)).to_have_attribute("aria-selected", "true")
     keyboard.press("Escape")
     expect(opened.get_by_role("region", name="One series")).to_have_count(0)
+
+
+def test_keys_move_the_map_and_a_link_says_where_it_is(opened):
+    keyboard = opened.keyboard
     opened.get_by_role("application").focus()
     keyboard.press("+")
     keyboard.press("ArrowLeft")

@@ -37,7 +37,10 @@ export function App({ onTheme }: { onTheme: () => void }) {
       <button
         type="button"
         class="skip"
-        onClick={() => document.querySelector<HTMLElement>(".results tr[tabindex='0'], .results button")?.focus()}
+        onClick={() => {
+          const row = document.querySelector<HTMLElement>(".results tr[tabindex='0']");
+          (row ?? document.querySelector<HTMLElement>(".results button"))?.focus();
+        }}
       >
         Skip to the series found
       </button>

@@ -70,18 +70,16 @@ export function History({ onClose }: { onClose: () => void }) {
                     <button
                       type="button"
                       class="button small"
-                      aria-label={`Look at manifest ${each.manifest}`}
                       onClick={() => { explorer.go({ at: each.manifest }); onClose(); }}
                     >
-                      Look at it
+                      Look at it<span class="visually-hidden"> manifest {each.manifest}</span>
                     </button>
                     <button
                       type="button"
                       class="button small"
-                      aria-label={`Mark what came after manifest ${each.manifest}`}
                       onClick={() => { explorer.go({ since: each.manifest }); onClose(); }}
                     >
-                      New since
+                      New since<span class="visually-hidden"> manifest {each.manifest}</span>
                     </button>
                     </div>
                   </td>
