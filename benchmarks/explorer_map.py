@@ -1,12 +1,11 @@
 """The explorer's map in Chromium without a graphics card, beside regl-scatterplot.
 
 Points are made up and lie in a file as the API writes it. All pages draw the same points as large,
-in as many pixels. The peer is installed from npm into `.bench/`; it is no part of the explorer, and
+in as many pixels. The peer is installed from npm into a temporary folder; it is no part of the explorer, and
 could not be: it compiles code at run time, which the explorer's content security policy forbids.
 """
 
 import http.server
-import json
 import os
 import shutil
 import statistics
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pages import Line
+from indexer_core.point_files import id_bytes, point_file
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "explorer"
@@ -50,14 +50,7 @@ def points_file(n: int, seed: int = 0) -> bytes:
     x = centres[kind, 0] + along * np.cos(turn) - aside * np.sin(turn)
     y = centres[kind, 1] + along * np.sin(turn) + aside * np.cos(turn)
     codes = np.where(random.random(n) < 0.03, _UNKNOWN, kind % len(_MODALITIES))
-    sections = {
-        "ids": random.integers(0, 256, 8 * n, dtype=np.uint8),
-        "x": x.astype(np.float32),
-        "y": y.astype(np.float32),
-        "flags": (random.random(n) < 0.05).astype(np.uint8),
-        "column:modality": codes.astype(np.uint16),
-    }
-    header = {
+    head = {
         "manifest": 1,
         "since": None,
         "projectionVersion": "made-up",
@@ -65,15 +58,15 @@ def points_file(n: int, seed: int = 0) -> bytes:
         "total": n,
         "unplaced": 0,
         "columns": {"modality": _MODALITIES},
-        "sections": [
-            {"name": name, "type": str(data.dtype), "length": len(data)}
-            for name, data in sections.items()
-        ],
     }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    parts = [data.tobytes() + bytes(-data.nbytes % 8) for data in sections.values()]
-    return b"".join((b"DXP1", len(text).to_bytes(4, "little"), text, *parts))
+    sections = {
+        "ids": id_bytes(random.integers(0, 2**63, n, dtype=np.uint64)),
+        "x": x.astype(np.float32),
+        "y": y.astype(np.float32),
+        "flags": (random.random(n) < 0.05).astype(np.uint8),
+        "column:modality": codes.astype(np.uint16),
+    }
+    return point_file(head, sections)
 
 
 def measure(work: Path, rounds: int = 3) -> dict[str, Any]:

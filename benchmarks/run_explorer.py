@@ -26,9 +26,9 @@ Written by `make bench-explorer` (`benchmarks/run_explorer.py`); do not edit.
 {machines(kept)}
 - browser: Chromium {kept["map"]["found"]["browser"]} without a window and without a graphics card:
   WebGL is worked out by SwiftShader on the same cores, which is the worst case for it.
-
-- All draw the same points as large into 1000 x 700 pixels. A picture counts when its last pixel is
-  there (`readPixels`), not when it was asked for.
+- All draw the same points as large into 1000 x 700 pixels. A picture of WebGL counts when its last
+  pixel is there (`readPixels`), one of the rasteriser when the canvas has it (`putImageData`).
+- The peer's first picture includes its index of places; ours is made when it is first needed.
 - Figures of 200,000 points are medians of three runs in turns; a million is drawn once, five pans.
 - Without being told which renderer to use, the map takes WebGL2 where a graphics card does it, and
   our rasteriser elsewhere.

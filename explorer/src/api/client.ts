@@ -92,7 +92,7 @@ export class Api {
   /** A further page; `body` as of the first one, undefined where that was a GET. */
   next(link: string, body?: unknown, signal?: AbortSignal): Promise<Answer> {
     // What a proxy thinks the origin is does not matter: the page's own is the only one.
-    const { pathname, search } = new URL(link, "http://page.invalid");
+    const { pathname, search } = new URL(link, document.baseURI);
     return this.json(body === undefined ? "GET" : "POST", pathname + search, body, signal);
   }
 

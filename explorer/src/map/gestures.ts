@@ -8,6 +8,8 @@ export type Mode = "pan" | "lasso";
 export interface Gestured {
   mode(): Mode;
   pan(dx: number, dy: number): void;
+  /** The pointer has got hold of the map, or lets go of it. */
+  hold(isHeld: boolean): void;
   /** By a factor, with what lies under `spot` kept there; without a spot, the middle. */
   zoom(factor: number, spot?: Spot): void;
   fit(): void;
@@ -89,6 +91,8 @@ export class Gestures {
       this.#drag = this.#lassoes ? "lasso" : "pan";
       if (this.#lassoes) {
         this.#map.lasso(this.#pressed);
+      } else {
+        this.#map.hold(true);
       }
     }
     if (this.#drag === "pinch") {
@@ -121,6 +125,7 @@ export class Gestures {
     if (!this.#pointers.delete(event.pointerId)) {
       return;
     }
+    this.#map.hold(false);
     if (this.#drag === "press") {
       this.#map.pick(this.#pressed, event.pointerType === "touch");
     } else if (this.#drag === "lasso") {
@@ -135,6 +140,7 @@ export class Gestures {
 
   #cancel(event: PointerEvent): void {
     if (this.#pointers.delete(event.pointerId)) {
+      this.#map.hold(false);
       this.#map.dropLasso();
       this.#drag = this.#pointers.size === 0 ? "none" : "rest";
     }

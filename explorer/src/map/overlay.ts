@@ -26,6 +26,7 @@ export class Overlay {
     const { style } = this.element;
     style.position = "absolute";
     style.inset = "0";
+    style.zIndex = "-1";
     style.pointerEvents = "none";
     this.element.append(this.#lasso, ...this.#rings.flatMap((ring) => ring.parts));
   }

@@ -112,6 +112,7 @@ export class Stage {
     style.position = "absolute";
     style.inset = "0";
     style.display = "block";
+    style.zIndex = "-1";
     style.width = style.height = "100%";
     this.#host.prepend(canvas);
   }

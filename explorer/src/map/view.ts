@@ -54,6 +54,7 @@ export class MapView {
   #mode: Mode = "pan";
   #movement: Movement | null = null;
   #pointer: Spot | null = null;
+  #isHeld = false;
   #hovered: { point: number; at: Spot } | null = null;
   #focused = -1;
   #request = 0; // of the next frame; -1 when there will be none
@@ -160,7 +161,7 @@ export class MapView {
   /** What a drag does; with the shift key it is a lasso in either mode. */
   set mode(mode: Mode) {
     this.#mode = mode;
-    this.#host.style.cursor = mode === "lasso" ? "crosshair" : "grab";
+    this.#showCursor();
   }
 
   /** Throws a `RangeError` on what is no CSS colour. */
@@ -207,6 +208,7 @@ export class MapView {
       style.position = "relative";
     }
     style.overflow = "hidden";
+    style.isolation = "isolate"; // what is drawn lies below the host's own outline, which shows the focus
     style.touchAction = "none";
     style.userSelect = "none";
     if (!this.#host.hasAttribute("tabindex")) {
@@ -221,6 +223,10 @@ export class MapView {
       pan: (dx, dy) => {
         this.#lens.pan(dx, dy);
         this.#looked();
+      },
+      hold: (isHeld) => {
+        this.#isHeld = isHeld;
+        this.#showCursor();
       },
       zoom: (factor, spot) => this.zoom(factor, spot),
       fit: () => this.fit(),
@@ -244,6 +250,12 @@ export class MapView {
         this.#request ||= requestAnimationFrame((now) => this.#onFrame(now)); // the picture stays
       },
     };
+  }
+
+  #showCursor(): void {
+    const free = this.#hovered === null ? "grab" : "pointer";
+    const shown = this.#mode === "lasso" ? "crosshair" : free;
+    this.#host.style.cursor = this.#isHeld ? "grabbing" : shown;
   }
 
   #lassoed(corners: number[], additive: boolean): void {
@@ -359,9 +371,11 @@ export class MapView {
     const before = this.#hovered;
     if (ring !== null && (before?.point !== point || before.at.x !== ring.at.x || before.at.y !== ring.at.y)) {
       this.#hovered = { point, at: ring.at };
+      this.#showCursor();
       this.#events.onHover(point, ring.at);
     } else if (ring === null && before !== null) {
       this.#hovered = null;
+      this.#showCursor();
       this.#events.onHover(null, this.#pointer ?? before.at);
     }
   }

@@ -76,10 +76,6 @@ export function MapPanel() {
     if (map.current) map.current.mode = mode;
   }, [mode]);
 
-  const zoom = (by: number): void => {
-    const view = map.current;
-    if (view) view.view = { ...view.view, scale: view.view.scale * by };
-  };
   const lit = explorer.lit.value;
   const fit = (): void => {
     const shown = lit?.filter((each) => each >= 0);
@@ -95,8 +91,8 @@ export function MapPanel() {
           <LassoIcon />
         </button>
         <span class="gap" />
-        <button type="button" class="button icon-only" aria-label="Closer" title="Closer" onClick={() => zoom(STEP)}><PlusIcon /></button>
-        <button type="button" class="button icon-only" aria-label="Further away" title="Further away" onClick={() => zoom(1 / STEP)}><MinusIcon /></button>
+        <button type="button" class="button icon-only" aria-label="Closer" title="Closer" onClick={() => map.current?.zoom(STEP)}><PlusIcon /></button>
+        <button type="button" class="button icon-only" aria-label="Further away" title="Further away" onClick={() => map.current?.zoom(1 / STEP)}><MinusIcon /></button>
         <button type="button" class="button icon-only" aria-label="Show all that is lit" title="Show all that is lit" onClick={fit}><FitIcon /></button>
         <button
           type="button"
