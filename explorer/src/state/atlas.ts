@@ -53,38 +53,37 @@ export class Atlas {
   readonly revision = signal(0);
   readonly head = signal<Head | null>(null);
   readonly state = signal<AtlasState>({ kind: "loading" });
-  private columns: readonly string[] = BASIC_COLUMNS;
+  private wanted: readonly string[] = BASIC_COLUMNS;
   private running: AbortController | null = null;
 
   constructor(private readonly api: Api) {}
 
-  /** Load the whole map of a manifest; null: the newest. */
-  async load(manifest: number | null): Promise<News | null> {
-    this.state.value = { kind: "loading" };
+  /** Load the whole map of a manifest (null: the newest) with a column. */
+  async load(manifest: number | null, column: string): Promise<News | null> {
+    this.wanted = columnsWith(column);
+    if (!this.points.count) this.state.value = { kind: "loading" };
     return this.fetch(manifest, null);
   }
 
   /** Take in what has changed since the manifest that is shown. */
   async follow(): Promise<News | null> {
     const head = this.head.value;
-    return head ? this.fetch(null, head.manifest) : this.load(null);
+    // Changes alone would leave a column that came meanwhile unknown for all that have not changed.
+    const isWhole = this.wanted.every((each) => this.points.columns.includes(each));
+    return this.fetch(null, head && isWhole ? head.manifest : null);
   }
 
   /** Have a column at hand, loading the map anew where it has to come with one. */
-  async need(column: string, manifest: number | null): Promise<void> {
-    if (this.columns.includes(column)) return;
-    this.columns = [...BASIC_COLUMNS, column];
-    await this.fetch(manifest, null);
+  async need(column: string, manifest: number | null): Promise<News | null> {
+    if (this.points.columns.includes(column)) return null;
+    this.wanted = columnsWith(column);
+    return this.fetch(manifest, null);
   }
 
-  has(column: string): boolean {
-    return this.columns.includes(column) && this.head.value !== null;
-  }
-
-  /** Slots of the points that have come or changed after a manifest; null where that is not known. */
-  async cameAfter(since: number, manifest: number | null): Promise<Int32Array | null> {
+  /** Short keys of what has come or changed after a manifest; null where that cannot be told. */
+  async cameAfter(since: number, manifest: number | null): Promise<Uint8Array | null> {
     const file = PointSet.decode(await this.api.points([], { manifest, since }));
-    return file.since === null ? null : this.points.locate(file.ids);
+    return file.since === null ? null : file.ids;
   }
 
   /** The column of a field; null where the points came without it. */
@@ -97,7 +96,7 @@ export class Atlas {
     const running = new AbortController();
     this.running = running;
     try {
-      const buffer = await this.api.points(this.columns, { manifest, since }, running.signal);
+      const buffer = await this.api.points(this.wanted, { manifest, since }, running.signal);
       if (running.signal.aborted) return null;
       const file = PointSet.decode(buffer);
       return batch(() => {
@@ -110,7 +109,7 @@ export class Atlas {
       if (isAbort(error) || running.signal.aborted) return null;
       const problem = asProblem(error);
       // What is on the screen is worth more than a message in its place.
-      if (since === null || this.head.value === null) this.state.value = { kind: "failed", problem };
+      if (!this.points.count) this.state.value = { kind: "failed", problem };
       throw problem;
     }
   }
@@ -170,6 +169,10 @@ export class Atlas {
       y,
     };
   }
+}
+
+function columnsWith(column: string): readonly string[] {
+  return (BASIC_COLUMNS as readonly string[]).includes(column) ? BASIC_COLUMNS : [...BASIC_COLUMNS, column];
 }
 
 function diagonalOf(x: Float32Array, y: Float32Array): number {

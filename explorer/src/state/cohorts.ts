@@ -15,6 +15,8 @@ export class Cohorts {
   readonly all = signal<readonly CohortSummary[] | null>(null);
   readonly opened = signal<Opened | null>(null);
   readonly problem = signal<Problem | null>(null);
+  /** Why the last attempt to save one failed. */
+  readonly saving = signal<Problem | null>(null);
   readonly isBusy = signal(false);
   private turn = 0;
 
@@ -58,14 +60,20 @@ export class Cohorts {
     });
   }
 
-  /** Save a cohort, and look at it. Null where that went wrong; `problem` says how. */
-  async save(body: Record<string, unknown>): Promise<Cohort | null> {
-    let saved: Cohort | null = null;
-    await this.doing(async () => {
-      saved = await this.api.saveCohort(body);
-    });
-    if (saved) await this.list();
-    return saved;
+  /** Save a cohort of what `body` gives. Null where that went wrong; `saving` says how. */
+  async save(body: () => Promise<Record<string, unknown>>): Promise<Cohort | null> {
+    this.isBusy.value = true;
+    this.saving.value = null;
+    try {
+      const saved = await this.api.saveCohort(await body());
+      await this.list();
+      return saved;
+    } catch (error) {
+      this.saving.value = asProblem(error);
+      return null;
+    } finally {
+      this.isBusy.value = false;
+    }
   }
 
   private async doing(work: () => Promise<void>): Promise<void> {

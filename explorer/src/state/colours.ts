@@ -48,6 +48,7 @@ const BAND = /^(?:[<≤>≥]\s*)?-?\d/;
  *
  * @param codes of each slot, into `values`; `UNKNOWN_CODE` where it is not known
  * @param alive whether a slot is in use, 1 or 0
+ * @param kept which kind's colour each value has had; values keep theirs, new ones are added
  */
 export function colouring(
   field: string,
@@ -56,6 +57,7 @@ export function colouring(
   alive: Uint8Array,
   size: number,
   theme: Theme,
+  kept: Map<string, number> = new Map(),
 ): Colouring {
   const counts = new Float64Array(values.length + 1);
   const last = values.length;
@@ -78,8 +80,13 @@ export function colouring(
     known.forEach((code, i) => told(code, between(ORDER[theme], known.length > 1 ? i / (known.length - 1) : 0.5)));
   } else {
     known.sort((one, other) => (counts[other] ?? 0) - (counts[one] ?? 0) || compare(values[one], values[other]));
-    known.slice(0, KINDS[theme].length).forEach((code, i) => told(code, KINDS[theme][i] ?? OTHER[theme]));
-    const rest = known.slice(KINDS[theme].length);
+    keep(kept, known.map((code) => values[code] ?? ""), KINDS[theme].length);
+    const kindOf = (code: number): number | undefined => kept.get(values[code] ?? "");
+    for (const code of known) {
+      const kind = kindOf(code);
+      if (kind !== undefined) told(code, KINDS[theme][kind] ?? OTHER[theme]);
+    }
+    const rest = known.filter((code) => kindOf(code) === undefined);
     const [only] = rest;
     if (rest.length === 1 && only !== undefined) told(only, OTHER[theme]);
     else if (rest.length) {
@@ -102,6 +109,24 @@ export function colouring(
 export function rgb(colour: string): Rgb {
   const value = Number.parseInt(colour.slice(1), 16);
   return [(value >> 16) & 255, (value >> 8) & 255, value & 255];
+}
+
+/** Give values without a kind one that no value there has, as long as there are any. */
+function keep(kept: Map<string, number>, values: readonly string[], kinds: number): void {
+  const taken = new Set<number>();
+  for (const value of values) {
+    const kind = kept.get(value);
+    if (kind === undefined) continue;
+    if (taken.has(kind)) kept.delete(value); // another has taken it while this one was away
+    else taken.add(kind);
+  }
+  const free = Array.from({ length: kinds }, (_, kind) => kind).filter((kind) => !taken.has(kind));
+  for (const value of values) {
+    if (kept.has(value)) continue;
+    const kind = free.shift();
+    if (kind === undefined) return;
+    kept.set(value, kind);
+  }
 }
 
 function isUnknown(value: string | undefined): boolean {

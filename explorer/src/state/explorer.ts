@@ -5,7 +5,7 @@
  * cohorts follow from it by effects.
  */
 import { batch, computed, effect, type ReadonlySignal, signal, untracked } from "@preact/signals";
-import { type Api, asProblem, type File, type FileFormat, isAbort, type Problem } from "../api/client";
+import { type Api, asProblem, type File, type FileFormat, isAbort, Problem } from "../api/client";
 import type { CohortSummary, ConditionsBody, ManifestEntry, SeriesRecord, Settings } from "../api/types";
 import { decodeMatches, UNKNOWN } from "../map";
 import { Atlas, type Moved, type News } from "./atlas";
@@ -13,14 +13,15 @@ import { Cohorts } from "./cohorts";
 import { type Colouring, colouring, type Theme } from "./colours";
 import { emphasis } from "./emphasis";
 import { type Filter, formatFilter, parseFilter } from "./filters";
+import { bytesOf, keysOf, Marking } from "./marking";
 import { Pictures } from "./pictures";
-import { hashOf, type Place, placeOf, sameQuestion } from "./place";
+import { hashOf, type Place, placeOf, sameCohort, sameQuestion, settled, START } from "./place";
 import { bodyOf, type Conditions, conditionsOf, type Restriction, Results } from "./results";
 
 /** How often a page that is seen asks whether there is a newer manifest, in milliseconds. */
 const FOLLOW_MS = 4_000;
 const FOLLOW_AT_MOST_MS = 60_000;
-const MOST_CIRCLED = 100_000;
+const MOST_NARROWED = 100_000;
 const SEEN = "dicom-indexer.seen";
 
 /** What has happened to the index while the page was open. */
@@ -29,39 +30,45 @@ export interface Notice {
   readonly text: string;
 }
 
+/** Whether the server lets us in; `asked`: for a token; `declined`: by the reader. */
+export type Access = "open" | "asked" | "declined";
+
 export class Explorer {
   readonly place: ReadonlySignal<Place>;
   readonly results: Results;
   readonly atlas: Atlas;
+  readonly marking: Marking;
   readonly cohorts: Cohorts;
   readonly pictures: Pictures;
   readonly settings = signal<Settings | null>(null);
   readonly restriction = signal<Restriction | null>(null);
-  readonly circled = signal<Int32Array | null>(null);
   readonly record = signal<SeriesRecord | Problem | null>(null);
   readonly history = signal<readonly ManifestEntry[] | null>(null);
   readonly notice = signal<Notice | null>(null);
   readonly moved = signal<Moved | null>(null);
   readonly isOffline = signal(false);
-  readonly needsToken = signal(false);
+  readonly access = signal<Access>("open");
+  /** Whether a token was tried. */
+  readonly wasTried = signal(false);
   /** What is told to those who hear the page. */
   readonly said = signal("");
   readonly problem = signal<Problem | null>(null);
   readonly theme = signal<Theme>("light");
-  /** Values that the legend points out while the pointer is on it. */
+  /** The value that the legend points out while the pointer is on it. */
   readonly pointedOut = signal<string | null>(null);
-  readonly lit = signal<Int32Array | null>(null);
-  readonly fresh = signal<Int32Array | null>(null);
   readonly lastSeen: number | null;
 
   readonly conditions: ReadonlySignal<Conditions>;
   readonly colours: ReadonlySignal<Colouring | null>;
   readonly marks: ReadonlySignal<Uint8Array>;
 
-  private readonly here = signal<Place>(placeOf(""));
-  private readonly asked = signal<Place>(placeOf(""));
+  private readonly here = signal<Place>(START);
+  private readonly asked = signal<Place>(START);
+  private readonly kinds = new Map<string, Map<string, number>>();
   private readonly stops: (() => void)[] = [];
+  private fromWords: ReadonlySet<string> = new Set();
   private matching: AbortController | null = null;
+  private matched = "";
   private timer = 0;
 
   constructor(
@@ -70,15 +77,22 @@ export class Explorer {
     private readonly storage: Storage | null,
   ) {
     this.place = this.here;
-    this.results = new Results(api);
+    this.results = new Results(api, (error) => this.fail(error));
     this.atlas = new Atlas(api);
+    this.marking = new Marking(this.atlas);
     this.cohorts = new Cohorts(api);
     this.pictures = new Pictures(api);
     const seen = Number(storage?.getItem(SEEN) ?? NaN);
     this.lastSeen = Number.isInteger(seen) ? seen : null;
-    this.conditions = computed(() => conditionsOf(this.results.ready, this.here.value));
-    this.colours = computed(() => this.coloured());
-    this.marks = computed(() => this.emphasised());
+    this.conditions = computed(() => {
+      void this.results.found.value;
+      return conditionsOf(this.results.ready, this.here.value);
+    });
+    // A view or a tab is another place, too: points are coloured anew for what concerns them only.
+    const colour = computed(() => this.here.value.colour);
+    const series = computed(() => this.here.value.series);
+    this.colours = computed(() => this.coloured(colour.value));
+    this.marks = computed(() => this.emphasised(colour.value, series.value));
   }
 
   /** Begin: read the address, ask for everything, and follow the index. */
@@ -87,7 +101,7 @@ export class Explorer {
     const read = (): void => this.arrive(placeOf(window.location.hash));
     window.addEventListener("hashchange", read);
     this.stops.push(() => window.removeEventListener("hashchange", read));
-    this.arrive(placeOf(window.location.hash));
+    read();
     void this.begin();
     this.stops.push(effect(() => this.question()));
     this.stops.push(effect(() => this.lightUp()));
@@ -101,7 +115,7 @@ export class Explorer {
 
   /** Go to another place. `replace`: the way back does not lead to this one. */
   go(change: Partial<Place>, replace = false): void {
-    const next = { ...this.here.value, ...change };
+    const next = settled({ ...this.here.value, ...change });
     const hash = hashOf(next);
     const address = hash || this.window.location.pathname;
     if (replace) this.window.history.replaceState(null, "", address);
@@ -109,68 +123,93 @@ export class Explorer {
     this.arrive(next);
   }
 
-  /** Ask for something else than before. What was found by its likeness is no longer asked for. */
-  ask(change: Partial<Place>): void {
-    this.go({ like: null, ...change });
+  /** Look for other words; conditions that the old ones gave are gone with them. */
+  search(text: string): void {
+    const place = this.here.value;
+    if (text === place.text && place.read && !place.like) return this.again();
+    const filters = text === place.text ? place.filters : place.filters.filter((each) => !this.fromWords.has(formatFilter(each)));
+    this.fromWords = new Set();
+    this.go({ text, filters, read: true, sort: null, like: null });
+  }
+
+  /** Look for everything again. */
+  startAnew(): void {
+    this.fromWords = new Set();
+    this.go({ text: "", filters: [], withUnknown: [], read: true, sort: null, like: null });
   }
 
   /** Edit the conditions in force: those that were read from the words become explicit with it. */
   edit(filters: readonly Filter[], withUnknown?: readonly string[]): void {
     const place = this.here.value;
     const conditions = this.conditions.value;
-    const wasRead = place.read && place.text.trim() !== "" && this.results.ready?.interpretation;
-    this.ask({
-      filters,
-      withUnknown: withUnknown ?? conditions.withUnknown,
-      read: wasRead ? false : place.read,
-    });
+    const change = { filters, withUnknown: withUnknown ?? conditions.withUnknown };
+    const wasRead = conditions.filters.length > place.filters.length || conditions.alternatives.length > 0;
+    if (place.read && wasRead && !place.like) {
+      const explicit = new Set(place.filters.map(formatFilter));
+      this.fromWords = new Set(conditions.filters.map(formatFilter).filter((each) => !explicit.has(each)));
+      this.go({ ...change, read: false });
+    } else this.go(change);
+  }
+
+  /** Ask the same again. */
+  again(): void {
+    const place = this.here.value;
+    if (place.cohort && this.restriction.value?.kind !== "cohort") void this.narrow(place);
+    else this.asked.value = { ...place };
   }
 
   signIn(token: string): void {
     this.api.signIn(token);
-    this.needsToken.value = false;
+    batch(() => {
+      this.access.value = "open";
+      this.wasTried.value = true;
+      this.problem.value = null;
+    });
     void this.begin();
-    this.asked.value = { ...this.asked.value };
+    this.again();
+    void this.tell(this.here.value.series);
+    void this.markFresh();
+    if (this.here.value.tab === "cohorts") void this.cohorts.list();
+  }
+
+  /** Go on without a token: nothing is asked until one is given. */
+  declineToken(): void {
+    if (this.access.value === "asked") this.access.value = "declined";
   }
 
   /** Narrow everything to the points within a circle; to these as well as before where `additive`. */
   circle(slots: Int32Array, additive: boolean): void {
-    const { points } = this.atlas;
-    const before = additive ? (this.circled.value ?? new Int32Array(0)) : new Int32Array(0);
-    const all = Int32Array.from(new Set([...before, ...slots]));
-    if (all.length > MOST_CIRCLED) {
-      this.said.value = `${all.length} points are too many to narrow to: circle at most ${MOST_CIRCLED}`;
-      this.problem.value = asProblem(new Error(this.said.value));
+    const before = additive ? (this.marking.circled.value ?? new Int32Array(0)) : new Int32Array(0);
+    if (slots.length + before.length > MOST_NARROWED) {
+      this.fail(new Error(`these are too many points to narrow to: circle at most ${MOST_NARROWED.toLocaleString("en")}`));
       return;
     }
+    const all = Int32Array.from(new Set([...before, ...slots].filter((slot) => slot >= 0)));
     if (!all.length) {
       this.said.value = "no point lies within the circle";
       return;
     }
+    const keys = this.atlas.points.keysOf(all);
     batch(() => {
-      this.circled.value = all;
-      this.restriction.value = {
-        kind: "circle",
-        label: `${all.length} circled`,
-        keys: Array.from(all, (slot) => points.shortKey(slot)),
-      };
+      this.marking.circledKeys.value = keys;
+      this.restriction.value = { kind: "circle", label: `${all.length} circled`, keys: keysOf(keys) };
       this.said.value = `${all.length} series circled`;
+      if (this.here.value.cohort || this.here.value.like) this.go({ cohort: null, like: null });
     });
-    if (this.here.value.cohort || this.here.value.like) this.go({ cohort: null, like: null });
   }
 
   uncircle(): void {
     batch(() => {
-      this.circled.value = null;
+      this.marking.circledKeys.value = null;
       if (this.restriction.value?.kind === "circle") this.restriction.value = null;
+      if (this.here.value.cohort) this.go({ cohort: null });
     });
-    if (this.here.value.cohort) this.go({ cohort: null });
   }
 
   /** Look for series that look like one, among all of the newest state. */
   likeThis(record: SeriesRecord): void {
     this.uncircle();
-    this.go({ like: record.seriesKey.slice(0, 16), at: null, cohort: null, sort: null });
+    this.go({ like: record.seriesKey.slice(0, 16) });
   }
 
   /** Tell of the series at a point. */
@@ -203,26 +242,21 @@ export class Explorer {
     const place = this.here.value;
     const narrowed = this.restriction.value;
     if (narrowed && !place.text.trim() && !place.filters.length) return [...narrowed.keys];
-    const data = await this.api.matches(this.matchesBody(place, narrowed));
-    return shortKeysOf(decodeMatches(data).ids);
+    return keysOf(decodeMatches(await this.api.matches(this.matchesBody(place, narrowed))).ids);
   }
 
   /** Ask the question of a cohort anew, of the newest state. */
   askAsCohort(cohort: CohortSummary): void {
     const filters = cohort.filters.map(parseFilter).filter((each) => each !== null);
-    this.ask({ text: cohort.text, read: cohort.text !== "", filters, withUnknown: [], at: null, cohort: null });
-  }
-
-  /** Ask the same again, after it went wrong. */
-  again(): void {
-    this.asked.value = { ...this.asked.value };
+    this.fromWords = new Set();
+    this.go({ text: cohort.text, read: true, filters, withUnknown: [], at: null, cohort: null, like: null });
   }
 
   /** Take note of the news: what came is not marked any more. */
   dismiss(): void {
     batch(() => {
       this.notice.value = null;
-      if (this.here.value.since === null) this.fresh.value = null;
+      if (this.here.value.since === null) this.marking.freshKeys.value = null;
     });
   }
 
@@ -238,8 +272,12 @@ export class Explorer {
   fail(error: unknown): void {
     if (isAbort(error)) return;
     const problem = asProblem(error);
-    if (problem.status === 401) this.needsToken.value = true;
+    if (problem.status === 401) this.refused();
     else this.problem.value = problem;
+  }
+
+  private refused(): void {
+    if (this.access.value === "open") this.access.value = "asked";
   }
 
   private async begin(): Promise<void> {
@@ -251,12 +289,14 @@ export class Explorer {
     }
   }
 
+  /** Load the whole map of the place. What differs from before was chosen, so that it is no news. */
   private async load(): Promise<void> {
-    const place = this.here.value;
+    const { at, colour } = this.here.value;
     try {
-      if (!this.atlas.has(place.colour)) await this.atlas.need(place.colour, place.at);
-      const news = await this.atlas.load(place.at);
-      if (news) this.took(news);
+      const news = await this.atlas.load(at, colour);
+      if (!news) return;
+      if (at === null) this.storage?.setItem(SEEN, String(news.manifest));
+      if (news.moved) this.moved.value = news.moved;
     } catch (error) {
       this.fail(error);
     }
@@ -270,13 +310,18 @@ export class Explorer {
     });
     if (next.series !== before.series) void this.tell(next.series);
     if (next.at !== before.at && this.atlas.head.value) void this.load();
-    else if (next.colour !== before.colour && this.atlas.head.value) {
-      void this.atlas.need(next.colour, next.at).catch((error: unknown) => this.fail(error));
-    }
-    if (next.cohort?.name !== before.cohort?.name || next.cohort?.version !== before.cohort?.version) {
-      void this.narrow(next);
-    }
+    else if (next.colour !== before.colour && this.atlas.head.value) void this.recolour(next);
+    if (!sameCohort(next.cohort, before.cohort)) void this.narrow(next);
     if (next.since !== before.since || next.at !== before.at) void this.markFresh();
+  }
+
+  private async recolour(place: Place): Promise<void> {
+    try {
+      const news = await this.atlas.need(place.colour, place.at);
+      if (news && place.at === null) await this.took(news);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private async narrow(place: Place): Promise<void> {
@@ -285,20 +330,28 @@ export class Explorer {
       if (this.restriction.value?.kind === "cohort") this.restriction.value = null;
       return;
     }
+    this.restriction.value = null;
     try {
       const series = await this.api.cohortSeries(ref.name, ref.version);
-      if (this.here.value.cohort !== ref) return;
+      if (!sameCohort(this.here.value.cohort, ref)) return;
+      if (series.length > MOST_NARROWED) {
+        throw new Problem(0, "tooLarge", `a cohort of more than ${MOST_NARROWED.toLocaleString("en")} series is not shown: export it`);
+      }
       batch(() => {
-        this.circled.value = null;
+        this.marking.circledKeys.value = null;
+        this.asked.value = { ...this.here.value };
         this.restriction.value = {
           kind: "cohort",
           label: `cohort ${ref.name}, version ${ref.version}`,
-          keys: series.map((each) => each.seriesKey),
+          keys: series.map((each) => each.seriesKey.slice(0, 16)),
         };
       });
     } catch (error) {
-      this.fail(error);
-      this.go({ cohort: null }, true); // a question among series that cannot be told is never answered
+      if (isAbort(error) || !sameCohort(this.here.value.cohort, ref)) return;
+      const problem = asProblem(error);
+      // A question among series that cannot be told has no answer; it must not be that of all.
+      this.results.refuse(problem);
+      if (problem.status === 401) this.refused();
     }
   }
 
@@ -316,18 +369,25 @@ export class Explorer {
 
   private async markFresh(): Promise<void> {
     const { since, at } = this.here.value;
+    const { marking } = this;
     if (since === null) {
-      this.fresh.value = null;
+      batch(() => {
+        marking.since.value = "none";
+        marking.freshKeys.value = null;
+      });
       return;
     }
+    marking.since.value = "asking";
     try {
-      const slots = await this.atlas.cameAfter(since, at);
+      const keys = await this.atlas.cameAfter(since, at);
       if (this.here.value.since !== since) return;
-      this.fresh.value = slots ?? new Int32Array(0);
-      this.said.value = slots
-        ? `${slots.length} series came or changed after manifest ${since}`
-        : `what came after manifest ${since} cannot be told: it is not kept, or the map is another one`;
+      batch(() => {
+        marking.since.value = keys ? "told" : "unknown";
+        marking.freshKeys.value = keys;
+        if (keys) this.said.value = `${keys.length / 8} series came or changed after manifest ${since}`;
+      });
     } catch (error) {
+      if (this.here.value.since === since) marking.since.value = "failed";
       this.fail(error);
     }
   }
@@ -335,48 +395,65 @@ export class Explorer {
   private question(): void {
     const place = this.asked.value;
     const narrowed = this.restriction.value;
-    if (place.cohort && this.here.peek().cohort && narrowed?.kind !== "cohort") return; // on its way
-    untracked(() => void this.results.ask(place, narrowed).then(() => this.heard()));
+    untracked(() => {
+      if (this.here.value.cohort && narrowed?.kind !== "cohort") return; // on its way, or refused
+      void this.results.ask(place, narrowed).then(() => this.heard());
+    });
   }
 
   private heard(): void {
-    const found = this.results.found.peek();
+    const found = this.results.found.value;
     if (found.kind === "ready") this.said.value = countText(found.ready.count);
-    if (found.kind === "failed" && found.problem.status === 401) this.needsToken.value = true;
+    if (found.kind === "failed" && found.problem.status === 401) this.refused();
   }
 
   /** Light up on the map what was found. */
   private lightUp(): void {
     const found = this.results.found.value;
-    const place = this.asked.value;
     const narrowed = this.restriction.value;
-    void this.atlas.revision.value;
-    this.matching?.abort();
+    const { marking } = this;
     if (found.kind !== "ready") {
-      if (found.kind === "failed") this.lit.value = null;
+      if (found.kind === "failed") {
+        this.matching?.abort();
+        this.matched = "";
+        marking.litKeys.value = null;
+      }
       return;
     }
     const { ready } = found;
+    const { place } = ready;
     const conditions = conditionsOf(ready, place);
     const isAnything = !conditions.filters.length && !conditions.alternatives.length;
     if (place.like || (isAnything && place.text.trim())) {
       // Words without a condition, or likeness: everything is ranked, so the first ones are lit.
-      this.lit.value = Int32Array.from(ready.hits, (hit) => this.atlas.points.find(hit.seriesKey.slice(0, 16)));
+      this.matching?.abort();
+      this.matched = "";
+      marking.litKeys.value = bytesOf(ready.hits.map((hit) => hit.seriesKey));
       return;
     }
     if (isAnything && !narrowed) {
-      this.lit.value = null;
+      this.matching?.abort();
+      this.matched = "";
+      marking.litKeys.value = null;
       return;
     }
+    const body = { ...this.matchesBody(place, narrowed), manifest: ready.manifest };
+    const asked = JSON.stringify({ ...body, series: narrowed?.label });
+    if (asked === this.matched && narrowed === null) return; // only a further page has come
+    this.matched = asked;
+    this.matching?.abort();
     const running = new AbortController();
     this.matching = running;
-    const body = { ...this.matchesBody(place, narrowed), manifest: ready.manifest };
     this.api.matches(body, running.signal).then(
       (data) => {
-        if (running.signal.aborted) return;
-        this.lit.value = this.atlas.points.locate(decodeMatches(data).ids);
+        if (!running.signal.aborted) marking.litKeys.value = decodeMatches(data).ids;
       },
-      (error: unknown) => this.fail(error),
+      (error: unknown) => {
+        if (running.signal.aborted || isAbort(error)) return;
+        this.matched = "";
+        marking.litKeys.value = null; // what the last question found must not pass for this one's
+        this.fail(error);
+      },
     );
   }
 
@@ -385,26 +462,24 @@ export class Explorer {
     return { ...bodyOf(place, narrowed), ...(text ? { text, interpret: place.read } : {}) };
   }
 
-  private coloured(): Colouring | null {
+  private coloured(colour: string): Colouring | null {
     void this.atlas.revision.value;
     const { points } = this.atlas;
-    const { colour } = this.here.value;
     const column = this.atlas.column(colour);
     if (!column) return null;
-    return colouring(colour, column.codes, column.values, points.alive, points.size, this.theme.value);
+    const kept = this.kinds.get(colour) ?? new Map<string, number>();
+    this.kinds.set(colour, kept);
+    return colouring(colour, column.codes, column.values, points.alive, points.size, this.theme.value, kept);
   }
 
-  private emphasised(): Uint8Array {
+  private emphasised(colour: string, key: string | null): Uint8Array {
     void this.atlas.revision.value;
     const { points } = this.atlas;
-    const key = this.here.value.series;
     const pointed = this.pointedOut.value;
-    let lit = this.lit.value;
-    if (pointed !== null) lit = this.valued(this.here.value.colour, pointed);
     return emphasis(points.size, {
-      lit,
-      circled: this.circled.value,
-      fresh: this.fresh.value,
+      lit: pointed === null ? this.marking.lit.value : this.valued(colour, pointed),
+      circled: this.marking.circled.value,
+      fresh: this.marking.fresh.value,
       chosen: key ? points.find(key.slice(0, 16)) : -1,
     });
   }
@@ -430,62 +505,59 @@ export class Explorer {
   }
 
   private async lookForNews(): Promise<void> {
-    const head = this.atlas.head.value;
-    if (this.window.document.hidden || this.needsToken.value) return;
+    if (this.window.document.hidden || this.access.value !== "open") return;
     try {
       const newest = await this.api.newest();
-      this.isOffline.value = false;
-      if (this.here.value.at !== null) return;
-      if (!head) return void (await this.load());
-      if (newest <= head.manifest) return;
-      const news = await this.atlas.follow();
-      if (news) this.took(news);
-      await this.results.ask(this.asked.value, this.restriction.value, true);
-      void this.tell(this.here.value.series, true);
-      if (this.here.value.since !== null) await this.markFresh();
+      await this.recover();
+      const head = this.atlas.head.value;
+      if (this.here.value.at !== null || !head) return;
+      if (newest === head.manifest) {
+        if (this.results.isDue) await this.results.ask(this.asked.value, this.restriction.value, true);
+        return;
+      }
+      // An index that was restored, or another one, has an earlier manifest: nothing of the old is kept.
+      if (newest < head.manifest) this.pictures.clear();
+      const news = newest < head.manifest ? await this.atlas.load(null, this.here.value.colour) : await this.atlas.follow();
+      if (news) await this.took(news);
     } catch (error) {
       const problem = asProblem(error);
-      if (problem.status === 401) this.needsToken.value = true;
+      if (problem.status === 401) this.refused();
       // Nothing is indexed yet: the next time there may be.
       else if (problem.code !== "notFound") this.isOffline.value = problem.status === 0;
       throw problem;
     }
   }
 
-  /** Slots that points have left may be given to others: marks must not go with them. */
-  private forget(removed: readonly number[]): void {
-    if (!removed.length) return;
-    const gone = new Set(removed);
-    this.circled.value = without(this.circled.value, gone);
-    this.fresh.value = without(this.fresh.value, gone);
+  /** The server answers: ask for what it did not answer while it was away. */
+  private async recover(): Promise<void> {
+    const hadNothing = this.atlas.state.value.kind === "failed";
+    const wasAway = this.isOffline.value || hadNothing;
+    this.isOffline.value = false;
+    if (hadNothing) await this.load();
+    if (wasAway && this.results.found.value.kind === "failed") this.again();
   }
 
-  private took(news: News): void {
+  /** Take in what has come with a manifest: say it, mark it, and ask the question again. */
+  private async took(news: News): Promise<void> {
+    const { points } = this.atlas;
     this.storage?.setItem(SEEN, String(news.manifest));
-    if (news.moved) this.moved.value = news.moved;
-    this.forget(news.removed);
     const text = newsText(news);
-    if (!text) return;
     batch(() => {
-      this.notice.value = { manifest: news.manifest, text };
-      this.said.value = text;
-      if (this.here.value.since === null && news.added.length) this.fresh.value = Int32Array.from(news.added);
+      if (news.moved) this.moved.value = news.moved;
+      if (text) {
+        this.notice.value = { manifest: news.manifest, text };
+        this.said.value = text;
+      }
+      if (this.here.value.since === null && news.added.length) {
+        this.marking.freshKeys.value = points.keysOf(news.added);
+      }
     });
+    if (this.results.ready?.manifest !== news.manifest) {
+      await this.results.ask(this.asked.value, this.restriction.value, true);
+    }
+    void this.tell(this.here.value.series, true);
+    if (this.here.value.since !== null) await this.markFresh();
   }
-}
-
-/** Slots without some of them. */
-function without(slots: Int32Array | null, gone: ReadonlySet<number>): Int32Array | null {
-  return slots && slots.filter((slot) => !gone.has(slot));
-}
-
-/** The short keys (16 hexadecimal digits) of ids of eight bytes each. */
-function shortKeysOf(ids: Uint8Array): string[] {
-  const keys: string[] = [];
-  for (let i = 0; i < ids.length; i += 8) {
-    keys.push(Array.from(ids.subarray(i, i + 8), (byte) => byte.toString(16).padStart(2, "0")).join(""));
-  }
-  return keys;
 }
 
 export function countText(count: number): string {

@@ -30,6 +30,15 @@ export function sameFilter(one: Filter, other: Filter): boolean {
   return formatFilter(one) === formatFilter(other);
 }
 
+export function sameFilters(some: readonly Filter[], others: readonly Filter[]): boolean {
+  return some.map(formatFilter).join("\n") === others.map(formatFilter).join("\n");
+}
+
+/** Whether a value can be written in a filter: commas and semicolons separate values and filters. */
+export function canBeAsked(value: string): boolean {
+  return !/[,;]/.test(value);
+}
+
 /** Whether a list asks for this value of a field. */
 export function hasValue(filters: readonly Filter[], field: string, value: string): boolean {
   return filters.some((each) => each.field === field && each.operator === "=" && includes(each.values, value));

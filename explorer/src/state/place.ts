@@ -4,7 +4,8 @@
  * A link holds the words of the question and UIDs or keys, as the API's own links do. It stays
  * behind the `#`, so that no server or proxy on the way gets to see it.
  */
-import { type Filter, formatFilter, parseFilter, sameFilter } from "./filters";
+import { isColourField, isFilterField } from "./fields";
+import { type Filter, formatFilter, parseFilter, sameFilters } from "./filters";
 
 export interface CohortRef {
   readonly name: string;
@@ -64,8 +65,7 @@ export const START: Place = {
 };
 
 const TABS: readonly Tab[] = ["map", "list", "filters", "cohorts"];
-const FIELD = /^-?\w{1,64}$/;
-const KEY = /^[0-9A-Za-z._-]{1,64}$/;
+const KEY = /^(?!\.+$)[0-9A-Za-z._-]{1,64}$/;
 const COHORT = /^([A-Za-z0-9][A-Za-z0-9_-]{0,47})@([1-9][0-9]{0,5})$/;
 
 /** The place that the part of an address behind `#` names. What it cannot be is left out. */
@@ -79,15 +79,17 @@ export function placeOf(hash: string): Place {
     const value = one(name, /^[0-9]{1,15}$/);
     return value === null ? null : Number(value);
   };
+  const colour = asked.get("colour") ?? "";
+  const sort = asked.get("sort") ?? "";
   const cohort = COHORT.exec(asked.get("cohort") ?? "");
   const tab = asked.get("tab");
-  return {
+  return settled({
     text: asked.get("q") ?? "",
     read: asked.get("read") !== "0",
     filters: asked.getAll("f").map(parseFilter).filter((each) => each !== null),
-    withUnknown: asked.getAll("unknown").filter((each) => FIELD.test(each)),
-    sort: one("sort", FIELD),
-    colour: one("colour", FIELD) ?? START.colour,
+    withUnknown: asked.getAll("unknown").filter(isFilterField),
+    sort: isFilterField(sort.replace(/^-/, "")) ? sort : null,
+    colour: isColourField(colour) ? colour : START.colour,
     at: number("at"),
     since: number("since"),
     series: one("series", KEY),
@@ -95,7 +97,16 @@ export function placeOf(hash: string): Place {
     cohort: cohort ? { name: cohort[1] ?? "", version: Number(cohort[2]) } : null,
     view: viewOf(asked.get("view")),
     tab: TABS.find((each) => each === tab) ?? "map",
-  };
+  });
+}
+
+/** A place that says nothing that is not done: likeness is asked of the newest state, without words. */
+export function settled(place: Place): Place {
+  return place.like ? { ...place, text: "", read: true, sort: null, at: null, cohort: null } : place;
+}
+
+export function sameCohort(one: CohortRef | null, other: CohortRef | null): boolean {
+  return one?.name === other?.name && one?.version === other?.version;
 }
 
 /** The part of an address that names a place; "" for where one starts. */
@@ -126,8 +137,7 @@ export function sameQuestion(one: Place, other: Place): boolean {
     one.sort === other.sort &&
     one.at === other.at &&
     one.like === other.like &&
-    one.filters.length === other.filters.length &&
-    one.filters.every((each, i) => sameFilter(each, other.filters[i] as Filter)) &&
+    sameFilters(one.filters, other.filters) &&
     one.withUnknown.join() === other.withUnknown.join()
   );
 }

@@ -8,7 +8,7 @@
 import { batch, signal } from "@preact/signals";
 import { type Api, asProblem, isAbort, type Problem } from "../api/client";
 import type { Answer, ConditionsBody, Facets, Hit, Interpretation } from "../api/types";
-import { type Filter, formatFilter, type Operator } from "./filters";
+import { type Filter, formatFilter, type Operator, sameFilters } from "./filters";
 import type { Place } from "./place";
 
 export const PAGE = 50;
@@ -35,6 +35,8 @@ export const FACET_FIELDS = [
 export type Mode = "search" | "list" | "like";
 
 export interface Ready {
+  /** What was asked. */
+  readonly place: Place;
   readonly mode: Mode;
   readonly hits: readonly Hit[];
   readonly count: number;
@@ -70,9 +72,15 @@ export class Results {
   readonly found = signal<Found>({ kind: "loading", before: null });
   readonly facets = signal<Facets | null>(null);
   readonly isMore = signal(false);
+  /** Whether what is shown is older than the index, because asking again went wrong. */
+  isDue = false;
   private running: AbortController | null = null;
 
-  constructor(private readonly api: Api) {}
+  /** @param fail is told what goes wrong beside the answer, which stays */
+  constructor(
+    private readonly api: Api,
+    private readonly fail: (error: unknown) => void,
+  ) {}
 
   /** Answer the question of a place. `quiet`: what is shown stays until the answer is there. */
   async ask(place: Place, narrowed: Restriction | null, quiet = false): Promise<void> {
@@ -85,15 +93,33 @@ export class Results {
       const top = quiet ? Math.min(MOST, Math.max(PAGE, this.ready?.hits.length ?? 0)) : PAGE;
       const ready = await this.answer(place, narrowed, top, running.signal);
       if (running.signal.aborted) return;
+      this.isDue = false;
       this.found.value = { kind: "ready", ready };
+    } catch (error) {
+      if (isAbort(error) || running.signal.aborted) return;
+      this.isDue = quiet;
+      if (quiet && this.found.value.kind === "ready") this.fail(error);
+      else this.refuse(asProblem(error));
+      return;
+    }
+    const ready = this.ready;
+    if (!ready) return;
+    try {
       await this.count(ready, place, narrowed, running.signal);
     } catch (error) {
       if (isAbort(error) || running.signal.aborted) return;
-      batch(() => {
-        this.found.value = { kind: "failed", problem: asProblem(error) };
-        this.facets.value = null;
-      });
+      this.facets.value = null;
+      this.fail(error);
     }
+  }
+
+  /** There is no answer, and this is why. */
+  refuse(problem: Problem): void {
+    this.running?.abort();
+    batch(() => {
+      this.found.value = { kind: "failed", problem };
+      this.facets.value = null;
+    });
   }
 
   /** Add the next page to what is shown. */
@@ -108,7 +134,9 @@ export class Results {
       const next = answer.nextLink ? { link: answer.nextLink, body } : null;
       this.found.value = { kind: "ready", ready: { ...ready, hits: [...ready.hits, ...answer.value], next } };
     } catch (error) {
-      if (!isAbort(error)) this.found.value = { kind: "failed", problem: asProblem(error) };
+      // What a manifest that is not kept any more was asked for is asked anew, from its start.
+      if (asProblem(error).code === "manifestExpired") this.refuse(asProblem(error));
+      else this.fail(error);
     } finally {
       this.isMore.value = false;
     }
@@ -127,15 +155,15 @@ export class Results {
   ): Promise<Ready> {
     const body = bodyOf(place, narrowed);
     if (place.like) {
-      return readyOf("like", await this.api.similar(place.like, body, signal), undefined);
+      return readyOf(place, "like", await this.api.similar(place.like, body, signal), undefined);
     }
     if (!place.text.trim()) {
       const asked = { ...body, ...(place.sort ? { sort: place.sort } : {}), top };
-      return readyOf("list", await this.api.list(asked, signal), asked);
+      return readyOf(place, "list", await this.api.list(asked, signal), asked);
     }
     const asked = { ...body, text: place.text.trim(), interpret: place.read, top };
     const answer = await this.api.search(asked, signal);
-    const ready = readyOf("search", answer, asked);
+    const ready = readyOf(place, "search", answer, asked);
     const conditions = conditionsOf(ready, place);
     if (!place.sort || conditions.alternatives.length) return ready;
     // Sorted by a field: all that meet the conditions that were read, from the same manifest.
@@ -147,7 +175,7 @@ export class Results {
       sort: place.sort,
       top,
     };
-    const { hits, next } = readyOf("list", await this.api.list(listed, signal), listed);
+    const { hits, next } = readyOf(place, "list", await this.api.list(listed, signal), listed);
     return { ...ready, mode: "list", hits, next };
   }
 
@@ -180,10 +208,11 @@ export class Results {
   }
 }
 
-/** The conditions that an answer was given under. */
+/** The conditions in force at a place; those of its words once they have been read. */
 export function conditionsOf(ready: Ready | null, place: Place): Conditions {
   const said = ready?.interpretation;
-  if (!said || !place.text.trim() || !place.read || place.like) {
+  const isOfIt = ready?.place.text === place.text && sameFilters(ready.place.filters, place.filters);
+  if (!said || !isOfIt || !place.text.trim() || !place.read || place.like) {
     return { filters: place.filters, alternatives: [], withUnknown: place.withUnknown };
   }
   const read = (each: { field: string; operator: string; values: string[] }): Filter => ({
@@ -211,8 +240,9 @@ export function bodyOf(place: Place, narrowed: Restriction | null): ConditionsBo
   };
 }
 
-function readyOf(mode: Mode, answer: Answer, body: unknown): Ready {
+function readyOf(place: Place, mode: Mode, answer: Answer, body: unknown): Ready {
   return {
+    place,
     mode,
     hits: answer.value,
     count: answer.count ?? answer.value.length,

@@ -1,10 +1,11 @@
 /** What was understood: conditions as chips that can be changed, added and taken away. */
-import { useId, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { type Filter, formatFilter, OPERATORS, type Operator, parseFilter } from "../state/filters";
+import { FILTER_FIELDS } from "../state/fields";
 import { useExplorer } from "./context";
 import { Dialog } from "./Dialog";
 import { CloseIcon, PlusIcon } from "./icons";
-import { fieldText, FILTER_FIELDS, filterText, operatorText } from "./words";
+import { fieldText, filterText, operatorText } from "./words";
 
 export function Chips() {
   const explorer = useExplorer();
@@ -13,6 +14,12 @@ export function Chips() {
   const said = explorer.results.ready?.interpretation;
   const narrowed = explorer.restriction.value;
   const [edited, edit] = useState<number | null>(null);
+  const adder = useRef<HTMLButtonElement>(null);
+  // The button that was pressed goes with its chip: the focus must not fall off the page.
+  const removing = (work: () => void) => (): void => {
+    adder.current?.focus();
+    work();
+  };
   const wordsOf = (filter: Filter): string => {
     const found = said?.filters.find((each) => formatFilter({ ...each, operator: each.operator as Operator }) === formatFilter(filter));
     return found?.words?.length ? `read from “${found.words.join("”, “")}”` : "set by you";
@@ -23,13 +30,13 @@ export function Chips() {
       {place.like && (
         <span class="chip like">
           <span class="chip-text">Looks like one series</span>
-          <Remove label="No longer by likeness" onClick={() => explorer.go({ like: null })} />
+          <Remove label="No longer by likeness" onClick={removing(() => explorer.go({ like: null }))} />
         </span>
       )}
       {narrowed && (
         <span class="chip narrowed">
           <span class="chip-text">{narrowed.label}</span>
-          <Remove label={`Not only ${narrowed.label}`} onClick={() => explorer.uncircle()} />
+          <Remove label={`Not only ${narrowed.label}`} onClick={removing(() => explorer.uncircle())} />
         </span>
       )}
       {filters.map((filter, i) => (
@@ -47,7 +54,7 @@ export function Chips() {
           </button>
           <Remove
             label={`Take away the condition: ${filterText(filter)}`}
-            onClick={() => explorer.edit(without(i))}
+            onClick={removing(() => explorer.edit(without(i)))}
           />
         </span>
       ))}
@@ -56,7 +63,7 @@ export function Chips() {
           <span class="chip-text">
             {alternatives.map((branch) => branch.map(filterText).join(" and ")).join(" — or — ")}
           </span>
-          <Remove label="Take away these conditions" onClick={() => explorer.edit(filters)} />
+          <Remove label="Take away these conditions" onClick={removing(() => explorer.edit(filters))} />
         </span>
       )}
       {withUnknown.map((field) => (
@@ -64,11 +71,11 @@ export function Chips() {
           <span class="chip-text">{fieldText(field)} may be unknown</span>
           <Remove
             label={`${fieldText(field)} may not be unknown`}
-            onClick={() => explorer.edit(filters, withUnknown.filter((each) => each !== field))}
+            onClick={removing(() => explorer.edit(filters, withUnknown.filter((each) => each !== field)))}
           />
         </span>
       ))}
-      <button type="button" class="chip add" aria-haspopup="dialog" onClick={() => edit(-1)}>
+      <button ref={adder} type="button" class="chip add" aria-haspopup="dialog" onClick={() => edit(-1)}>
         <PlusIcon /> Condition
       </button>
       {edited !== null && (

@@ -26,7 +26,10 @@ export function Details() {
     <section class="panel details" aria-label="One series">
       <div class="panel-head">
         <h2>{found && !(found instanceof Problem) ? titleOf(found) : "Series"}</h2>
-        <button type="button" class="button bare icon-only" aria-label="Close" onClick={() => explorer.go({ series: null })}>
+        <button type="button" class="button bare icon-only" aria-label="Close" onClick={() => {
+            document.querySelector<HTMLElement>(".results tr[aria-selected='true'], .results tr[tabindex='0']")?.focus();
+            explorer.go({ series: null });
+          }}>
           <CloseIcon />
         </button>
       </div>

@@ -12,6 +12,7 @@ interface Props {
 export function Dialog({ title, onClose, children }: Props) {
   const box = useRef<HTMLDialogElement>(null);
   const name = useId();
+  const isPressedOutside = useRef(false);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
     box.current?.showModal();
@@ -23,7 +24,9 @@ export function Dialog({ title, onClose, children }: Props) {
       class="dialog"
       aria-labelledby={name}
       onClose={onClose}
-      onClick={(event) => event.target === box.current && onClose()}
+      // Text that is selected beyond the edge must not close it: the press has to be outside, too.
+      onPointerDown={(event) => { isPressedOutside.current = event.target === box.current; }}
+      onClick={(event) => event.target === box.current && isPressedOutside.current && onClose()}
     >
       <div class="dialog-inside">
         <div class="dialog-head">

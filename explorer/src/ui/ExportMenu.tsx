@@ -18,7 +18,8 @@ export function ExportMenu() {
   const explorer = useExplorer();
   const [isOpen, open] = useState(false);
   const ready = explorer.results.ready;
-  const isFor = ready !== null && ready.count > 0 && ready.mode !== "like";
+  const isAsked = explorer.results.found.value.kind === "ready";
+  const isFor = isAsked && ready !== null && ready.count > 0 && ready.mode !== "like";
   return (
     <>
       <button type="button" class="button quiet" disabled={!isFor} aria-haspopup="dialog" onClick={() => open(true)}>

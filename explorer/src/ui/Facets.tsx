@@ -1,7 +1,7 @@
 /** What the series consist of: counts by value, each a condition to set or take away. */
 import { useState } from "preact/hooks";
 import type { Facet, FacetValue } from "../api/types";
-import { type Band, bandToggled, type Filter, hasBand, hasValue, toggled, UNKNOWN } from "../state/filters";
+import { type Band, bandToggled, canBeAsked, type Filter, hasBand, hasValue, toggled, UNKNOWN } from "../state/filters";
 import { FACET_FIELDS } from "../state/results";
 import { useExplorer } from "./context";
 import { fieldText, numberText, spaced } from "./words";
@@ -50,7 +50,7 @@ function FacetGroup({ field, facet }: { field: string; facet: Facet }) {
                 count={each.count}
                 share={(each.count ?? 0) / most}
                 isOn={isOn}
-                isFixed={alternatives.length > 0}
+                isFixed={alternatives.length > 0 || !(band || canBeAsked(each.value))}
                 onClick={() => set(band ? bandToggled(filters, field, band) : toggled(filters, field, each.value))}
               />
             );

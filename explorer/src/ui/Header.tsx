@@ -37,7 +37,7 @@ export function Header({ onTheme }: { onTheme: () => void }) {
           type="button"
           class="button quiet wide-only"
           aria-pressed={tab === "cohorts"}
-          onClick={() => explorer.go({ tab: tab === "cohorts" ? "map" : "cohorts" })}
+          onClick={() => explorer.go({ tab: tab === "cohorts" ? "map" : "cohorts", series: null })}
         >
           <StackIcon />
           <span>Cohorts</span>
@@ -75,7 +75,7 @@ function SearchBox() {
   }, []);
   const search = (event: Event): void => {
     event.preventDefault();
-    explorer.ask({ text: typed.trim(), read: true, sort: null });
+    explorer.search(typed.trim());
   };
   return (
     <form class="search" role="search" onSubmit={search}>
@@ -100,7 +100,7 @@ function SearchBox() {
           aria-label="Clear the search"
           onClick={() => {
             type("");
-            explorer.ask({ text: "", read: true, sort: null });
+            explorer.search("");
             box.current?.focus();
           }}
         >

@@ -1,8 +1,9 @@
 /** What the colours of the map mean, and the field that they are of. */
 import { useState } from "preact/hooks";
-import { hasValue, toggled } from "../state/filters";
+import { COLOUR_FIELDS } from "../state/fields";
+import { canBeAsked, hasValue, toggled } from "../state/filters";
 import { useExplorer } from "./context";
-import { COLOUR_FIELDS, fieldText, numberText } from "./words";
+import { fieldText, numberText } from "./words";
 
 export function Legend() {
   const explorer = useExplorer();
@@ -39,7 +40,7 @@ export function Legend() {
             const value = each.value;
             // "none" stands for series without a flag, which no condition asks for.
             const isNone = colour === "flags" && value === "none";
-            if (value === null || isNone || isBand || alternatives.length || value.includes(",")) {
+            if (value === null || isNone || isBand || alternatives.length || !canBeAsked(value)) {
               return <li key={each.label} class="legend-line">{inside}</li>;
             }
             return (

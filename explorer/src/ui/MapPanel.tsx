@@ -1,5 +1,5 @@
 /** The map: its tools, what is under the pointer, and what it says when there is nothing to draw. */
-import { effect } from "@preact/signals";
+import { computed, effect } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { MapView } from "../map";
 import { saveFile } from "./files";
@@ -23,6 +23,8 @@ export function MapPanel() {
   useEffect(() => {
     if (!host.current) return;
     let waiting = 0;
+    const seenAt = computed(() => JSON.stringify(explorer.place.value.view));
+    let told = "null";
     const view = new MapView(host.current, {
       onHover: (point, at) => hover(point === null ? null : { point, at }),
       onPick: (point) => explorer.pick(point),
@@ -34,12 +36,15 @@ export function MapPanel() {
         hover(null);
         window.clearTimeout(waiting);
         // A link to the whole map shows all of it in any window.
-        waiting = window.setTimeout(() => explorer.go({ view: view.isFitted ? null : seen }, true), VIEW_MS);
+        waiting = window.setTimeout(() => {
+          const next = view.isFitted ? null : seen;
+          told = JSON.stringify(next);
+          explorer.go({ view: next }, true);
+        }, VIEW_MS);
       },
       onMode: setMode,
     });
     map.current = view;
-    let isPlaced = false;
     const stops = [
       effect(() => {
         view.theme(coloursOf(explorer.theme.value));
@@ -47,10 +52,15 @@ export function MapPanel() {
       effect(() => {
         void explorer.atlas.revision.value;
         view.setPoints(explorer.atlas.points);
-        const asked = explorer.place.peek().view;
-        if (isPlaced || !explorer.atlas.points.count) return;
-        if (asked) view.view = asked;
-        isPlaced = true;
+      }),
+      effect(() => {
+        // A link, or the way back, leads to another part of the map; our own moves are there already.
+        const asked = seenAt.value;
+        if (asked === told) return;
+        told = asked;
+        const { view: next } = explorer.place.peek();
+        if (next) view.view = next;
+        else view.fit();
       }),
       effect(() => {
         const colours = explorer.colours.value;
@@ -76,7 +86,7 @@ export function MapPanel() {
     if (map.current) map.current.mode = mode;
   }, [mode]);
 
-  const lit = explorer.lit.value;
+  const lit = explorer.marking.lit.value;
   const fit = (): void => {
     const shown = lit?.filter((each) => each >= 0);
     map.current?.fit(shown?.length ? shown : undefined);

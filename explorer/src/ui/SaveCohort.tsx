@@ -9,10 +9,19 @@ export function SaveCohort() {
   const explorer = useExplorer();
   const [isOpen, open] = useState(false);
   const ready = explorer.results.ready;
-  const isFor = ready !== null && ready.count > 0 && ready.mode !== "like";
+  const isPast = explorer.place.value.at !== null;
+  const isAsked = explorer.results.found.value.kind === "ready";
+  const isFor = isAsked && !isPast && ready !== null && ready.count > 0 && ready.mode !== "like";
   return (
     <>
-      <button type="button" class="button quiet" disabled={!isFor} aria-haspopup="dialog" onClick={() => open(true)}>
+      <button
+        type="button"
+        class="button quiet"
+        disabled={!isFor}
+        aria-haspopup="dialog"
+        title={isPast ? "A cohort is of the newest manifest: go back to it first" : undefined}
+        onClick={() => { explorer.cohorts.saving.value = null; open(true); }}
+      >
         <StackIcon /> Save as cohort
       </button>
       {isOpen && <SaveDialog onClose={() => open(false)} />}
@@ -31,7 +40,7 @@ function SaveDialog({ onClose }: { onClose: () => void }) {
   const isQuestion = narrowed === null;
   const save = async (event: Event): Promise<void> => {
     event.preventDefault();
-    const saved = await explorer.cohorts.save({
+    const saved = await explorer.cohorts.save(async () => ({
       name,
       ...(purpose ? { purpose } : {}),
       ...(narrowed
@@ -41,14 +50,16 @@ function SaveDialog({ onClose }: { onClose: () => void }) {
             filters: (place.read ? place.filters : filters).map(formatFilter),
             withUnknown: [...withUnknown],
           }),
-    });
+    }));
     if (!saved) return;
+    const left = narrowed && saved.series !== null ? count - saved.series : 0;
     explorer.said.value = `cohort ${saved.name}, version ${saved.version}, is saved`;
+    if (left > 0) explorer.fail(new Error(`${left} of the series are not there any more, and not in the cohort`));
     onClose();
-    explorer.go({ tab: "cohorts" });
+    explorer.go({ tab: "cohorts", series: null });
     void explorer.cohorts.open(saved);
   };
-  const problem = explorer.cohorts.problem.value;
+  const problem = explorer.cohorts.saving.value;
   return (
     <Dialog title="Save as cohort" onClose={onClose}>
       <form class="form" onSubmit={(event) => void save(event)}>

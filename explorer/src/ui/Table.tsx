@@ -119,6 +119,8 @@ function Rows({ columns }: { columns: readonly Column[] }) {
   const isSortable = ready.mode !== "like" && !explorer.conditions.value.alternatives.length;
   const open = (hit: Hit): void => explorer.go({ series: hit.seriesKey.slice(0, 16) });
   const move = (event: KeyboardEvent): void => {
+    // Buttons of the header have keys of their own.
+    if (!(event.target as HTMLElement).matches("[data-row]")) return;
     const to = {
       ArrowDown: Math.min(hits.length - 1, active + 1),
       ArrowUp: Math.max(0, active - 1),
@@ -133,7 +135,7 @@ function Rows({ columns }: { columns: readonly Column[] }) {
     body.current?.querySelector<HTMLElement>(`[data-row="${to}"]`)?.focus();
   };
   return (
-    <div class="scrolling rows" tabIndex={-1}>
+    <div class="scrolling rows">
       <table ref={body} role="grid" aria-rowcount={ready.count} aria-label="Series" onKeyDown={move}>
         <thead>
           <tr>
@@ -229,7 +231,7 @@ function NoHits() {
           <button type="button" class="link" onClick={() => explorer.edit(filters, [...withUnknown, field])}>Take them in</button>
         </p>
       ))}
-      {filters.length > 0 && <p>Take a condition away above, or <button type="button" class="link" onClick={() => explorer.ask({ text: "", filters: [], withUnknown: [], read: true })}>start anew</button>.</p>}
+      {filters.length > 0 && <p>Take a condition away above, or <button type="button" class="link" onClick={() => explorer.startAnew()}>start anew</button>.</p>}
     </div>
   );
 }
@@ -244,10 +246,14 @@ function Failed() {
     <div class="empty" role="alert">
       {problem.code === "manifestExpired" ? (
         <>
-          <p><b>Manifest {place.at} is not kept any more.</b></p>
-          <p><button type="button" class="button" onClick={() => explorer.go({ at: null })}>Look at the newest one</button></p>
+          <p><b>{place.at === null ? "What was listed" : `Manifest ${place.at}`} is not kept any more.</b></p>
+          <p>
+            <button type="button" class="button" onClick={() => (place.at === null ? explorer.again() : explorer.go({ at: null }))}>
+              Look at the newest one
+            </button>
+          </p>
         </>
-      ) : problem.code === "notFound" && !place.like ? (
+      ) : problem.code === "notFound" && !place.like && !place.cohort ? (
         <p><b>Nothing is indexed yet.</b></p>
       ) : (
         <>

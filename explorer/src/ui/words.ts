@@ -2,7 +2,7 @@
 import type { Hit, SeriesRecord } from "../api/types";
 import type { Filter } from "../state/filters";
 
-const FIELDS: Record<string, string> = {
+const FIELDS = new Map(Object.entries({
   modality: "Modality",
   headerModality: "Modality in the header",
   bodyRegion: "Body region",
@@ -26,54 +26,9 @@ const FIELDS: Record<string, string> = {
   studyInstanceUid: "Study UID",
   patientKey: "Patient key",
   ageBand: "Age",
-};
+}));
 
-/** Fields that a condition can be about, in the order in which they are offered. */
-export const FILTER_FIELDS = [
-  "modality",
-  "bodyRegion",
-  "bodyPart",
-  "plane",
-  "sequence",
-  "contrast",
-  "manufacturer",
-  "model",
-  "sex",
-  "ageYears",
-  "studyDate",
-  "sliceThicknessMm",
-  "fieldStrengthT",
-  "instances",
-  "frames",
-  "hasPixels",
-  "flags",
-  "headerModality",
-  "scope",
-  "studyInstanceUid",
-  "seriesInstanceUid",
-  "patientKey",
-] as const;
-
-/** Fields that the map can be coloured by. */
-export const COLOUR_FIELDS = [
-  "modality",
-  "bodyRegion",
-  "bodyPart",
-  "plane",
-  "sequence",
-  "contrast",
-  "manufacturer",
-  "model",
-  "sex",
-  "ageYears",
-  "studyDate",
-  "sliceThicknessMm",
-  "fieldStrengthT",
-  "flags",
-  "scope",
-] as const;
-
-const OPERATORS: Record<string, string> = {
+const OPERATORS = new Map(Object.entries({
   "=": "is",
   "!=": "is not",
   ">=": "at least",
@@ -82,17 +37,17 @@ const OPERATORS: Record<string, string> = {
   "<": "below",
   "~": "contains",
   "!~": "does not contain",
-};
+}));
 
 /** Flags under which the header and what is seen, or the header and itself, disagree. */
 const DISAGREEMENTS = new Set(["headerPixelDisagreement", "headerBodyPartMismatch", "headerModalityMismatch"]);
 
 export function fieldText(field: string): string {
-  return FIELDS[field] ?? spaced(field);
+  return FIELDS.get(field) ?? spaced(field);
 }
 
 export function operatorText(operator: string): string {
-  return OPERATORS[operator] ?? operator;
+  return OPERATORS.get(operator) ?? operator;
 }
 
 export function filterText(filter: Filter): string {

@@ -46,6 +46,22 @@ test("the kinds with most points get colours, the rest share one, unknown has it
   assert.deepEqual([...found.palette.subarray(3 * 12)], [...rgb(UNKNOWN_COLOUR.light)]);
 });
 
+test("a value keeps its colour when others outnumber it, and while it is away", () => {
+  const kept = new Map<string, number>();
+  const coloured = (codes: number[], values: string[]): Map<string, string> => {
+    const alive = new Uint8Array(codes.length).fill(1);
+    const found = colouring("modality", Uint16Array.from(codes), values, alive, codes.length, "light", kept);
+    return new Map(found.entries.map((each) => [each.label, each.colour]));
+  };
+  const before = coloured([0, 0, 0, 1, 2], ["MR", "CT", "US"]);
+  const after = coloured([0, 1, 1, 1, 1, 2, 3], ["MR", "CT", "US", "DX"]);
+  for (const value of ["MR", "CT", "US"]) assert.equal(after.get(value), before.get(value), value);
+  assert.equal(new Set(after.values()).size, 4);
+  coloured([0], ["CR"]); // takes what is free
+  const back = coloured([0, 1, 2, 3, 4], ["MR", "CT", "US", "DX", "CR"]);
+  assert.equal(new Set(back.values()).size, 5);
+});
+
 test("bands keep their order, whatever comes most often", () => {
   const values = ["10-19", "0-9", "<1", "20-29"];
   const codes = Uint16Array.of(0, 0, 0, 1, 2, 3);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   bandToggled,
+  canBeAsked,
   type Filter,
   formatFilter,
   hasBand,
@@ -42,4 +43,10 @@ test("one band of a field at a time, open ones too", () => {
   assert.deepEqual(young.map(formatFilter), ["modality=CT", "ageYears<10"]);
   assert.deepEqual(bandToggled(young, "ageYears", { from: null, below: 10 }).map(formatFilter), ["modality=CT"]);
   assert.ok(!hasBand(young, "ageYears", { from: null, below: null }));
+});
+
+test("values with separators of filters cannot be asked for", () => {
+  assert.ok(canBeAsked("GE Medical Systems"));
+  assert.ok(!canBeAsked("QIICR, compressed"));
+  assert.ok(!canBeAsked("a;b"));
 });
