@@ -1,8 +1,9 @@
 """The explorer's map in Chromium without a graphics card, beside regl-scatterplot.
 
 Points are made up and lie in a file as the API writes it. All pages draw the same points as large,
-in as many pixels. The peer is installed from npm into a temporary folder; it is no part of the explorer, and
-could not be: it compiles code at run time, which the explorer's content security policy forbids.
+in as many pixels. The peer is installed from npm into a temporary folder; it is no part of the
+explorer, and could not be: it compiles code at run time, which the explorer's content security
+policy forbids.
 """
 
 import http.server
