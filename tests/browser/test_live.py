@@ -101,6 +101,25 @@ def test_one_can_look_back_and_mark_what_has_come_since(opened, visited):
     news(page, f"1 marked: what came after manifest {old}").wait_for()
 
 
+def test_a_link_marks_what_came_since_and_says_where_that_cannot_be_told(page, visited):
+    (visited.files / "fourth.dcm").write_bytes(dicom_object(series="fourth", value=11))
+    old = visited.served.ask("GET", "/api/manifest").json()["manifest"]
+    visited.index()
+    page.goto(f"{visited.url}#since={old}")
+    news(page, f"1 marked: what came after manifest {old}").wait_for()
+    page.goto(f"{visited.url}#since=999999")
+    news(page, "What came after manifest 999999 cannot be told").wait_for()
+
+
+def test_a_cohort_is_not_saved_of_a_past_state(page, visited):
+    newest = visited.served.ask("GET", "/api/manifest").json()["manifest"]
+    page.goto(f"{visited.url}#at={newest - 1}")
+    page.locator("tr[data-row]").first.wait_for()
+    assert page.get_by_role("button", name="Save as cohort").is_disabled()
+    page.get_by_role("button", name="Back to the newest").click()
+    page.wait_for_function("() => !document.querySelector('.results button').disabled")
+
+
 def test_another_map_moves_the_points_and_says_so(opened, visited, samples):
     page = opened
     for folder in (

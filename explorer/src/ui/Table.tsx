@@ -258,7 +258,10 @@ function Failed() {
       ) : (
         <>
           <p><b>This cannot be answered:</b> {problem.message}</p>
-          <p><button type="button" class="button" onClick={() => explorer.again()}>Try again</button></p>
+          <div class="row-of-buttons">
+            <button type="button" class="button" onClick={() => explorer.again()}>Try again</button>
+            {place.cohort && <button type="button" class="button" onClick={() => explorer.go({ cohort: null })}>Show all series</button>}
+          </div>
         </>
       )}
     </div>
