@@ -28,9 +28,12 @@ export function HoverCard({ hovered }: { hovered: Hovered }) {
     return known(column?.values[column.codes[point] ?? UNKNOWN]);
   };
   const fields = [...new Set([colour, ...BASIC_COLUMNS])].filter((each) => explorer.atlas.column(each));
-  const host = document.querySelector(".map-host")?.getBoundingClientRect();
-  const left = host && at.x + WIDTH + 24 > host.width ? at.x - WIDTH - 12 : at.x + 14;
-  const top = host && at.y + HEIGHT + 24 > host.height ? at.y - HEIGHT - 8 : at.y + 14;
+  const host = document.querySelector<HTMLElement>(".map-host");
+  const x = at.x + (host?.offsetLeft ?? 0);
+  const isRight = at.x + WIDTH + 24 > (host?.clientWidth ?? Infinity);
+  const isLow = at.y + HEIGHT + 24 > (host?.clientHeight ?? Infinity);
+  const left = isRight ? x - WIDTH - 12 : x + 14;
+  const top = isLow ? at.y - HEIGHT - 8 : at.y + 14;
   return (
     <div class="hover-card" style={{ left: `${Math.max(4, left)}px`, top: `${Math.max(4, top)}px` }} aria-hidden="true">
       <Thumbnail key={key} of={key} name={value("modality")} size="small" after={AFTER_MS} />
