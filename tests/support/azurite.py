@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.ports import quiet_ports
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / ".tools" / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 PRELOAD = Path(__file__).with_name("azurite_preload.js")
@@ -50,7 +52,7 @@ class Azurite:
         self._clock.write_text("0")
         # Made up for every run, so that no key is ever written down.
         self.key = base64.b64encode(secrets.token_bytes(64)).decode()
-        self.ports = dict(zip(_SERVICES, _free_ports(len(_SERVICES)), strict=True))
+        self.ports = dict(zip(_SERVICES, quiet_ports(len(_SERVICES)), strict=True))
         self._process: subprocess.Popen[bytes] | None = None
         self._ahead_s = 0.0
 
@@ -159,14 +161,6 @@ def running_azurite(folder: Path) -> Iterator[Azurite]:
 def fresh_name(kind: str) -> str:
     """A name for a container, queue or table that nobody else uses."""
     return f"{kind}{secrets.token_hex(6)}"
-
-
-def _free_ports(n: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for listener in sockets:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in sockets]
 
 
 @dataclass

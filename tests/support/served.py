@@ -111,7 +111,8 @@ def read_answer(connection: socket.socket, started_s: float) -> Answer:
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
-    while len(body) < int(headers["content-length"]):
+    # An answer of nothing (204) says no length (RFC 9110, 8.6).
+    while len(body) < int(headers.get("content-length", 0)):
         piece = connection.recv(65_536)
         if not piece:
             raise ConnectionError("closed within an answer")
