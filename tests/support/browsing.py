@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command_line import CommandLine
+from tests.support.ports import quiet_ports
 from tests.support.served import Served
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,8 @@ class Site:
         home = files.parent
         self.command_line = CommandLine(home / "data", encoder, home / "patient.key")
         self.index()
-        self._served = Served(self.command_line.data)
+        # A browser opens many connections: none of them shall take the port between two servers.
+        self._served = Served(self.command_line.data, "--port", str(*quiet_ports(1)))
 
     @property
     def url(self) -> str:
