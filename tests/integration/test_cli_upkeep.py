@@ -35,7 +35,7 @@ def nine_runs(tmp_path_factory, exported) -> Path:
         for number in range(N_SEGMENTS):
             file = root / f"{number}.dcm"
             file.write_bytes(dicom_object(series=f"s{number}", value=number))
-            assert commands._index(system, [file]).went_well
+            assert commands.index_paths(system, [file]).went_well
     return settings.data
 
 
