@@ -19,27 +19,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import CorruptIndexError
+from indexer_core.index.keys import SHORT_DIGITS, Hashes, short_numbers
 
 POINTS = "application/vnd.dicom-indexer.points"
 """Media type of these files."""
 
 MAGIC = b"DXP1"
 _ALIGNMENT = 8
-_DIGITS = 16  # of a short key
-_NO_DIGIT = 255
+_BEGINS = f"^[0-9a-f]{{{SHORT_DIGITS}}}"
 _TYPES = frozenset({"uint8", "uint16", "float32"})
 
-Ids = NDArray[np.uint64]
+Ids = Hashes
 """Short keys as numbers, whose order is that of the keys."""
-
-
-def _digit_values() -> NDArray[np.uint8]:
-    values = np.full(256, _NO_DIGIT, dtype=np.uint8)
-    values[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16, dtype=np.uint8)
-    return values
-
-
-_DIGIT_VALUES = _digit_values()
 
 
 def ids_of(keys: pa.Array) -> Ids:
@@ -50,18 +41,10 @@ def ids_of(keys: pa.Array) -> Ids:
     CorruptIndexError
         One is no series key.
     """
-    short = pc.utf8_slice_codeunits(keys, 0, _DIGITS)
-    if pc.any(pc.not_equal(pc.binary_length(short), _DIGITS)).as_py():
+    keys = keys.cast(pa.string())
+    if not pc.all(pc.match_substring_regex(keys, _BEGINS), min_count=0).as_py():
         raise CorruptIndexError("a series key is not a sha256 in hexadecimal digits")
-    data = short.buffers()[2]
-    digits = np.frombuffer(b"" if data is None else data, dtype=np.uint8)
-    first = short.offset * _DIGITS
-    values = _DIGIT_VALUES[digits[first : first + len(short) * _DIGITS]]
-    if (values == _NO_DIGIT).any():
-        raise CorruptIndexError("a series key is not a sha256 in hexadecimal digits")
-    pairs = values.reshape(-1, 2)
-    packed = np.ascontiguousarray(pairs[:, 0] << 4 | pairs[:, 1])
-    return packed.view(">u8").astype(np.uint64)
+    return short_numbers(keys)
 
 
 def id_bytes(ids: Ids) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 /** The map: what the page may use of this folder. */
 
-export type { Spot, View } from "./camera.ts";
+export { boundsOfAll, type Spot, type View } from "./camera.ts";
 export {
   type Column,
   decodeMatches,

@@ -6,7 +6,7 @@
  */
 import { batch, signal } from "@preact/signals";
 import { type Api, asProblem, isAbort, type Problem } from "../api/client";
-import { type Column, PointSet, type PointsFile } from "../map";
+import { boundsOfAll, type Column, PointSet, type PointsFile } from "../map";
 
 /** Columns that come with the points: those that are told of a point without asking again. */
 export const BASIC_COLUMNS = ["modality", "bodyRegion", "plane", "contrast", "manufacturer", "sex"] as const;
@@ -149,7 +149,8 @@ export class Atlas {
     const { points } = this;
     const x = points.x.slice(0, points.size);
     const y = points.y.slice(0, points.size);
-    const diagonal = diagonalOf(x, y) || 1;
+    const bounds = boundsOfAll(points);
+    const diagonal = (bounds && Math.hypot(bounds.right - bounds.left, bounds.top - bounds.bottom)) || 1;
     const came = new Set(added);
     const ways: number[] = [];
     for (let slot = 0; slot < oldX.length; slot++) {
@@ -173,16 +174,4 @@ export class Atlas {
 
 function columnsWith(column: string): readonly string[] {
   return (BASIC_COLUMNS as readonly string[]).includes(column) ? BASIC_COLUMNS : [...BASIC_COLUMNS, column];
-}
-
-function diagonalOf(x: Float32Array, y: Float32Array): number {
-  let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
-  for (let i = 0; i < x.length; i++) {
-    const [here, there] = [x[i] ?? 0, y[i] ?? 0];
-    if (here < left) left = here;
-    if (here > right) right = here;
-    if (there < low) low = there;
-    if (there > high) high = there;
-  }
-  return Math.hypot(right - left, high - low);
 }

@@ -413,11 +413,7 @@ export class Explorer {
     const narrowed = this.restriction.value;
     const { marking } = this;
     if (found.kind !== "ready") {
-      if (found.kind === "failed") {
-        this.matching?.abort();
-        this.matched = "";
-        marking.litKeys.value = null;
-      }
+      if (found.kind === "failed") this.light(null);
       return;
     }
     const { ready } = found;
@@ -426,15 +422,11 @@ export class Explorer {
     const isAnything = !conditions.filters.length && !conditions.alternatives.length;
     if (place.like || (isAnything && place.text.trim())) {
       // Words without a condition, or likeness: everything is ranked, so the first ones are lit.
-      this.matching?.abort();
-      this.matched = "";
-      marking.litKeys.value = bytesOf(ready.hits.map((hit) => hit.seriesKey));
+      this.light(bytesOf(ready.hits.map((hit) => hit.seriesKey)));
       return;
     }
     if (isAnything && !narrowed) {
-      this.matching?.abort();
-      this.matched = "";
-      marking.litKeys.value = null;
+      this.light(null);
       return;
     }
     const body = { ...this.matchesBody(place, narrowed), manifest: ready.manifest };
@@ -450,11 +442,17 @@ export class Explorer {
       },
       (error: unknown) => {
         if (running.signal.aborted || isAbort(error)) return;
-        this.matched = "";
-        marking.litKeys.value = null; // what the last question found must not pass for this one's
+        this.light(null); // what the last question found must not pass for this one's
         this.fail(error);
       },
     );
+  }
+
+  /** Light these up, and nothing that is still being asked for. */
+  private light(keys: Uint8Array | null): void {
+    this.matching?.abort();
+    this.matched = "";
+    this.marking.litKeys.value = keys;
   }
 
   private matchesBody(place: Place, narrowed: Restriction | null): ConditionsBody & Record<string, unknown> {

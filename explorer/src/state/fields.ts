@@ -1,7 +1,7 @@
 /** The fields of a series that a condition, a colour or an order can be of. */
 
-/** Fields that a condition can be about, in the order in which they are offered. */
-export const FILTER_FIELDS = [
+/** What a series is of and how it was made. */
+const DESCRIBING = [
   "modality",
   "bodyRegion",
   "bodyPart",
@@ -15,6 +15,11 @@ export const FILTER_FIELDS = [
   "studyDate",
   "sliceThicknessMm",
   "fieldStrengthT",
+] as const;
+
+/** Fields that a condition can be about, in the order in which they are offered. */
+export const FILTER_FIELDS: readonly string[] = [
+  ...DESCRIBING,
   "instances",
   "frames",
   "hasPixels",
@@ -24,31 +29,15 @@ export const FILTER_FIELDS = [
   "studyInstanceUid",
   "seriesInstanceUid",
   "patientKey",
-] as const;
+];
 
 /** Fields that the map can be coloured by. */
-export const COLOUR_FIELDS = [
-  "modality",
-  "bodyRegion",
-  "bodyPart",
-  "plane",
-  "sequence",
-  "contrast",
-  "manufacturer",
-  "model",
-  "sex",
-  "ageYears",
-  "studyDate",
-  "sliceThicknessMm",
-  "fieldStrengthT",
-  "flags",
-  "scope",
-] as const;
+export const COLOUR_FIELDS: readonly string[] = [...DESCRIBING, "flags", "scope"];
 
 export function isFilterField(name: string): boolean {
-  return (FILTER_FIELDS as readonly string[]).includes(name);
+  return FILTER_FIELDS.includes(name);
 }
 
 export function isColourField(name: string): boolean {
-  return (COLOUR_FIELDS as readonly string[]).includes(name);
+  return COLOUR_FIELDS.includes(name);
 }

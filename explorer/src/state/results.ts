@@ -142,6 +142,12 @@ export class Results {
     }
   }
 
+  /** Whether what is shown is all of an answer that others can be asked for: to save or export it. */
+  get canBeKept(): boolean {
+    const found = this.found.value;
+    return found.kind === "ready" && found.ready.count > 0 && found.ready.mode !== "like";
+  }
+
   get ready(): Ready | null {
     const found = this.found.value;
     return found.kind === "ready" ? found.ready : found.kind === "loading" ? found.before : null;

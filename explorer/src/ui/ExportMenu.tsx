@@ -18,11 +18,9 @@ export function ExportMenu() {
   const explorer = useExplorer();
   const [isOpen, open] = useState(false);
   const ready = explorer.results.ready;
-  const isAsked = explorer.results.found.value.kind === "ready";
-  const isFor = isAsked && ready !== null && ready.count > 0 && ready.mode !== "like";
   return (
     <>
-      <button type="button" class="button quiet" disabled={!isFor} aria-haspopup="dialog" onClick={() => open(true)}>
+      <button type="button" class="button quiet" disabled={!explorer.results.canBeKept} aria-haspopup="dialog" onClick={() => open(true)}>
         <PictureIcon /> Export
       </button>
       {isOpen && ready && (

@@ -8,16 +8,13 @@ import { StackIcon } from "./icons";
 export function SaveCohort() {
   const explorer = useExplorer();
   const [isOpen, open] = useState(false);
-  const ready = explorer.results.ready;
   const isPast = explorer.place.value.at !== null;
-  const isAsked = explorer.results.found.value.kind === "ready";
-  const isFor = isAsked && !isPast && ready !== null && ready.count > 0 && ready.mode !== "like";
   return (
     <>
       <button
         type="button"
         class="button quiet"
-        disabled={!isFor}
+        disabled={isPast || !explorer.results.canBeKept}
         aria-haspopup="dialog"
         title={isPast ? "A cohort is of the newest manifest: go back to it first" : undefined}
         onClick={() => { explorer.cohorts.saving.value = null; open(true); }}
