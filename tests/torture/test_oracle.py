@@ -15,7 +15,9 @@ from tests.support.segments import LINEAGE
 from tests.torture.actors import RECIPES, indexer_of
 from tests.torture.content import FILES, Content
 from tests.torture.director import MINIMUMS, REQUIRED, Report
+from tests.torture.journal import Journal
 from tests.torture.oracle import Oracle
+from tests.torture.store import Fate, TortureBlobs
 
 
 @dataclass
@@ -194,3 +196,24 @@ def test_every_point_of_a_commit_a_merge_and_a_collection_is_required():
         replacement in REQUIRED
         for replacement in ("collect.manifest.before", "collect.stub.after", "merge.rows.during")
     )
+
+
+def test_process_does_not_sleep_over_files_it_has_committed(tmp_path):
+    """A merge may write nothing; what was committed before may go by a purge, behind no fence."""
+    journal = Journal(tmp_path / "merger.jsonl")
+    fate = Fate(sleep_at="merge.manifest.before")
+    blobs = TortureBlobs(tmp_path / "index", journal, fate, seed=4)
+    blobs.operation = "commit"
+    indexer = indexer_of(blobs, RandomIds(), RECIPES[0], None)
+    indexer.open()
+    manifest = indexer.write([Content("a", 3, "t", True).entry(RandomIds().new_id())], "index")
+    (segment,) = manifest.segments
+    for file in segment.files():
+        FolderBlobs(tmp_path / "index").delete(file.name)
+
+    blobs.operation = "merge"
+    nothing = MergeSegments(inputs=(segment.id,), output=None)
+    commit(Manifests(blobs), nothing, commit_id=RandomIds().new_id(), lineage=LINEAGE)
+
+    assert Manifests(blobs).newest().segments == ()
+    assert '"slept"' not in (tmp_path / "merger.jsonl").read_text()
