@@ -82,7 +82,7 @@ param viewer string = ''
 param functionsMemoryMb int = 4096
 
 @description('Instances of the functions that are kept ready for searches.')
-@minValue(0)
+@minValue(1)
 param alwaysReadyInstances int = 1
 
 @description('Replication of the accounts of files and index.')
@@ -488,6 +488,74 @@ module medImageInsight 'modules/medimageinsight.bicep' = if (hasMedImageInsight)
   }
 }
 
+// Programs wait for these: vault and registry are asked while they are made.
+module endpoints 'modules/private-endpoints.bicep' = if (isPrivate) {
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    subnetId: network!.outputs.endpointsSubnetId
+    targets: concat([
+      {
+        name: 'files-blob'
+        resourceId: files.outputs.id
+        groupId: 'blob'
+        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
+      }
+      {
+        name: 'index-blob'
+        resourceId: index.outputs.id
+        groupId: 'blob'
+        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
+      }
+      {
+        name: 'index-queue'
+        resourceId: index.outputs.id
+        groupId: 'queue'
+        zoneName: 'privatelink.queue.${environment().suffixes.storage}'
+      }
+      {
+        name: 'index-table'
+        resourceId: index.outputs.id
+        groupId: 'table'
+        zoneName: 'privatelink.table.${environment().suffixes.storage}'
+      }
+      {
+        name: 'host-blob'
+        resourceId: host.outputs.id
+        groupId: 'blob'
+        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
+      }
+      {
+        name: 'registry'
+        resourceId: registry.outputs.id
+        groupId: 'registry'
+        zoneName: 'privatelink.azurecr.io'
+      }
+      {
+        name: 'vault'
+        resourceId: vault.outputs.id
+        groupId: 'vault'
+        zoneName: 'privatelink.vaultcore.azure.net'
+      }
+      {
+        name: 'announcements'
+        resourceId: announcements.outputs.id
+        groupId: 'topic'
+        zoneName: 'privatelink.eventgrid.azure.net'
+      }
+    ], hasMedImageInsight ? [
+      {
+        name: 'medimageinsight'
+        resourceId: medImageInsight!.outputs.workspaceId
+        groupId: 'amlworkspace'
+        zoneName: 'privatelink.api.azureml.ms'
+      }
+    ] : [])
+  }
+}
+
 // What functions and worker both read. An empty value means the default, which the code knows.
 var sharedSettings = {
   INDEXER_CACHE_DIR: ''
@@ -516,6 +584,7 @@ var sharedSettings = {
 module functions 'modules/functions.bicep' = {
   scope: group
   dependsOn: [
+    endpoints
     fileRoles
     hostRoles
     indexRoles
@@ -560,6 +629,7 @@ module containers 'modules/environment.bicep' = {
 module worker 'modules/worker.bicep' = if (!empty(workerImage)) {
   scope: group
   dependsOn: [
+    endpoints
     fileRoles
     indexRoles
   ]
@@ -602,76 +672,21 @@ module alerts 'modules/alerts.bicep' = {
   }
 }
 
-module privateEndpoints 'modules/private-endpoints.bicep' = if (isPrivate) {
+module functionsEndpoint 'modules/private-endpoints.bicep' = if (isPrivate) {
   scope: group
   params: {
     location: location
     tags: tags
     token: token
     subnetId: network!.outputs.endpointsSubnetId
-    targets: concat([
-      {
-        name: 'files-blob'
-        resourceId: files.outputs.id
-        groupId: 'blob'
-        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
-      }
-      {
-        name: 'index-blob'
-        resourceId: index.outputs.id
-        groupId: 'blob'
-        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
-      }
-      {
-        name: 'index-queue'
-        resourceId: index.outputs.id
-        groupId: 'queue'
-        zoneName: 'privatelink.queue.${environment().suffixes.storage}'
-      }
-      {
-        name: 'index-table'
-        resourceId: index.outputs.id
-        groupId: 'table'
-        zoneName: 'privatelink.table.${environment().suffixes.storage}'
-      }
-      {
-        name: 'host-blob'
-        resourceId: host.outputs.id
-        groupId: 'blob'
-        zoneName: 'privatelink.blob.${environment().suffixes.storage}'
-      }
+    targets: [
       {
         name: 'functions'
         resourceId: functions.outputs.id
         groupId: 'sites'
         zoneName: 'privatelink.azurewebsites.net'
       }
-      {
-        name: 'registry'
-        resourceId: registry.outputs.id
-        groupId: 'registry'
-        zoneName: 'privatelink.azurecr.io'
-      }
-      {
-        name: 'vault'
-        resourceId: vault.outputs.id
-        groupId: 'vault'
-        zoneName: 'privatelink.vaultcore.azure.net'
-      }
-      {
-        name: 'announcements'
-        resourceId: announcements.outputs.id
-        groupId: 'topic'
-        zoneName: 'privatelink.eventgrid.azure.net'
-      }
-    ], hasMedImageInsight ? [
-      {
-        name: 'medimageinsight'
-        resourceId: medImageInsight!.outputs.workspaceId
-        groupId: 'amlworkspace'
-        zoneName: 'privatelink.api.azureml.ms'
-      }
-    ] : [])
+    ]
   }
 }
 

@@ -58,7 +58,7 @@ param entraClientId string
 param instanceMemoryMb int
 
 @description('Instances that are kept ready for HTTP.')
-@minValue(0)
+@minValue(1)
 param alwaysReadyInstances int
 
 @description('Most instances at once; 40 is the least that Flex Consumption takes.')

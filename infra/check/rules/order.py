@@ -43,10 +43,19 @@ def _needed(
         for role in deployment.of_type(ASSIGNMENT):
             if role.at("properties.principalId") == principal:
                 yield role
+    if resource.type in _PROGRAMS:  # vault and registry are asked while a program is made
+        for endpoint in deployment.of_type("Microsoft.Network/privateEndpoints"):
+            connection = "properties.privateLinkServiceConnections.0.properties"
+            if endpoint.at(f"{connection}.privateLinkServiceId") not in _sites(by_id):
+                yield endpoint
     if resource.ref.names[-1] == "authsettingsV2":  # names one of the settings
         for other in deployment.of_type(resource.type):
             if other.ref.names[-1] == "appsettings":
                 yield other
+
+
+def _sites(by_id: dict[str, Resource]) -> list[str]:
+    return [one.id for one in by_id.values() if one.type == "Microsoft.Web/sites"]
 
 
 def principal_of(resource: Resource, by_id: dict[str, Resource]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from infra.check.problems import Problem
 from infra.check.rules.expected import Either, Of, OneOf, Parameter, Present
-from infra.check.rules.said_stores import SOFT_DELETE
+from infra.check.rules.said_stores import BY_ACCOUNT
 from infra.check.rules.said_tables import SAID, UNTAGGED
 from infra.check.scenarios import Scenario
 from infra.check.values import Resource, value_at
@@ -38,7 +38,7 @@ def _basics(scenario: Scenario, resource: Resource) -> Iterator[str]:
     }
     if tags != expected:
         yield f"tags are {dict(expected)}"
-    if resource.at("location") not in {scenario.values["location"], "global"}:
+    if resource.at("location") not in (scenario.values["location"], "global"):
         yield "location is the region of the deployment"
 
 
@@ -54,9 +54,9 @@ def _said(scenario: Scenario, resource: Resource) -> Iterator[str]:
         yield f"no rule for what {resource.type} says: add one"
         return
     tables = [*SAID[resource.type].items()]
-    if resource.type.endswith("/blobServices"):
-        account = resource.ref.names[0]
-        tables += [("", soft) for kind, soft in SOFT_DELETE.items() if account.startswith(kind)]
+    for start, table in BY_ACCOUNT.get(resource.type, {}).items():
+        if resource.ref.names[0].startswith(start):
+            tables.append(("", table))
     for name, table in tables:
         if name and not resource.ref.names[-1].startswith(name):
             continue

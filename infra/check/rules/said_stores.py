@@ -59,19 +59,29 @@ OF_STORES: Mapping[str, Table] = {
     f"{STORAGE}/queueServices/queues": {},
     f"{STORAGE}/tableServices": {},
     f"{STORAGE}/tableServices/tables": {},
-    f"{STORAGE}/managementPolicies": {
-        "": {
-            "properties.policy.rules.0.enabled": True,
-            "properties.policy.rules.0.name": OneOf(("cool", "forget-dead-letters")),
-            "properties.policy.rules.0.type": "Lifecycle",
-            "properties.policy.rules.0.definition.filters.blobTypes.0": "blockBlob",
-        }
-    },
+    f"{STORAGE}/managementPolicies": {},
 }
 """What storage says."""
 
-SOFT_DELETE: Mapping[str, Mapping[str, Any]] = {"files": _KEPT, "index": _OFF, "host": _OFF}
-"""By account: an erasure would be a lie where deleted vectors are kept."""
+
+def _rule(name: str, actions: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
+    """The one rule of a lifecycle: without its prefix it would act on the whole account."""
+    filters = {"blobTypes": ["blockBlob"], "prefixMatch": [prefix]}
+    definition = {"actions": {"baseBlob": actions}, "filters": filters}
+    rule = {"name": name, "enabled": True, "type": "Lifecycle", "definition": definition}
+    return {"properties.policy.rules": [rule]}
+
+
+_DAYS = "daysAfterModificationGreaterThan"
+BY_ACCOUNT: Mapping[str, Table] = {
+    # An erasure would be a lie where deleted vectors are kept.
+    f"{STORAGE}/blobServices": {"files": _KEPT, "index": _OFF, "host": _OFF},
+    f"{STORAGE}/managementPolicies": {
+        "files": _rule("cool", {"tierToCool": {_DAYS: Parameter("coolAfterDays", 90)}}, "dicom/"),
+        "index": _rule("forget-dead-letters", {"delete": {_DAYS: 90}}, "dead-letters/"),
+    },
+}
+"""What depends on the account, by how its name begins."""
 
 OF_EVENTS: Mapping[str, Table] = {
     "Microsoft.EventGrid/systemTopics": {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import azure.functions as func
 
@@ -50,6 +51,20 @@ def stores_of_the_code() -> frozenset[tuple[str, str]]:
             if told.get("connection") == CONNECTION:
                 account.created.add(("queue", told["queueName"]))
     return frozenset(account.created)
+
+
+def functions_of_the_code() -> frozenset[str]:
+    """Names of the functions that have no HTTP trigger."""
+    return frozenset(function.get_function_name() for function in _functions())
+
+
+@cache
+def _functions() -> tuple[Any, ...]:
+    # An app of its own: one tells its functions once only.
+    app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+    for blueprint in (queues, push):
+        app.register_functions(blueprint)
+    return tuple(app.get_functions())
 
 
 def store_problems(scenario: Scenario) -> Iterator[Problem]:
