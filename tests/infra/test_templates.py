@@ -171,6 +171,37 @@ PLANTED = {
     ),
     "an output that a module lacks": (MAIN, "files.outputs.name", "files.outputs.nam", "symbols"),
     "an unused parameter": (MAIN, "var token =", "var unused = ''\nvar token =", "symbols"),
+    "a property twice": (STORAGE, "  kind: 'StorageV2'\n", "  kind: 'StorageV2'\n" * 2, "symbols"),
+    "a door for passwords": (
+        FUNCTIONS,
+        "name: 'scm'\n  properties: {\n    allow: false",
+        "name: 'scm'\n  properties: {\n    allow: true",
+        "said",
+    ),
+    "an alert for what nobody logs": (
+        "modules/alerts.bicep",
+        'Log has "batch series="',
+        'Log has "batch serie="',
+        "alerts",
+    ),
+    "a lifecycle for the whole account": (
+        MAIN,
+        "            prefixMatch: [\n              '${deadLetterContainer}/'\n            ]\n",
+        "",
+        "said",
+    ),
+    "a worker on a profile that is not there": (
+        "modules/environment.bicep",
+        "        name: 'worker'\n",
+        "        name: 'workers'\n",
+        "worker",
+    ),
+    "functions before their vault can be reached": (
+        MAIN,
+        "    endpoints\n    fileRoles\n    hostRoles\n",
+        "    fileRoles\n    hostRoles\n",
+        "order",
+    ),
     "a missing colon": (STORAGE, "  name: name\n", "  name name\n", "syntax"),
     "what is looked up and not there": (
         EVENTS,

@@ -23,6 +23,9 @@ param identityId string
 @description('Client id of the identity.')
 param identityClientId string
 
+@description('Principal of the identity.')
+param identityPrincipalId string
+
 @description('Address of the blobs of the account of the host: leases, and the package.')
 param hostBlobEndpoint string
 
@@ -71,9 +74,6 @@ param workspaceId string
 
 // Monitoring Metrics Publisher
 var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
-
-@description('Principal of the identity.')
-param identityPrincipalId string
 
 // FUNCTIONS_WORKER_RUNTIME is refused on Flex Consumption: functionAppConfig says it.
 var ownSettings = {

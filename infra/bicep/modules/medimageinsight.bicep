@@ -78,7 +78,7 @@ resource deployment 'Microsoft.MachineLearningServices/workspaces/onlineEndpoint
   }
   properties: {
     endpointComputeType: 'Managed'
-    egressPublicNetworkAccess: 'Disabled'
+    egressPublicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     instanceType: instanceType
     livenessProbe: {
       initialDelay: 'PT10M'

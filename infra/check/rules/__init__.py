@@ -9,6 +9,7 @@ from infra.check.rules.names import name_problems
 from infra.check.rules.order import order_problems
 from infra.check.rules.roles import role_problems
 from infra.check.rules.said import said_problems
+from infra.check.rules.said_tables import SAID
 from infra.check.rules.settings import settings_problems
 from infra.check.rules.stores import store_problems
 from infra.check.rules.symbols import symbol_problems
@@ -37,7 +38,9 @@ def find_problems(files: Mapping[str, str], type_data: TypeData | None) -> list[
     found = list(symbol_problems(files))
     if any(problem.rule == "syntax" for problem in found):
         return sorted(set(found))
+    created: set[str] = set()
     for scenario in scenarios(files):
+        created |= {resource.type for resource in scenario.deployment.resources}
         found += scenario.problems
         found += scenario.deployment.problems
         if scenario.problems or scenario.deployment.problems:
@@ -46,6 +49,8 @@ def find_problems(files: Mapping[str, str], type_data: TypeData | None) -> list[
             found += _found_by(rule, scenario)
         if type_data is not None:
             found += _types(scenario, type_data)
+    for kind in sorted(set(SAID) - created):
+        found.append(Problem(rule="said", where="main.bicep", text=f"nothing creates a {kind}"))
     return sorted(set(found))
 
 

@@ -26,16 +26,19 @@ _GROUPS: Mapping[str, str] = {
 _SERVICES = {"blobServices": "blob", "queueServices": "queue", "tableServices": "table"}
 _ENDPOINT = "Microsoft.Network/privateEndpoints"
 
-DIAGNOSED = (
-    "Microsoft.App/managedEnvironments",
-    "Microsoft.ContainerRegistry/registries",
-    "Microsoft.EventGrid/systemTopics",
-    "Microsoft.KeyVault/vaults",
-    "Microsoft.Storage/storageAccounts/blobServices",
-    "Microsoft.Storage/storageAccounts/queueServices",
-    "Microsoft.Web/sites",
-)
-"""What has diagnostic settings, always."""
+DIAGNOSED: Mapping[str, frozenset[str]] = {
+    "Microsoft.App/managedEnvironments": frozenset(
+        {"ContainerAppConsoleLogs", "ContainerAppSystemLogs"}
+    ),
+    "Microsoft.ContainerRegistry/registries": frozenset({"ContainerRegistryLoginEvents"}),
+    "Microsoft.EventGrid/systemTopics": frozenset({"AllMetrics"}),
+    "Microsoft.KeyVault/vaults": frozenset({"AuditEvent"}),
+    # Metrics only: logs of storage quote URLs, and file names are patient data.
+    "Microsoft.Storage/storageAccounts/blobServices": frozenset({"Transaction"}),
+    "Microsoft.Storage/storageAccounts/queueServices": frozenset({"Transaction"}),
+    "Microsoft.Web/sites": frozenset({"FunctionAppLogs"}),
+}
+"""What has diagnostic settings, always, and what these send."""
 
 
 def exposure_problems(scenario: Scenario) -> Iterator[Problem]:
@@ -51,6 +54,7 @@ def exposure_problems(scenario: Scenario) -> Iterator[Problem]:
     yield from _names(scenario)
     yield from _subnets(scenario)
     yield from _diagnostics(scenario)
+    yield from _doors(scenario)
 
 
 def _endpoints(scenario: Scenario) -> dict[tuple[str, str], Resource]:
@@ -138,23 +142,33 @@ def _subnets(scenario: Scenario) -> Iterator[Problem]:
                 yield Problem(rule="exposure", where=network.where, text=text)
 
 
+def _doors(scenario: Scenario) -> Iterator[Problem]:
+    """An app has what signs callers in, and takes no password of a publisher."""
+    for app in scenario.deployment.of_type("Microsoft.Web/sites"):
+        present = {
+            one.ref.names[-1]
+            for one in scenario.deployment.resources
+            if one.id.startswith(f"{app.id}/")
+        }
+        for name in sorted({"appsettings", "authsettingsV2", "ftp", "scm"} - present):
+            text = f"{name} is not said ({scenario.name})"
+            yield Problem(rule="exposure", where=app.where, text=text)
+
+
 def _diagnostics(scenario: Scenario) -> Iterator[Problem]:
     workspaces = scenario.deployment.of_type("Microsoft.OperationalInsights/workspaces")
-    settings = scenario.deployment.of_type("Microsoft.Insights/diagnosticSettings")
-    watched = {
-        one.ref.scope
-        for one in settings
-        if workspaces and one.at("properties.workspaceId") == workspaces[0].id
-    }
-    for resource in scenario.deployment.resources:
-        if resource.type in DIAGNOSED and resource.id not in watched:
-            text = f"{resource.ref.names[0]} has no diagnostic setting that reaches the workspace"
-            yield Problem(rule="exposure", where=resource.where, text=text)
-    for one in settings:
+    sent: dict[str, set[str]] = {}
+    for one in scenario.deployment.of_type("Microsoft.Insights/diagnosticSettings"):
         kinds = [*(one.at("properties.logs") or []), *(one.at("properties.metrics") or [])]
-        if not kinds:
-            text = "a diagnostic setting says nothing"
-            yield Problem(rule="exposure", where=one.where, text=text)
+        if workspaces and one.at("properties.workspaceId") == workspaces[0].id:
+            sent.setdefault(one.ref.scope, set()).update(
+                str(kind.get("category")) for kind in kinds if kind.get("enabled") is True
+            )
         if "/storageAccounts/" in one.ref.scope and one.at("properties.logs"):
             text = "logs of storage quote URLs, and file names are patient data"
             yield Problem(rule="exposure", where=one.where, text=text)
+    for resource in scenario.deployment.resources:
+        wanted = DIAGNOSED.get(resource.type, frozenset())
+        if wanted != sent.get(resource.id, set()):
+            text = f"{resource.ref.names[0]} sends {', '.join(sorted(wanted)) or 'nothing'}"
+            yield Problem(rule="exposure", where=resource.where, text=text)

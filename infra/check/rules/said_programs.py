@@ -183,7 +183,7 @@ OF_SECRETS: Mapping[str, Table] = {
         "": {
             "sku": {"name": "Default", "capacity": Parameter("medImageInsightCount", 2)},
             "properties.endpointComputeType": "Managed",
-            "properties.egressPublicNetworkAccess": "Disabled",
+            "properties.egressPublicNetworkAccess": PRIVATE,
             "properties.instanceType": Parameter("medImageInsightMachine", "Standard_NC4as_T4_v3"),
             "properties.livenessProbe.initialDelay": "PT10M",
             "properties.model": "azureml://registries/azureml/models/MedImageInsight/versions/12",

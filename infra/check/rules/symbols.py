@@ -54,8 +54,22 @@ def _problems(template: Template) -> Iterator[Problem]:
         if one.name in local:
             text = f"{one.name} is the name of a loop's variable, too"
             yield Problem(rule="symbols", where=where, text=text)
+    yield from _twice(template)
     for missing in sorted(used - set(template.declared) - local):
         yield Problem(rule="symbols", where=template.path, text=f"{missing} is not declared")
+
+
+def _twice(template: Template) -> Iterator[Problem]:
+    for node in descendants(template.root):
+        if node.type == "object":
+            keys = [text_of(c.named_children[0]) for c in node.named_children if _is_property(c)]
+            for key in sorted({key for key in keys if keys.count(key) > 1}):
+                where = f"{template.path}:{node.start_point[0] + 1}"
+                yield Problem(rule="symbols", where=where, text=f"{key} is given twice")
+
+
+def _is_property(node: Node) -> bool:
+    return node.type == "object_property"
 
 
 def _used(root: Node) -> Iterator[str]:

@@ -24,7 +24,7 @@ def worker_problems(scenario: Scenario) -> Iterator[Problem]:
         for one in deployment.of_type(_ENVIRONMENT)
         for profile in one.at("properties.workloadProfiles") or []
     }
-    if set(profiles.values()) != {"Consumption", wanted}:
+    if sorted(profiles.values(), key=str) != sorted({"Consumption", wanted}):
         text = f"the environment has profiles Consumption and {wanted} ({scenario.name})"
         yield Problem(rule="worker", where="modules/environment.bicep", text=text)
     for app in deployment.of_type("Microsoft.App/containerApps"):
