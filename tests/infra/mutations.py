@@ -2,14 +2,36 @@
 
 Every operator works on the text of a statement, found by the grammar, so that what it leaves can be
 parsed as a rule; each resource, each module and each parameter of either is a target.
+`python -m tests.infra.mutations` tries 200 faults and lists those that the check misses.
 """
 
+import random
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tree_sitter import Node
 
+from infra.check.__main__ import ROOT
 from infra.check.reading import Template, descendants, read_template, text_of
+from infra.check.rules import find_problems
+from infra.check.scenarios import read_files
+from infra.check.type_data import find_type_data
+
+SEED = 20261127
+COUNT = 200
+OPERATORS = (
+    "change a key",
+    "change a name",
+    "change a role",
+    "change a type",
+    "change a value",
+    "drop a dependency",
+    "drop a property",
+    "drop a resource",
+    "drop a role",
+    "drop an item",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +67,24 @@ def mutations(files: Mapping[str, str]) -> list[Mutation]:
                 found += list(_of_statement(template, one.value, is_existing=one.is_existing))
                 found += list(_of_target(template, one.value))
     return found
+
+
+def sampled(files: Mapping[str, str], count: int) -> list[Mutation]:
+    """Faults, no two alike: as many of each operator where there are so many, then whichever."""
+    found = mutations(files)
+    random.Random(SEED).shuffle(found)
+    by_operator: dict[str, list[Mutation]] = {operator: [] for operator in OPERATORS}
+    for one in found:
+        by_operator[one.operator].append(one)
+    each = count // len(OPERATORS)
+    chosen = [one for all_of in by_operator.values() for one in all_of[:each]]
+    rest = [one for all_of in by_operator.values() for one in all_of[each:]]
+    return chosen + sorted(rest, key=found.index)[: count - len(chosen)]
+
+
+def survivors(files, types, faults):
+    """Those that the check does not catch."""
+    return [one for one in faults if not find_problems(one.applied(files), types)]
 
 
 def _made(template: Template, operator: str, node: Node, text: str) -> Mutation:
@@ -136,3 +176,19 @@ def _is_role(node: Node) -> bool:
         "queueRoleId",
         "tableRoleId",
     }
+
+
+def main() -> int:
+    files, types = read_files(), find_type_data(ROOT)
+    if types is None:
+        print("without type data a tenth or more is missed: set BICEP_TYPES")
+        return 2
+    faults = sampled(files, COUNT)
+    left = survivors(files, types, faults)
+    print(f"{len(faults) - len(left)} of {len(faults)} planted faults are caught; these are not:")
+    print("\n".join(map(str, left)) or "none")
+    return 1 if len(left) > len(faults) // 10 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,7 @@
 import pytest
 
 from infra.check.rules import find_problems
+from infra.check.rules.settings import NOT_SET, settings_that_are_read
 from infra.check.scenarios import scenarios
 
 
@@ -285,3 +286,8 @@ def test_a_misread_condition_is_told(files):
         "empty(workerImage) ? '' : worker!.outputs.id",
     )
     assert any("the grammar misreads this" in problem.text for problem in found)
+
+
+def test_what_the_templates_leave_alone_is_read_by_the_code():
+    _, by_worker = settings_that_are_read()
+    assert set(NOT_SET) <= by_worker

@@ -1,5 +1,6 @@
 """Alerts: each that must be, asking for what the programs log."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from infra.check.problems import Problem
 from infra.check.rules.stores import functions_of_the_code
 from infra.check.scenarios import Scenario
+from infra.check.values import Resource
 
 _ROOT = Path(__file__).parents[3]
 _LOGS = ("function_app/handlers.py", "gpu_worker/loop.py")
@@ -29,16 +31,28 @@ def alert_problems(scenario: Scenario) -> Iterator[Problem]:
             text = f"there is no alert {name} ({scenario.name})"
             yield Problem(rule="alerts", where="modules/alerts.bicep", text=text)
     lines = "".join((_ROOT / path).read_text(encoding="utf-8") for path in _LOGS)
+    for resource, query in _queries(scenario):
+        for text in _wrong(query, lines):
+            whose = resource.ref.names[-1]
+            yield Problem(rule="alerts", where=resource.where, text=f"{whose} asks {text}")
+
+
+def _queries(scenario: Scenario) -> Iterator[tuple[Resource, str]]:
+    """Queries of alerts and of the workbook."""
     for one in scenario.deployment.of_type(_QUERIES):
-        query = str(one.at("properties.criteria.allOf.0.query"))
-        for listed in re.findall(r"Name in \(([^)]*)\)", query):
-            for name in sorted(set(re.findall(r'"([^"]*)"', listed)) - functions_of_the_code()):
-                text = f"{one.ref.names[-1]} asks for {name}, which is no function"
-                yield Problem(rule="alerts", where=one.where, text=text)
-        for logged in re.findall(r'(?:startswith|Log has) "([^"]*)"', query):
-            if logged not in lines:
-                text = f"{one.ref.names[-1]} asks for {logged!r}, which nobody logs"
-                yield Problem(rule="alerts", where=one.where, text=text)
-        if not re.search(r"AppRequests|AppTraces|ContainerAppConsoleLogs", query):
-            text = f"{one.ref.names[-1]} asks no table"
-            yield Problem(rule="alerts", where=one.where, text=text)
+        yield one, str(one.at("properties.criteria.allOf.0.query"))
+    for one in scenario.deployment.of_type("Microsoft.Insights/workbooks"):
+        for item in json.loads(one.at("properties.serializedData"))["items"]:
+            if "query" in item["content"]:
+                yield one, item["content"]["query"]
+
+
+def _wrong(query: str, lines: str) -> Iterator[str]:
+    for listed in re.findall(r"Name in \(([^)]*)\)", query):
+        for name in sorted(set(re.findall(r'"([^"]*)"', listed)) - functions_of_the_code()):
+            yield f"for {name}, which is no function"
+    for logged in re.findall(r'(?:startswith|Log has) "([^"]*)"', query):
+        if logged not in lines:
+            yield f"for {logged!r}, which nobody logs"
+    if not re.search(r"AppRequests|AppTraces|ContainerAppConsoleLogs", query):
+        yield "no table"
