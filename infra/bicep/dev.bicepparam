@@ -8,7 +8,7 @@ param isPrivate = false
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'dicom-dev')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
-param entraClientId = readEnvironmentVariable('ENTRA_CLIENT_ID', '00000000-0000-0000-0000-000000000000')
+param entraClientId = readEnvironmentVariable('ENTRA_CLIENT_ID')
 param patientKey = readEnvironmentVariable('PATIENT_KEY', '')
 param operatorGroupId = readEnvironmentVariable('OPERATOR_GROUP_ID', '')
 param workerImage = readEnvironmentVariable('SERVICE_WORKER_IMAGE_NAME', '')
@@ -17,6 +17,6 @@ param storageSku = 'Standard_LRS'
 param functionsMemoryMb = 2048
 param logRetentionDays = 30
 param logDailyQuotaGb = 1
-param alertEmail = readEnvironmentVariable('ALERT_EMAIL', 'nobody@example.org')
+param alertEmail = readEnvironmentVariable('ALERT_EMAIL')
 param monthlyBudget = 100
 param budgetStart = readEnvironmentVariable('BUDGET_START', '2026-12-01')

@@ -12,6 +12,12 @@ from infra.check.reading import read_parameters
 
 FOLDER = Path(__file__).parents[1] / "bicep"
 OPERATORS = "00000000-0000-0000-0000-0000000000ff"
+_ALWAYS: Mapping[str, str] = {
+    "ENTRA_CLIENT_ID": "00000000-0000-0000-0000-000000000000",
+    "ALERT_EMAIL": "operators@hospital.example",
+}
+"""What the files of parameters have no default for."""
+
 _LATER: Mapping[str, str] = {
     "SERVICE_WORKER_IMAGE_NAME": "registry.example/worker:1",
     "OPERATOR_GROUP_ID": OPERATORS,
@@ -80,8 +86,11 @@ def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
     problems = list(template.problems)
     values: dict[str, Any] = {}
 
-    def environment(name: str, default: str) -> str:
-        return plan.environment.get(name, default)
+    def environment(name: str, default: str | None = None) -> str:
+        value = {**_ALWAYS, **plan.environment}.get(name, default)
+        if value is None:
+            raise ValueError(f"{name} has no default, and is not among what must be set")
+        return value
 
     evaluator = Evaluator(plan.file, values.__getitem__, {"readEnvironmentVariable": environment})
     for one in template.declared.values():

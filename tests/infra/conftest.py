@@ -4,22 +4,19 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytest.importorskip(
-    "tree_sitter_bicep", reason="no grammar of Bicep: pip install tree-sitter-bicep"
-)
-
-from infra.check.scenarios import read_files
-from infra.check.type_data import find_type_data
-
 
 @pytest.fixture(scope="session")
 def files():
+    from infra.check.scenarios import read_files
+
     return read_files()
 
 
 @pytest.fixture(scope="session")
 def types():
     """The type data, or None: then types and properties are not checked."""
+    from infra.check.type_data import find_type_data
+
     return find_type_data(ROOT)
 
 

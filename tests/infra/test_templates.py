@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("tree_sitter_bicep", reason="no grammar of Bicep is installed")
+
 from infra.check.rules import find_problems
 from infra.check.rules.settings import NOT_SET, settings_that_are_read
 from infra.check.scenarios import scenarios

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.importorskip("tree_sitter_bicep", reason="no grammar of Bicep is installed")
+
 from infra.check.expanding import expand
 from infra.check.type_data import TypeData
 
