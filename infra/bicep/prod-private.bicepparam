@@ -19,4 +19,5 @@ param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL')
 param monthlyBudget = 2000
 param budgetStart = readEnvironmentVariable('BUDGET_START', '2026-12-01')
-param hasPolicies = true
+// The aliases of the policies are not verified: ask for them once they are.
+param hasPolicies = readEnvironmentVariable('HAS_POLICIES', 'false') == 'true'

@@ -21,6 +21,7 @@ _ALWAYS: Mapping[str, str] = {
 _LATER: Mapping[str, str] = {
     "SERVICE_WORKER_IMAGE_NAME": "registry.example/worker:1",
     "OPERATOR_GROUP_ID": OPERATORS,
+    "HAS_POLICIES": "true",
     "PATIENT_KEY": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
     "INDEXER_VIEWER": "https://viewer.example/{study}",
 }
@@ -51,6 +52,7 @@ class _Plan:
 
 PLANS = (
     _Plan(file="dev.bicepparam", name="dev, first time"),
+    _Plan(file="dev.bicepparam", name="dev, later", environment=_LATER),
     _Plan(
         file="dev.bicepparam",
         name="dev, everything",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from infra.check.problems import Problem
 from infra.check.scenarios import Scenario
-from infra.check.values import Resource
+from infra.check.values import Resource, value_at
 
 _ZONES: Mapping[str, str] = {
     "blob": "privatelink.blob.core.windows.net",
@@ -126,11 +126,11 @@ def _subnets(scenario: Scenario) -> Iterator[Problem]:
                 yield Problem(rule="exposure", where=resource.where, text=text)
     for network in networks:
         subnets = {one.get("name"): one for one in network.at("properties.subnets") or []}
-        prefixes = [
-            str((one.get("properties") or {}).get("addressPrefix")) for one in subnets.values()
-        ]
-        if set(subnets) != {"functions", "worker", "endpoints"} or len(set(prefixes)) < len(
-            subnets
+        prefixes = {value_at(one, "properties.addressPrefix") for one in subnets.values()}
+        if (
+            set(subnets) != {"functions", "worker", "endpoints"}
+            or None in prefixes
+            or len(prefixes) < len(subnets)
         ):
             text = "the network has three subnets with addresses of their own"
             yield Problem(rule="exposure", where=network.where, text=text)
