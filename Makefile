@@ -10,7 +10,7 @@ CHROMIUM := { command -v chromium || command -v chromium-browser || command -v g
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker clean
+.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,6 +58,12 @@ $(PAGE): explorer/package.json explorer/package-lock.json explorer/.npmrc
 	@.tools/functions/bin/python -m pip --disable-pip-version-check install --quiet \
 		--constraint constraints-functions.txt azure-functions-runtime==1.3.0 '.[azure,cpu,search]'
 	@touch $@
+
+check-infra: .venv/dev.stamp ## check the Bicep templates without the Bicep compiler
+	@$(BIN)/python -m infra.check
+
+mutate-infra: .venv/dev.stamp ## plant 200 faults in the templates and list those that check-infra misses
+	@$(BIN)/python -m tests.infra.mutations
 
 lint: .venv/dev.stamp ## style, types, import rules
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""Infrastructure: templates in `bicep`, and their check in `check`."""

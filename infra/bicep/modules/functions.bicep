@@ -1,0 +1,265 @@
+// The Functions app on Flex Consumption: queue triggers, timers and the HTTP API.
+
+@description('Region of everything.')
+param location string
+
+@description('Tags of everything.')
+param tags object
+
+@description('Name of the app.')
+@minLength(2)
+@maxLength(60)
+param name string
+
+@description('Whether it is reached through a private endpoint only.')
+param isPrivate bool
+
+@description('Subnet that it calls out through; empty: none.')
+param subnetId string
+
+@description('Identity of the app.')
+param identityId string
+
+@description('Client id of the identity.')
+param identityClientId string
+
+@description('Principal of the identity.')
+param identityPrincipalId string
+
+@description('Address of the blobs of the account of the host: leases, and the package.')
+param hostBlobEndpoint string
+
+@description('Address of the queues of the account of the host.')
+param hostQueueEndpoint string
+
+@description('Address of the tables of the account of the host.')
+param hostTableEndpoint string
+
+@description('Container that the package is deployed to.')
+param packageContainerName string
+
+@description('Settings that the worker has, too.')
+param sharedSettings object
+
+@description('Secret with the key of the patient hash.')
+param patientKeyUri string
+
+@description('Connection string of Application Insights; it holds no key that is accepted.')
+param insightsConnectionString string
+
+@description('Name of Application Insights.')
+param insightsName string
+
+@description('Application (client) id of the registration that signs callers in.')
+param entraClientId string
+
+@description('Memory of an instance.')
+@allowed([
+  2048
+  4096
+])
+param instanceMemoryMb int
+
+@description('Instances that are kept ready for HTTP.')
+@minValue(1)
+param alwaysReadyInstances int
+
+@description('Most instances at once; 40 is the least that Flex Consumption takes.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstances int
+
+@description('Workspace that the log goes to.')
+param workspaceId string
+
+// Monitoring Metrics Publisher
+var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
+
+// FUNCTIONS_WORKER_RUNTIME is refused on Flex Consumption: functionAppConfig says it.
+var ownSettings = {
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+  AZURE_CLIENT_ID: identityClientId
+  AzureWebJobsStorage__blobServiceUri: hostBlobEndpoint
+  AzureWebJobsStorage__clientId: identityClientId
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__queueServiceUri: hostQueueEndpoint
+  AzureWebJobsStorage__tableServiceUri: hostTableEndpoint
+  INDEXER_PATIENT_KEY: '@Microsoft.KeyVault(SecretUri=${patientKeyUri})'
+  IndexerStorage__clientId: identityClientId
+  IndexerStorage__credential: 'managedidentity'
+  // Easy Auth signs in by this identity instead of a client secret.
+  OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID: identityClientId
+  PYTHON_SCRIPT_FILE_NAME: 'functions_entry.py'
+}
+
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
+  name: 'plan-${name}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: insightsName
+}
+
+resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(insights.id, identityPrincipalId, metricsPublisher)
+  scope: insights
+  properties: {
+    principalId: identityPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', metricsPublisher)
+  }
+}
+
+resource app 'Microsoft.Web/sites@2025-03-01' = {
+  name: name
+  location: location
+  tags: union(tags, {
+    'azd-service-name': 'functions'
+  })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  dependsOn: [
+    telemetry
+  ]
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    keyVaultReferenceIdentity: identityId
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    virtualNetworkSubnetId: isPrivate ? subnetId : null
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${hostBlobEndpoint}${packageContainerName}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        alwaysReady: [
+          {
+            name: 'http'
+            instanceCount: alwaysReadyInstances
+          }
+        ]
+        instanceMemoryMB: instanceMemoryMb
+        maximumInstanceCount: maximumInstances
+      }
+    }
+    siteConfig: {
+      ftpsState: 'Disabled'
+      http20Enabled: true
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+    }
+  }
+}
+
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(sharedSettings, ownSettings)
+}
+
+resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+}
+
+resource scm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+}
+
+// Settings first: what signs callers in names one of them.
+resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: app
+  name: 'authsettingsV2'
+  dependsOn: [
+    settings
+  ]
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'RedirectToLoginPage'
+      redirectToProvider: 'azureactivedirectory'
+      excludedPaths: [
+        '/api/health'
+        '/api/openapi.json'
+      ]
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: entraClientId
+          clientSecretSettingName: 'OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID'
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: [
+            'api://${entraClientId}'
+            entraClientId
+          ]
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'log'
+  scope: app
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'FunctionAppLogs'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output id string = app.id
+output endpoint string = 'https://${app.properties.defaultHostName}'

@@ -1,0 +1,106 @@
+"""The deployments that are checked: each file of parameters, at its first and at a later run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.check.evaluating import Evaluator
+from infra.check.expanding import Deployment, expand
+from infra.check.problems import EvaluationError, Problem
+from infra.check.reading import read_parameters
+
+FOLDER = Path(__file__).parents[1] / "bicep"
+OPERATORS = "00000000-0000-0000-0000-0000000000ff"
+_ALWAYS: Mapping[str, str] = {
+    "ENTRA_CLIENT_ID": "00000000-0000-0000-0000-000000000000",
+    "ALERT_EMAIL": "operators@hospital.example",
+}
+"""What the files of parameters have no default for."""
+
+_LATER: Mapping[str, str] = {
+    "SERVICE_WORKER_IMAGE_NAME": "registry.example/worker:1",
+    "OPERATOR_GROUP_ID": OPERATORS,
+    "HAS_POLICIES": "true",
+    "PATIENT_KEY": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
+    "INDEXER_VIEWER": "https://viewer.example/{study}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One deployment. values: of the parameters of the main template."""
+
+    name: str
+    values: Mapping[str, Any]
+    deployment: Deployment
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the private switch is on; it is, unless somebody turns it off."""
+        return bool(self.values.get("isPrivate", True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    file: str
+    name: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+PLANS = (
+    _Plan(file="dev.bicepparam", name="dev, first time"),
+    _Plan(file="dev.bicepparam", name="dev, later", environment=_LATER),
+    _Plan(
+        file="dev.bicepparam",
+        name="dev, everything",
+        environment=_LATER,
+        values={"hasMedImageInsight": True, "hasPolicies": True},
+    ),
+    _Plan(file="prod-private.bicepparam", name="prod-private, first time"),
+    _Plan(
+        file="prod-private.bicepparam",
+        name="prod-private, everything",
+        environment=_LATER,
+        values={"hasMedImageInsight": True},
+    ),
+)
+
+
+def read_files(folder: Path = FOLDER) -> dict[str, str]:
+    """Templates, parameters and what they load, by their paths below the folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in {".bicep", ".bicepparam", ".json"}
+    }
+
+
+def scenarios(files: Mapping[str, str]) -> list[Scenario]:
+    """Every deployment that is checked."""
+    return [_scenario(files, plan) for plan in PLANS]
+
+
+def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
+    target, template = read_parameters(plan.file, files[plan.file])
+    problems = list(template.problems)
+    values: dict[str, Any] = {}
+
+    def environment(name: str, default: str | None = None) -> str:
+        value = {**_ALWAYS, **plan.environment}.get(name, default)
+        if value is None:
+            raise ValueError(f"{name} has no default, and is not among what must be set")
+        return value
+
+    evaluator = Evaluator(plan.file, values.__getitem__, {"readEnvironmentVariable": environment})
+    for one in template.declared.values():
+        try:
+            if one.value is not None:
+                values[one.name] = evaluator.evaluate(one.value)
+        except EvaluationError as error:
+            problems.append(error.problem)
+    values |= plan.values
+    deployment = expand(files, target, values)
+    return Scenario(name=plan.name, values=values, deployment=deployment, problems=tuple(problems))
