@@ -34,6 +34,40 @@ def add_cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table")
 
 
+def add_smoke(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `smoke`."""
+    parser.add_argument(
+        "--endpoint",
+        required=True,
+        metavar="URL",
+        help="of the app: https://NAME.azurewebsites.net",
+    )
+    parser.add_argument(
+        "--inbox",
+        metavar="ACCOUNT/CONTAINER",
+        help="where the file goes, signed in to by identity; or with /FOLDER; else the first of "
+        "INDEXER_SOURCES",
+    )
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="seconds that an upload, and a deletion, may take to show (default 600)",
+    )
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds, at least 0, not {text!r}")
+    return seconds
+
+
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 12):
         raise argparse.ArgumentTypeError(f"a whole number, at least 0, not {text!r}")
