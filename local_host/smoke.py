@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from indexer_core.errors import ConflictError, InvalidInputError, UnavailableError
+from indexer_core.errors import (
+    ConflictError,
+    IndexerError,
+    InvalidInputError,
+    UnavailableError,
+)
 from indexer_core.ports import BlobStore, Clock, PreconditionFailed
 
 QUESTION = "axial T1 MRI of the brain"
@@ -88,22 +93,18 @@ class SmokeTest:
             A file of that name lies in the inbox.
         """
         self._check_health()
-        sample = self.sample
+        self._upload()
         try:
-            if isinstance(self.inbox.put_if_absent(sample.name, sample.data), PreconditionFailed):
-                raise ConflictError(f"{sample.name} lies in the inbox already")
-            self.tell(f"uploaded {sample.name}")
             searchable_s = self._wait(there=True, what="searchable")
             self.tell(f"searchable after {searchable_s:.1f} s")
             search_s = self._search()
             self.tell(f'found by "{QUESTION}" in {search_s:.1f} s')
         finally:
-            # One that somebody else has put there has that name, too: none has, it is a fresh UUID.
-            self.inbox.delete(sample.name)
+            self._delete()
         gone_s = self._wait(there=False, what="gone")
         self.tell(f"deleted, and gone after {gone_s:.1f} s")
         return Smoke(
-            series_instance_uid=sample.series_instance_uid,
+            series_instance_uid=self.sample.series_instance_uid,
             searchable_s=searchable_s,
             search_s=search_s,
             gone_s=gone_s,
@@ -130,6 +131,25 @@ class SmokeTest:
                     f"the endpoint did not answer within {self.limit_s:g} s: {_told(answer)}"
                 )
             self.pause(self.poll_s)
+
+    def _upload(self) -> None:
+        name = self.sample.name
+        try:
+            written = self.inbox.put_if_absent(name, self.sample.data)
+        except BaseException:  # it may have come about all the same
+            self._delete()
+            raise
+        if isinstance(written, PreconditionFailed):
+            raise ConflictError(f"{name} lies in the inbox already")
+        self.tell(f"uploaded {name}")
+
+    def _delete(self) -> None:
+        try:
+            self.inbox.delete(self.sample.name)
+        except IndexerError as error:
+            raise UnavailableError(
+                f"delete {self.sample.name} in the inbox yourself: {error}"
+            ) from error
 
     def _wait(self, *, there: bool, what: str) -> float:
         started_s = self.clock.now_s()

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 import pytest
 from pydicom import dcmread
 
-from indexer_core.errors import ConflictError, InvalidInputError, UnavailableError
+from indexer_core.errors import (
+    ConflictError,
+    InvalidInputError,
+    UnavailableError,
+    UnknownOutcomeError,
+)
+from indexer_core.testing.faults import FaultPlan, WrappedBlobs, WriteFault
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from local_host.smoke import Answered, SmokeTest, made_up_sample
 from local_host.smoke_command import source_of
@@ -189,6 +195,23 @@ def test_an_inbox_that_does_not_take_it_is_told():
     house.inbox.put_if_absent(house.sample.name, b"")
     with pytest.raises(ConflictError):
         house.test().run()
+    assert house.files == [house.sample.name]  # it is not ours
+
+
+def test_an_upload_whose_answer_is_lost_is_deleted():
+    house = Deployment()
+    plan = FaultPlan(at=1, fault=WriteFault.LOST_RESPONSE)
+    with pytest.raises(UnknownOutcomeError):
+        house.test(inbox=WrappedBlobs(house.inbox, plan)).run()
+    assert plan.operations == ["blobs.put_if_absent", "blobs.delete"]
+    assert house.files == []
+
+
+def test_a_file_that_cannot_be_deleted_is_named():
+    house = Deployment()
+    plan = FaultPlan(at=2)
+    with pytest.raises(UnavailableError, match=f"delete {house.sample.name} in the inbox"):
+        house.test(inbox=WrappedBlobs(house.inbox, plan)).run()
 
 
 def test_the_sample_is_new_each_time_and_nobodys():
