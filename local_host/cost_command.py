@@ -45,7 +45,7 @@ def run_cost(options: argparse.Namespace, settings: Settings) -> int:
     for name, title in titles.items():
         _print_bill(title, bills[name])
     print(f"a month in all: USD {_usd(_month(bills).usd)}\n")
-    _print_delta(options, bills["delta"], at_once)
+    _print_delta(options, bills["delta"], at_once, figures)
     _print_reference()
     _print_figures(figures)
     print(f"\nnot counted: {', '.join(NOT_COUNTED)}; free grants are not taken off")
@@ -73,13 +73,16 @@ def _print_bill(title: str, bill: Estimate) -> None:
     print()
 
 
-def _print_delta(options: argparse.Namespace, delta: Estimate, at_once: Estimate) -> None:
+def _print_delta(
+    options: argparse.Namespace, delta: Estimate, at_once: Estimate, figures: Figures
+) -> None:
     all_series = options.series + options.monthly
+    stored = standing(all_series, figures).usd - standing(options.series, figures).usd
     print(
         f"what the delta takes: {_hours(delta.worker_s)} of a worker, most of it starting and"
         f" cooling down where uploads are small;\n"
         f"in one upload {_hours(at_once.worker_s)} and USD {_usd(at_once.usd)}. It does not grow"
-        f" with the index.\n"
+        f" with the index, and adds USD {stored:,.4f} to every month.\n"
         f"The reference batch pipeline has no deltas: it indexes all {all_series:,} anew each time:"
         f"\n{_hours(_reference_s(options))} of a GPU, USD {_usd(reference.rebuilt(all_series))}\n"
     )

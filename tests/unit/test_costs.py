@@ -43,6 +43,13 @@ def test_two_deltas_cost_what_they_cost_together(worker, series, uploads, more, 
     assert amounts_of(parts) == pytest.approx(amounts_of(whole))
 
 
+@given(amounts, amounts)
+def test_what_is_stored_of_two_parts_costs_what_both_do(one, other):
+    ready = standing(0, FIGURES).usd
+    whole = standing(one + other, FIGURES).usd
+    assert standing(one, FIGURES).usd + standing(other, FIGURES).usd == pytest.approx(whole + ready)
+
+
 @given(workers, amounts, amounts, amounts)
 def test_more_series_or_uploads_never_cost_less(worker, series, uploads, more):
     figures = figures_of(worker)
