@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
+from local_host.azure_arguments import add_cost, add_smoke
 from local_host.cohort_arguments import add_cohort
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
@@ -49,6 +50,8 @@ _MODULES = {
     "serve": "serve_command",
     "audit": "audit_command",
     "cohort": "cohort_commands",
+    "cost": "cost_command",
+    "smoke": "smoke_command",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -275,6 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_map(add)
     cohort = add("cohort", "sets of series that are kept, cited and compared")
     add_cohort(cohort, common, _add_filter)
+    add_cost(add("cost", "what an index on Azure costs, and what further series do"))
+    add_smoke(add("smoke", "try a deployment: upload a file, find it, delete it, find it no more"))
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)

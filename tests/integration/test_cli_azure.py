@@ -378,8 +378,9 @@ def test_every_command_is_tried_on_an_account():
     (commands_of,) = (a for a in cli._parser()._actions if isinstance(a, _SubParsersAction))
     written = Path(__file__).read_text()
     tried = {name for name in commands_of.choices if f'program("{name}"' in written}
-    # The one needs a data directory, the other a process of its own: it goes on until stopped.
-    assert commands_of.choices.keys() - tried == {"demo", "serve"}
+    # The first needs a data directory, the second a process of its own that goes on until stopped;
+    # the third asks no account, the fourth has its own tests.
+    assert commands_of.choices.keys() - tried == {"demo", "serve", "cost", "smoke"}
 
 
 def test_missing_settings_are_all_named_in_one_line(program, monkeypatch):

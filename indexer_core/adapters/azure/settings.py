@@ -92,7 +92,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise InvalidInputError(f"settings are missing: {', '.join(missing)}")
     return Settings(
         storage=storage,
-        sources=_sources(needed[SOURCES]),
+        sources=parse_sources(needed[SOURCES]),
         patient_secret=_secret(needed[PATIENT_KEY]),
         topic=environment.get(TOPIC, ""),
         quiet_s=_number(environment, QUIET, 30.0),
@@ -120,7 +120,14 @@ def _access(environment: Mapping[str, str]) -> Access:
     return Access(projects=projects, keys_see_all=wish == "on")
 
 
-def _sources(text: str) -> tuple[SourceSetting, ...]:
+def parse_sources(text: str) -> tuple[SourceSetting, ...]:
+    """The value of `SOURCES`; at least one.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot be used; it is not repeated, for an account may be a connection string.
+    """
     try:
         entries = json.loads(text)
     except ValueError as error:

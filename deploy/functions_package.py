@@ -1,0 +1,204 @@
+"""`make package`: the Functions app as it is deployed, in a clean folder and as one zip.
+
+What is built: the files of the repository that `.funcignore` does not name, the commit that they
+are of, and the packages that the app needs below `.python_packages/lib/site-packages`, where the
+host looks for them. They are wheels for Python 3.13 on Linux, whatever this machine runs, in the
+versions of `constraints-functions.txt`. Nothing is left to be built in Azure: a remote build ends
+after a minute, and has picked another Python than the app's.
+
+What is refused: torch, weights of models (the app reads its text encoder from the index), and a
+zip of more than 200 MB.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TARGET = Path("build/functions")
+PACKAGES = Path(".python_packages/lib/site-packages")
+EXTRAS = ("azure", "cpu", "search")
+LIMIT_MB = 200
+PYTHON = "3.13"
+# The newest C library that is counted on; older wheels run there, too.
+_GLIBC = range(17, 29)
+_MACHINE = "x86_64"
+# Of these even the examples that some packages bring along are small.
+_WEIGHTS = frozenset({".bin", ".faiss", ".npz", ".onnx", ".pt", ".pth", ".safetensors"})
+_SMALL_BYTES = 1_000_000
+_TORCH = frozenset({"torch", "torchvision", "transformers", "open_clip"})
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+_MB = 1_000_000
+
+Install = Callable[[Path, Sequence[str]], None]
+
+
+class PackageError(Exception):
+    """The package cannot be deployed as it is."""
+
+
+def files_of(root: Path) -> list[Path]:
+    """The files of the repository that are deployed, relative to it.
+
+    git knows how to read `.funcignore`: its patterns are those of `.gitignore`.
+    """
+    every = set(_git(root, "ls-files", "-z"))
+    ignored = set(
+        _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-from=.funcignore")
+    )
+    return sorted(
+        path for name in every - ignored if (path := Path(name)) and (root / path).is_file()
+    )
+
+
+def _git(root: Path, *arguments: str) -> list[str]:
+    try:
+        done = subprocess.run(  # noqa: S603 - constant
+            ["git", *arguments],  # noqa: S607 - whichever git there is
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PackageError("this takes git and a working tree of the repository") from error
+    return [name for name in done.stdout.split("\0") if name]
+
+
+def requirements_of(pyproject: str) -> list[str]:
+    """What the app needs, as `pyproject.toml` says it."""
+    project = tomllib.loads(pyproject)["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *(need for extra in EXTRAS for need in extras[extra])]
+
+
+def build(root: Path, target: Path, install: Install) -> None:
+    """Build the package in a folder of its own; whatever was there is removed.
+
+    Raises
+    ------
+    PackageError
+        It holds what must not be deployed.
+    """
+    if target.exists():
+        shutil.rmtree(target)
+    for path in files_of(root):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, target / path)
+    (commit,) = (line.strip() for line in _git(root, "rev-parse", "HEAD"))
+    (target / "indexer_core" / "data" / "commit.txt").write_text(f"{commit}\n")
+    (target / PACKAGES).mkdir(parents=True)
+    install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text()))
+    for caches in [path for path in target.rglob("__pycache__") if path.is_dir()]:
+        shutil.rmtree(caches)
+    check(target)
+
+
+def check(target: Path) -> None:
+    """Refuse what must not be deployed.
+
+    Raises
+    ------
+    PackageError
+        Something is missing, or there is something that must not be there.
+    """
+    for name in ("host.json", "functions_entry.py", "function_app/app.py", "indexer_core/ports.py"):
+        if not (target / name).is_file():
+            raise PackageError(f"{name} is missing")
+    heavy = sorted(name for name in _TORCH if (target / PACKAGES / name).exists())
+    if heavy:
+        raise PackageError(f"{', '.join(heavy)} must not be deployed")
+    weights = [path.name for path in _files(target) if _is_weights(path)]
+    if weights:
+        raise PackageError(f"weights must not be deployed: {', '.join(sorted(weights))}")
+
+
+def _is_weights(path: Path) -> bool:
+    return path.suffix in _WEIGHTS and path.stat().st_size > _SMALL_BYTES
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def pack(target: Path, archive: Path) -> None:
+    """Put the folder into a zip: equal folders give equal bytes.
+
+    Raises
+    ------
+    PackageError
+        It is larger than `LIMIT_MB`.
+    """
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in _files(target):
+            entry = zipfile.ZipInfo(path.relative_to(target).as_posix(), _NO_DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, path.read_bytes())
+    if archive.stat().st_size > LIMIT_MB * _MB:
+        size_mb = archive.stat().st_size / _MB
+        raise PackageError(f"{archive.name} has {size_mb:.0f} MB, more than {LIMIT_MB}")
+
+
+def install_wheels(packages: Path, requirements: Sequence[str]) -> None:
+    """Install wheels for the app's Python and system with the pip of this one.
+
+    Raises
+    ------
+    PackageError
+        pip could not.
+    """
+    platforms = [f"manylinux_2_{minor}_{_MACHINE}" for minor in _GLIBC]
+    command = [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--target", str(packages), "--only-binary", ":all:", "--no-compile"),
+        *("--python-version", PYTHON, "--implementation", "cp"),
+        *(option for name in platforms for option in ("--platform", name)),
+        *("--platform", f"manylinux2014_{_MACHINE}"),
+        *("--constraint", str(ROOT / "constraints-functions.txt")),
+        *requirements,
+    ]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own arguments
+        raise PackageError("pip could not install what the app needs")
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts of this machine
+
+
+def report(target: Path, archive: Path) -> Iterable[str]:
+    """What was built, in lines."""
+    files = _files(target)
+    unpacked_mb = sum(path.stat().st_size for path in files) / _MB
+    yield f"{target}: {len(files):,} files, {unpacked_mb:.0f} MB"
+    sizes = {
+        path.name: sum(file.stat().st_size for file in _files(path))
+        for path in (target / PACKAGES).iterdir()
+        if path.is_dir()
+    }
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
+    yield f"  largest: {', '.join(f'{name} {sizes[name] / _MB:.0f} MB' for name in largest)}"
+    yield f"{archive}: {archive.stat().st_size / _MB:.0f} MB of at most {LIMIT_MB}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build, pack and report; 0 if all went well."""
+    parser = argparse.ArgumentParser(description="The Functions app as it is deployed.")
+    parser.add_argument("--target", type=Path, default=TARGET, metavar="FOLDER")
+    target = parser.parse_args(arguments).target
+    archive = target.with_name(f"{target.name}.zip")
+    try:
+        archive.unlink(missing_ok=True)
+        build(ROOT, target, install_wheels)
+        pack(target, archive)
+    except PackageError as error:
+        print(f"package: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(report(target, archive)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

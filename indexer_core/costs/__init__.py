@@ -1,0 +1,1 @@
+"""What an index on Azure costs: counts by the code, prices by the list, both open to change."""
