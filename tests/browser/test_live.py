@@ -1,5 +1,6 @@
 """The page follows the index: what comes, goes and moves is seen without reloading it."""
 
+import json
 import re
 import shutil
 
@@ -69,6 +70,27 @@ def test_a_series_that_is_added_comes_and_one_that_is_deleted_goes(opened, visit
     assert on_the_map(page) == before[0]
     page.get_by_role("button", name="Dismiss the news").click()
     assert news(page, "1 went").count() == 0
+
+
+def test_a_list_from_before_a_commit_is_asked_anew_beside_a_map_from_after_it(page, visited):
+    old = visited.served.ask("GET", "/api/manifest").json()["manifest"]
+    (visited.files / "between.dcm").write_bytes(dicom_object(series="between", value=13))
+    visited.index()
+    asked_before = []
+
+    def as_before(route):
+        asked = route.request.post_data_json
+        if not asked_before:
+            asked_before.append(asked)
+            asked = {**asked, "manifest": old}
+        route.continue_(post_data=json.dumps(asked))
+
+    page.route("**/api/series", as_before)
+    page.goto(visited.url)
+    page.locator("tr[data-row]").first.wait_for()
+    asked = json.dumps({"manifest": old, "top": 1}).encode()
+    before = visited.served.ask("POST", "/api/series", body=asked).json()["count"]
+    wait_for_listed(page, before + 1)
 
 
 def test_old_points_stay_where_they_are_when_others_come(opened, visited):

@@ -510,7 +510,9 @@ export class Explorer {
       const head = this.atlas.head.value;
       if (this.here.value.at !== null || !head) return;
       if (newest === head.manifest) {
-        if (this.results.isDue) await this.results.ask(this.asked.value, this.restriction.value, true);
+        // The map may have been loaded just after a commit, and the list been answered just before it.
+        const isBehind = this.results.found.value.kind === "ready" && (this.results.ready?.manifest ?? newest) < newest;
+        if (this.results.isDue || isBehind) await this.results.ask(this.asked.value, this.restriction.value, true);
         return;
       }
       // An index that was restored, or another one, has an earlier manifest: nothing of the old is kept.
