@@ -1,0 +1,77 @@
+"""Where OpenTelemetry sends to: Application Insights, a receiver of OTLP over HTTP, or both."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from indexer_core.telemetry_settings import TelemetrySettings
+
+# Azure's exporter tells its makers of itself, asks them for settings, and adds a metric of its own
+# to ours. Nothing of that is wanted.
+_NOT_WANTED = (
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED",
+    "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED",
+)
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporters:
+    """What sends to one place."""
+
+    spans: SpanExporter
+    metrics: MetricExporter
+
+
+def exporters_of(settings: TelemetrySettings) -> Sequence[Exporters]:
+    """What sends to the places that the settings name.
+
+    Raises
+    ------
+    ImportError
+        The packages of the extra `azure` are not installed.
+    ValueError
+        The connection string cannot be used.
+    """
+    return [
+        *([_insights(settings)] if settings.connection_string else []),
+        *([_otlp(settings.otlp_endpoint)] if settings.otlp_endpoint else []),
+    ]
+
+
+def _insights(settings: TelemetrySettings) -> Exporters:
+    for name in _NOT_WANTED:
+        os.environ[name] = "true"
+    from azure.identity import ManagedIdentityCredential
+    from azure.monitor.opentelemetry.exporter import (
+        AzureMonitorMetricExporter,
+        AzureMonitorTraceExporter,
+    )
+
+    identity = ManagedIdentityCredential(client_id=settings.client_id)
+    options = {
+        "connection_string": settings.connection_string,
+        "credential": identity if settings.by_identity else None,
+        # What cannot be sent is lost: no copies of it on disks.
+        "disable_offline_storage": True,
+        "timeout": _TIMEOUT_S,
+    }
+    return Exporters(
+        spans=AzureMonitorTraceExporter(**options), metrics=AzureMonitorMetricExporter(**options)
+    )
+
+
+def _otlp(endpoint: str) -> Exporters:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    # Headers, which may hold a key, come from OTEL_EXPORTER_OTLP_HEADERS as for any other program.
+    return Exporters(
+        spans=OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_TIMEOUT_S),
+        metrics=OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=_TIMEOUT_S),
+    )
