@@ -10,7 +10,6 @@ from gpu_worker.loop import Worker, WorkerSettings, run
 from gpu_worker.visibility import BEATS_PER_VISIBILITY, HeldMessages, Shift, in_thread
 from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, read_program_settings
 from indexer_core.errors import (
-    ConflictError,
     CorruptIndexError,
     InvalidInputError,
     UnavailableError,
