@@ -57,6 +57,17 @@ def telemetry(request):
                 yield telemetry_of(TelemetrySettings(otlp_endpoint=address), "tests")
 
 
+def test_an_outage_of_the_receiver_is_told_once(caplog):
+    caplog.set_level("INFO")
+    with Unreachable() as address:
+        telemetry = telemetry_of(TelemetrySettings(otlp_endpoint=address), "tests")
+        for _ in range(3):
+            telemetry.tell(span())
+            telemetry.flush(60)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["telemetry is not taken by=OTLP"]
+
+
 def span(name="series", **changes):
     fields = {"name": name, "trace": trace_id(SERIES), "start_s": 10.0, "end_s": 11.0}
     return Span(**{**fields, **changes})

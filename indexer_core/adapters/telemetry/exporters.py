@@ -1,13 +1,17 @@
 """Where OpenTelemetry sends to: Application Insights, a receiver of OTLP over HTTP, or both."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opentelemetry.sdk.metrics.export import MetricExporter
-from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from indexer_core.telemetry_settings import TelemetrySettings
+
+log = logging.getLogger(__name__)
 
 # Azure's exporter tells its makers of itself, asks them for settings, and adds a metric of its own
 # to ours. Nothing of that is wanted.
@@ -26,6 +30,40 @@ class Exporters:
 
     spans: SpanExporter
     metrics: MetricExporter
+
+
+class Watched(SpanExporter):
+    """Says once when nothing is taken any more, and once when it is again.
+
+    The exporters' own loggers, which say it at every try, are silenced.
+    """
+
+    def __init__(self, inner: SpanExporter, place: str) -> None:
+        self._inner = inner
+        self._place = place
+        self._is_failing = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send."""
+        try:
+            result = self._inner.export(spans)
+        except Exception:  # noqa: BLE001 - whatever it is, nothing was sent
+            result = SpanExportResult.FAILURE
+        is_failing = result is not SpanExportResult.SUCCESS
+        if is_failing and not self._is_failing:
+            log.warning("telemetry is not taken by=%s", self._place)
+        elif self._is_failing and not is_failing:
+            log.info("telemetry is taken again by=%s", self._place)
+        self._is_failing = is_failing
+        return result
+
+    def shutdown(self) -> None:
+        """End."""
+        self._inner.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send what the exporter itself keeps back."""
+        return self._inner.force_flush(timeout_millis)
 
 
 def exporters_of(settings: TelemetrySettings) -> Sequence[Exporters]:
@@ -62,7 +100,8 @@ def _insights(settings: TelemetrySettings) -> Exporters:
         "timeout": _TIMEOUT_S,
     }
     return Exporters(
-        spans=AzureMonitorTraceExporter(**options), metrics=AzureMonitorMetricExporter(**options)
+        spans=Watched(AzureMonitorTraceExporter(**options), "ApplicationInsights"),
+        metrics=AzureMonitorMetricExporter(**options),
     )
 
 
@@ -72,6 +111,6 @@ def _otlp(endpoint: str) -> Exporters:
 
     # Headers, which may hold a key, come from OTEL_EXPORTER_OTLP_HEADERS as for any other program.
     return Exporters(
-        spans=OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces", timeout=_TIMEOUT_S),
+        spans=Watched(OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=_TIMEOUT_S), "OTLP"),
         metrics=OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=_TIMEOUT_S),
     )
