@@ -6,8 +6,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from indexer_core.adapters.telemetry import telemetry_of
+from indexer_core.adapters.telemetry.exporters import Watched
 from indexer_core.telemetry import METRICS, SILENT, SPANS, Span, span_id, trace_id
 from indexer_core.telemetry_settings import TelemetrySettings
 from tests.support.otlp import receiving
@@ -41,31 +43,76 @@ class Hanging:
         self.socket.close()
 
 
-@pytest.fixture(params=["silent", "receiver", "refused", "hanging"])
-def telemetry(request):
-    match request.param:
-        case "silent":
-            yield SILENT
-        case "receiver":
-            with receiving() as receiver:
-                yield telemetry_of(TelemetrySettings(otlp_endpoint=receiver.address), "tests")
-        case "refused":
-            with Unreachable() as address:
-                yield telemetry_of(TelemetrySettings(otlp_endpoint=address), "tests")
-        case "hanging":
-            with Hanging() as address:
-                yield telemetry_of(TelemetrySettings(otlp_endpoint=address), "tests")
+@pytest.fixture
+def opened():
+    """Makes what tells a receiver, and ends it when the receiver is gone."""
+    made = []
+
+    def one(address, role="tests", **settings):
+        made.append(telemetry_of(TelemetrySettings(otlp_endpoint=address, **settings), role))
+        return made[-1]
+
+    yield one
+    for telemetry in made:
+        telemetry.close()
 
 
-def test_an_outage_of_the_receiver_is_told_once(caplog):
-    caplog.set_level("INFO")
-    with Unreachable() as address:
-        telemetry = telemetry_of(TelemetrySettings(otlp_endpoint=address), "tests")
-        for _ in range(3):
-            telemetry.tell(span())
+PLACES = {"receiver": receiving, "refused": Unreachable, "hanging": Hanging}
+
+
+@pytest.fixture(params=["silent", *PLACES])
+def telemetry(request, opened):
+    if request.param == "silent":
+        yield SILENT
+        return
+    with PLACES[request.param]() as place:
+        yield opened(getattr(place, "address", place))
+
+
+def test_a_trace_is_sent_by_every_program_or_by_none(opened):
+    """Of 200 series, told of by two programs; which half it is follows from their ids alone."""
+    traces = [trace_id(str(number)) for number in range(200)]
+    with receiving() as receiver:
+        for role in ("first", "second"):
+            telemetry = opened(receiver.address, role, share=0.5)
+            for trace in traces:
+                telemetry.tell(span("blob event", trace=trace, id=span_id("look", trace)))
+                telemetry.tell(span(trace=trace, parent=span_id("look", trace)))
             telemetry.flush(60)
-    told = [record.getMessage() for record in caplog.records]
-    assert told == ["telemetry is not taken by=OTLP"]
+        found = receiver.traces()
+    assert 60 < len(found) < 140
+    assert set(found) < set(traces)
+    for spans in found.values():
+        assert sorted((one.role, one.name) for one in spans) == [
+            (role, name) for role in ("first", "second") for name in ("blob event", "series")
+        ]
+        assert {one.parent for one in spans} == {"", span_id("look", spans[0].trace)}
+        assert {one.id for one in spans} > {span_id("look", spans[0].trace)}
+
+
+class Moody(SpanExporter):
+    """Sends, does not, or fails, as it is told in turn."""
+
+    def __init__(self, *moods):
+        self.moods = iter(moods)
+
+    def export(self, spans):
+        mood = next(self.moods)
+        if isinstance(mood, Exception):
+            raise mood
+        return mood
+
+
+def test_an_outage_of_a_receiver_is_told_once_and_its_end_too(caplog):
+    caplog.set_level("INFO")
+    well, ill = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
+    moods = (well, ill, ValueError("Planted^Name"), ill, well, well)
+    watched = Watched(Moody(*moods), "somebody")
+    assert [watched.export([]) for _ in moods] == [well, ill, ill, ill, well, well]
+    assert [record.getMessage() for record in caplog.records] == [
+        "telemetry is not taken by=somebody",
+        "telemetry is taken again by=somebody",
+    ]
 
 
 def span(name="series", **changes):

@@ -121,6 +121,7 @@ class Run:
         logging.getLogger("gpu_worker").removeHandler(handler)
         assert set(failed.outcomes.values()) == {"failed"}
         telemetry.flush(30)
+        telemetry.close()
 
     def write(self, text):
         self.lines += [json.loads(line) for line in text.splitlines() if line]
@@ -143,6 +144,14 @@ class Run:
     def of(self, series):
         return self.receiver.traces()[trace_id(self.keys[series])]
 
+    def above(self, span):
+        """A span, its parent and so on, up to where its trace begins."""
+        by_id = {one.id: one for one in self.receiver.traces()[span.trace]}
+        chain = [span]
+        while chain[-1].parent:
+            chain.append(by_id[chain[-1].parent])
+        return chain
+
 
 def test_a_series_is_one_trace_from_the_blob_event_to_the_commit(run):
     names = [span.name for span in run.of(HEAD)]
@@ -156,16 +165,13 @@ def test_a_series_is_one_trace_from_the_blob_event_to_the_commit(run):
 
 def test_parents_are_those_that_sent_the_message(run):
     """The chain from the commit upwards: the try, the check, the earlier ones, the first slice."""
-    by_id = {span.id: span for span in run.of(HEAD)}
-    [commit] = [span for span in by_id.values() if span.name == "commit"]
-    chain = [commit]
-    while chain[-1].parent:
-        chain.append(by_id[chain[-1].parent])
+    [commit] = [span for span in run.of(HEAD) if span.name == "commit"]
+    chain = run.above(commit)
     names = [span.name for span in chain]
     assert names[:3] == ["commit", "series", "series check"]
     assert names[-1] == "blob event"
     assert set(names[2:-1]) == {"series check"}
-    assert {span.name for span in by_id.values() if span.parent == chain[1].id} == {
+    assert {span.name for span in run.of(HEAD) if span.parent == chain[1].id} == {
         "load",
         "embed",
         "classify",
@@ -200,8 +206,11 @@ def test_what_comes_later_is_part_of_the_same_trace(run):
     """The same bytes, written again: looked at, checked, and found to be what is indexed."""
     later = [span for span in run.of(HEAD) if span.attributes.get("outcome") == "unchanged"]
     [check] = [span for span in later if span.name == "series check"]
-    [event] = [span for span in run.of(HEAD) if span.id == check.parent]
+    [commit] = [span for span in run.of(HEAD) if span.name == "commit"]
+    event, first = run.above(check)[-1], run.above(commit)[-1]
     assert (event.name, event.parent) == ("blob event", "")
+    assert event.id != first.id
+    assert commit.end_s < event.end_s
 
 
 def test_a_series_without_pixels_is_committed_by_its_check(run):

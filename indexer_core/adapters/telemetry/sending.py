@@ -107,6 +107,7 @@ class OpenTelemetry:
             metric.name: meter.create_gauge(metric.name, metric.unit, metric.meaning)
             for metric in _of(Kind.GAUGE)
         }
+        self._exporters = exporters
         self._flushing: Thread | None = None
         self._lock = Lock()
 
@@ -114,8 +115,8 @@ class OpenTelemetry:
         self, metric: Metric, value: float = 1, attributes: Mapping[str, str] | None = None
     ) -> None:
         """Tell a number; see `indexer_core.telemetry.Telemetry`."""
-        told = harmless(attributes or {}, metric.attributes)
         with _whatever_happens():
+            told = harmless(attributes or {}, metric.attributes)
             match metric.kind:
                 case Kind.COUNTER:
                     self._counters[metric.name].add(value, told)
@@ -151,6 +152,18 @@ class OpenTelemetry:
                 self._flushing.start()
             flushing = self._flushing
         flushing.join(patience_s)
+
+    def close(self) -> None:
+        """End its threads; what was not sent is lost. For processes that go on without it."""
+        for each in self._exporters:  # first, so that none waits to try again
+            with _whatever_happens():
+                each.spans.shutdown()
+            with _whatever_happens():
+                each.metrics.shutdown()
+        with _whatever_happens():
+            self._tracers.shutdown()
+        with _whatever_happens():
+            self._meters.shutdown()
 
     def _flush(self) -> None:
         with _whatever_happens():
