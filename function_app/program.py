@@ -18,12 +18,13 @@ from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, ann
 from indexer_core.adapters.azure.events import parse_azure_events
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.adapters.azure.sources import AzureContainerSource
-from indexer_core.adapters.azure.stores import ContainerListing, azure_stores
+from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, queues_by_name
 from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock, usable_memory_bytes
+from indexer_core.adapters.telemetry import telemetry_of
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
 from indexer_core.encoders import (
     EXPORT_MANIFEST,
@@ -46,6 +47,7 @@ from indexer_core.messages import SeriesReady
 from indexer_core.ports import ImageEncoder, TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
+from indexer_core.telemetry import FUNCTIONS_ROLE
 from indexer_core.templates import load_templates
 from indexer_core.uploads import UploadReader
 
@@ -77,6 +79,8 @@ class Program:
             quiet_s=settings.quiet_s,
             max_wait_s=settings.max_wait_s,
             parse=parse_azure_events,
+            telemetry=telemetry_of(settings.telemetry, FUNCTIONS_ROLE),
+            queues=queues_by_name(accounts.index) if settings.telemetry.is_on else {},
             upkeep=Upkeep(
                 self.stores.index,
                 FlatFp16Vectors(),

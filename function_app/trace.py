@@ -1,4 +1,7 @@
-"""Every stage that a series has passed, from the files looked at to the row that searches see."""
+"""Every stage that a series has passed, from the files looked at to the row that searches see.
+
+`traceId` is what telemetry calls the series, where any is sent.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,6 +13,7 @@ from indexer_core.named import is_short_key
 from indexer_core.ports import BlobStore, Row
 from indexer_core.search import keys_of
 from indexer_core.stores import Stores
+from indexer_core.telemetry import trace_id
 from indexer_core.thumbnails import thumbnail_name
 
 
@@ -33,6 +37,7 @@ def trace_series(
             continue
         stages: dict[str, Any] = {
             "seriesKey": key,
+            "traceId": trace_id(key),
             "files": {
                 "live": sum(not row.values["gone"] for row in instances),
                 "rejectedMessage": stores.rejects.series_reason(key),

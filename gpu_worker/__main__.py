@@ -13,35 +13,58 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from threading import Event, Thread
+from traceback import extract_tb
 
 from gpu_worker.background import BackgroundKeeper
 from gpu_worker.loop import Worker, run
-from gpu_worker.wiring import build_azure_worker, read_program_settings
+from gpu_worker.wiring import build_azure_worker, read_log_format, read_program_settings
 from indexer_core.errors import IndexerError
 
 log = logging.getLogger("gpu_worker")
 
 _POLL_S = 0.5
+_FLUSH_S = 3.0
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one line of JSON.
+    """A log record as one line of JSON; with the ids of a trace where it is about one series.
 
-    Of an exception only the type: the texts of others may repeat what no log may hold.
+    Of an exception the type and where it was raised, as file, line and function: the texts of
+    others, and values, may repeat what no log may hold.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        line = {
+        line: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        for key, name in (("trace", "traceId"), ("span", "spanId")):
+            if (value := getattr(record, key, None)) is not None:
+                line[name] = value
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
+            line["frames"] = [
+                f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}"
+                for frame in extract_tb(record.exc_info[2])
+            ]
         return json.dumps(line, ensure_ascii=False)
+
+
+class TextLines(logging.Formatter):
+    """A log record as one line for people; of an exception only the type."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(" ", timespec="seconds")
+        line = f"{at} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+        if record.exc_info and record.exc_info[0] is not None:
+            line += f" ({record.exc_info[0].__name__})"
+        return line
 
 
 class _Work(Thread):
@@ -67,11 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gpu_worker", description=__doc__)
     parser.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     options = parser.parse_args(arguments)
-    _log_to_stderr()
+    _log_to_stderr(JsonLines())
     told = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
     try:
+        if read_log_format(os.environ) == "text":
+            _log_to_stderr(TextLines())
         settings = read_program_settings(os.environ)
         worker = build_azure_worker(settings)
     except IndexerError as error:
@@ -86,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told.is_set():
         log.info("told to end")
     work.join(settings.grace_s)
+    worker.telling.telemetry.flush(_FLUSH_S)
     if work.is_alive():
         worker.shift.let_go()
         log.warning("ended in the middle of a batch; its messages are given back")
@@ -113,9 +139,9 @@ def _status(error: BaseException | None) -> int:
     return 1
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(formatter: logging.Formatter) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 

@@ -33,6 +33,7 @@ from gpu_worker.settling import (
     still_due,
     take,
 )
+from gpu_worker.telling import tell_batch, tell_series
 from gpu_worker.timing import STAGES, Timings, stage
 from gpu_worker.visibility import HeldMessages
 from gpu_worker.worker import BatchReport, Worker, WorkerSettings
@@ -164,6 +165,7 @@ class _Work:
     preparation: Preparation
     results: Callable[[], list[tuple[Job, Result]]]
     n_finished_before: int
+    begun_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,7 @@ class _Hands:
         self._prepare = prepare
         self._batches: deque[_Batch] = deque()
         self._n_finished = 0
+        self._settled_s = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -214,12 +217,26 @@ class _Hands:
                 work = self._work_on([message], batch.outcomes, batch.timings, _in_this_thread)
                 manifest = max(manifest, self._settled(work, batch.outcomes))
         self._batches.popleft()
-        return _reported(batch, manifest)
+        report = _reported(batch, manifest)
+        self._tell(batch, report)
+        return report
 
     def drop(self) -> None:
         """Do no more for what is in hand."""
         for batch in self._batches:
             batch.work.preparation.abandon()
+
+    def _tell(self, batch: _Batch, report: BatchReport) -> None:
+        settled_s = time.monotonic()
+        tell_batch(
+            self._worker.telling,
+            report.outcomes,
+            elapsed_s=report.elapsed_s,
+            busy_s=settled_s - max(batch.started_s, self._settled_s),
+            device="cuda" if batch.work.preparation.on_gpu else "cpu",
+            hourly_price=self._worker.settings.hourly_price,
+        )
+        self._settled_s = settled_s
 
     @property
     def _has_room(self) -> bool:
@@ -259,6 +276,7 @@ class _Hands:
         timings: Timings,
         prepare: Prepare,
     ) -> _Work:
+        begun_s = self._worker.telling.clock.now_s()
         if self._worker.shift.is_ending:
             for message in messages:
                 self._hand_back(message, outcomes)
@@ -271,9 +289,17 @@ class _Hands:
             preparation=preparation,
             results=prepare(preparation),
             n_finished_before=self._n_finished,
+            begun_s=begun_s,
         )
 
     def _settled(self, work: _Work, outcomes: Outcomes) -> int:
+        try:
+            return self._settled_untold(work, outcomes)
+        finally:
+            jobs = [*work.preparation.jobs, *work.others]
+            tell_series(self._worker.telling, jobs, outcomes, work.begun_s)
+
+    def _settled_untold(self, work: _Work, outcomes: Outcomes) -> int:
         prepared = []
         results = work.results()
         with stage("settle"):

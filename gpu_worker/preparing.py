@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from gpu_worker.halving import runs_on_gpu
 from gpu_worker.loading import InOrder, Job, Loaded, load
 from gpu_worker.seeing import NOTHING_SEEN, Seen, Subject, see
+from gpu_worker.telling import part
 from gpu_worker.timing import Timings, stage
 from gpu_worker.worker import Worker
 from indexer_core.entries import Entry
@@ -38,10 +39,10 @@ class Preparation:
     """The series of one batch, one job each; loading begins at once."""
 
     def __init__(self, jobs: Sequence[Job], worker: Worker, timings: Timings) -> None:
-        self._jobs = jobs
+        self.jobs = jobs
         self._worker = worker
         self._timings = timings
-        self._on_gpu = any(map(runs_on_gpu, (*worker.image_encoders, worker.classifier)))
+        self.on_gpu = any(map(runs_on_gpu, (*worker.image_encoders, worker.classifier)))
         self._is_abandoned = False
         fitting = worker.settings.loaded_bytes // max(1, worker.sight.series_bytes)
         most = min(worker.settings.loaded, max(1, fitting))
@@ -61,7 +62,7 @@ class Preparation:
                 if waiting and (is_full or not self._loads.is_next_ready):
                     results.update(self._seen_together(waiting))
                     waiting = {}
-        return [(job, _done(results[number])) for number, job in enumerate(self._jobs)]
+        return [(job, _done(results[number])) for number, job in enumerate(self.jobs)]
 
     def abandon(self) -> None:
         """Nobody wants the results any more."""
@@ -77,12 +78,14 @@ class Preparation:
             return NotStarted()
         with self._timings.running():
             try:
-                loaded = load(job, self._worker)
+                with part(self._worker.telling, "load", [job]):
+                    loaded = load(job, self._worker)
                 if loaded.subject is None:
                     return self._prepared(loaded, NOTHING_SEEN)
                 if self._worker.together.most > 1:
                     return loaded
-                [seen] = self._looked([loaded.subject])
+                with part(self._worker.telling, "embed", [job]):
+                    [seen] = self._looked([loaded.subject])
                 return self._prepared(loaded, seen)
             except Exception as error:  # noqa: BLE001 - one series must not sink its batch
                 return error
@@ -91,7 +94,8 @@ class Preparation:
         if self._is_over:
             return dict.fromkeys(group, NotStarted())
         subjects = [loaded.subject for loaded in group.values() if loaded.subject is not None]
-        seen = self._seen_each(subjects)
+        with part(self._worker.telling, "embed", [loaded.job for loaded in group.values()]):
+            seen = self._seen_each(subjects)
         return {
             number: one if isinstance(one, Exception) else self._described(loaded, one)
             for (number, loaded), one in zip(group.items(), seen, strict=True)
@@ -109,7 +113,7 @@ class Preparation:
             return [seen for subject in subjects for seen in self._seen_each([subject])]
 
     def _looked(self, subjects: Sequence[Subject]) -> list[Seen]:
-        with stage("see", on_gpu=self._on_gpu):
+        with stage("see", on_gpu=self.on_gpu):
             return see(subjects, self._worker.sight)
 
     def _described(self, loaded: Loaded, seen: Seen) -> Result | Future[Result]:
@@ -126,7 +130,7 @@ class Preparation:
         return describe() if errands is None else errands.submit(describe)
 
     def _prepared(self, loaded: Loaded, seen: Seen) -> Prepared:
-        with stage("describe"):
+        with stage("describe"), part(self._worker.telling, "classify", [loaded.job]):
             entry = self._worker.indexer.entry(
                 loaded.job.ready, loaded.assembled, seen.images, loaded.flags, seen.findings
             )

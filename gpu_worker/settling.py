@@ -10,6 +10,7 @@ from concurrent.futures import wait
 
 from gpu_worker.loading import Job, Overtaken
 from gpu_worker.preparing import Prepared
+from gpu_worker.telling import span_of
 from gpu_worker.timing import stage
 from gpu_worker.worker import Worker
 from indexer_core.announcements import Announcement, series_indexed, series_rejected
@@ -25,6 +26,7 @@ from indexer_core.errors import (
 from indexer_core.events import look_message
 from indexer_core.messages import SeriesReady, parse_ready
 from indexer_core.ports import QueueMessage
+from indexer_core.telemetry import trace_id
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ def commit(items: Sequence[Prepared], worker: Worker, outcomes: Outcomes) -> int
     """
     if not items:
         return 0
+    begun_s = worker.telling.clock.now_s()
     try:
         with stage("write"):
             manifest = worker.indexer.write([item.entry for item in items], "index")
@@ -85,6 +88,8 @@ def commit(items: Sequence[Prepared], worker: Worker, outcomes: Outcomes) -> int
             return max(commit([item], worker, outcomes) for item in items)
         _fail(items[0].job, error, worker, outcomes)
         return 0
+    parents = [(item.job.ready, span_of(item.job)) for item in items]
+    worker.telling.committed(parents, manifest.number, begun_s)
     worker.announcer.announce([_indexed(item.job.ready, manifest.number) for item in items])
     _acknowledge_all([item.job for item in items], worker)
     outcomes.update((item.job.message.id, "indexed") for item in items)
@@ -138,7 +143,7 @@ def _parsed(message: QueueMessage, worker: Worker, outcomes: Outcomes) -> Iterat
         yield Job(message=message, ready=parse_ready(message.body))
     except InvalidInputError as error:
         worker.rejects.message("series-ready", message.body, str(error))
-        _poison(message, worker, outcomes)
+        _poison(message, "message", worker, outcomes)
 
 
 def _pass_over(job: Job, due: Due, worker: Worker, outcomes: Outcomes) -> None:
@@ -162,7 +167,8 @@ def _fail(job: Job, error: Exception, worker: Worker, outcomes: Outcomes) -> Non
         told = str(error) if isinstance(error, IndexerError) else kind
         _set_aside(job, f"it failed every time it was tried: {told}", worker, outcomes)
         return
-    log.warning("series kept for another try kind=%s", kind)
+    trace = {"trace": trace_id(job.ready.series), "span": span_of(job)}
+    log.warning("series kept for another try kind=%s", kind, extra=trace)
     worker.ready.extend(job.message, worker.settings.retry_s)
     outcomes[job.message.id] = "failed"
 
@@ -170,11 +176,14 @@ def _fail(job: Job, error: Exception, worker: Worker, outcomes: Outcomes) -> Non
 def _set_aside(job: Job, reason: str, worker: Worker, outcomes: Outcomes) -> None:
     worker.rejects.series(job.ready, reason)
     worker.announcer.announce([series_rejected(job.ready.series, job.ready.revision, "poison")])
-    _poison(job.message, worker, outcomes)
+    trace = {"trace": trace_id(job.ready.series), "span": span_of(job)}
+    log.warning("series set aside", extra=trace)
+    _poison(job.message, "poison", worker, outcomes)
 
 
-def _poison(message: QueueMessage, worker: Worker, outcomes: Outcomes) -> None:
+def _poison(message: QueueMessage, code: str, worker: Worker, outcomes: Outcomes) -> None:
     # Acknowledged last: a crash before that means a second copy of the same poison, never none.
     worker.poison.send(message.body)
     worker.ready.delete(message)
+    worker.telling.poisoned("series-ready", code)
     outcomes[message.id] = "poison"

@@ -19,6 +19,7 @@ from gpu_worker.worker import Worker, WorkerSettings
 from indexer_core.adapters.azure.settings import READING, THUMBNAILS, Settings, read_settings
 from indexer_core.adapters.decoding import DecodingChildren
 from indexer_core.adapters.system import RandomIds, SystemClock
+from indexer_core.adapters.telemetry import telemetry_of
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
 from indexer_core.descriptor import DIMENSION, ImageDescriptor
@@ -33,6 +34,9 @@ from indexer_core.pixels.stack import Decode
 from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
+from indexer_core.telemetry import SILENT, WORKER_ROLE, Telemetry
+from indexer_core.telemetry_settings import read_hourly_price
+from indexer_core.telling import Telling
 from indexer_core.templates import load_templates
 from indexer_core.thumbnails import Thumbnails
 
@@ -50,6 +54,8 @@ _RACES = 4
 BATCH = "INDEXER_WORKER_BATCH"
 VISIBILITY = "INDEXER_WORKER_VISIBILITY_S"
 GRACE = "INDEXER_WORKER_GRACE_S"
+PRICE = "INDEXER_HOURLY_PRICE"
+LOG_FORMAT = "INDEXER_LOG_FORMAT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +64,14 @@ class ProgramSettings:
 
     grace_s: how long a batch that is under way may take to end once the process is told to end. A
     container that is told to end is killed after 30 seconds, unless its platform is told otherwise.
+    log_format: ``json`` (lines for machines) or ``text`` (for people).
     """
 
     azure: Settings
     worker: WorkerSettings
     pixels: PixelSettings
     grace_s: float = 25.0
+    log_format: str = "json"
 
 
 def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
@@ -80,10 +88,26 @@ def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
         worker=WorkerSettings(
             batch=int(_number(environment, BATCH, defaults.batch, 1)),
             visibility_s=_number(environment, VISIBILITY, defaults.visibility_s, 1),
+            hourly_price=read_hourly_price(environment, PRICE),
         ),
         pixels=read_pixel_settings(environment, READING),
         grace_s=_number(environment, GRACE, 25.0, 0),
+        log_format=read_log_format(environment),
     )
+
+
+def read_log_format(environment: Mapping[str, str]) -> str:
+    """How the worker writes its log.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither ``json`` nor ``text``.
+    """
+    value = environment.get(LOG_FORMAT) or "json"
+    if value not in {"json", "text"}:
+        raise InvalidInputError(f"{LOG_FORMAT} is json or text")
+    return value
 
 
 def build_worker(
@@ -98,6 +122,7 @@ def build_worker(
     classifier: PixelClassifier | None = None,
     upkeep: Keeper | None = None,
     thumbnails: Thumbnails | None = None,
+    telemetry: Telemetry = SILENT,
 ) -> Worker:
     """What the loop needs, over any stores."""
     return Worker(
@@ -118,6 +143,7 @@ def build_worker(
         upkeep=upkeep,
         thumbnails=thumbnails,
         together=Halving(_together((*image_encoders, classifier))),
+        telling=Telling(clock=stores.clock, telemetry=telemetry),
     )
 
 
@@ -202,12 +228,14 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         around=texts_by(lambda _: model),
     )
     announcer = announcer_of(azure, clock)
+    telemetry = telemetry_of(azure.telemetry, WORKER_ROLE)
     assembly = build_assembly(
         stores,
         indexer=lambda: indexer,
         announcer=announcer,
         quiet_s=azure.quiet_s,
         max_wait_s=azure.max_wait_s,
+        telemetry=telemetry,
     )
     return build_worker(
         stores,
@@ -217,6 +245,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         classifier=model.classifier if model else None,
         announcer=announcer,
         settings=settings.worker,
+        telemetry=telemetry,
         # They end with this process, which closes what they read from.
         decode=DecodingChildren(),
         thumbnails=thumbnails_of(stores.index, THUMBNAILS) if azure.thumbnails else None,

@@ -8,6 +8,7 @@ from gpu_worker.background import Keeper
 from gpu_worker.halving import Halving
 from gpu_worker.seeing import PixelClassifier, Sight
 from gpu_worker.visibility import Shift
+from indexer_core.adapters.system import SystemClock
 from indexer_core.announcements import Announcer
 from indexer_core.assembly import Assembly
 from indexer_core.indexing import Indexer
@@ -17,6 +18,7 @@ from indexer_core.pixels.stack import Decode, slices_from_bytes
 from indexer_core.ports import ImageEncoder, WorkQueue
 from indexer_core.rejects import Rejects
 from indexer_core.sources import Sources
+from indexer_core.telling import Telling
 from indexer_core.thumbnails import Thumbnails
 
 
@@ -39,6 +41,8 @@ class WorkerSettings:
         A message that failed comes back after this.
     max_tries
         A message that failed this often is set aside with its reason.
+    hourly_price
+        Of the machine, in USD; None: its cost is not told.
     limits
         What the pixels of an object may cost.
     """
@@ -50,6 +54,7 @@ class WorkerSettings:
     visibility_s: float = 600.0
     retry_s: float = 30.0
     max_tries: int = 5
+    hourly_price: float | None = None
     limits: PixelLimits = DEFAULT_LIMITS
 
 
@@ -60,7 +65,7 @@ class Worker:
     `errands`: short calls to stores that need not wait for one another; None: they do.
     `thumbnails`: keeps small pictures; None: there are none. `together`: how many series are seen
     at once. 1: each by itself, on the thread that loaded it, for encoders that gain nothing by
-    more.
+    more. `telling`: whom it tells of its work; nobody by default.
     """
 
     ready: WorkQueue
@@ -81,6 +86,7 @@ class Worker:
     shift: Shift = field(default_factory=Shift)
     thumbnails: Thumbnails | None = None
     together: Halving = field(default_factory=lambda: Halving(1))
+    telling: Telling = field(default_factory=lambda: Telling(clock=SystemClock()))
 
     @property
     def sight(self) -> Sight:

@@ -12,7 +12,7 @@ without reading it. In short:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from indexer_core.errors import ConflictError, CorruptIndexError
@@ -42,6 +42,8 @@ FORMAT_VERSION = 2
 _OPEN_VERSION = 1
 _OPEN_PARTITION = "open"
 _RACES = 16
+_LOOK_S = 60.0
+"""A look notes when it saw a blob before it arms the series; no longer before it than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +67,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotClosed:
-    """A check had nothing to hand on: ``stale``, ``early``, ``unchanged`` or ``overtaken``."""
+    """A check had nothing to hand on: ``stale``, ``early``, ``unchanged`` or ``overtaken``.
+
+    token: of the check that follows an early one; "" else.
+    """
 
     reason: str
+    token: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +123,10 @@ class Assembly:
         self._ids = ids
         self._settings = settings
 
-    def arm(self, series: str) -> None:
-        """Make sure that a check of the series is on its way.
+    def arm(self, series: str) -> str:
+        """Make sure that a check of the series is on its way; the token of one that this sent.
+
+        It is "" where another one is on its way already, or none is wanted.
 
         Raises
         ------
@@ -128,7 +136,7 @@ class Assembly:
         for _ in range(_RACES):
             marker = self.marker(series)
             if _is_purged(marker) or (marker is not None and marker.values["state"] == "pending"):
-                return
+                return ""
             token = self._ids.new_id()
             self._note_open(series, token)
             self._send_check(SeriesCheck(series=series, token=token), self._settings.quiet_s)
@@ -140,7 +148,7 @@ class Assembly:
             else:
                 written = self._instances.merge(marker, pending)
             if isinstance(written, Written):
-                return
+                return token
         raise _lost_races()
 
     def check(self, message: SeriesCheck) -> Closed | NotClosed:
@@ -319,9 +327,10 @@ class Assembly:
         rows = self.live_rows(message.series)
         wait_s = 0.0 if message.force else self._remaining_s(idle, rows)
         if wait_s > 0:
-            self._rearm(idle, message.series, wait_s)
-            return NotClosed(reason="early")
-        return self._announce(idle, opened, assembled_of(message.series, rows))
+            token = self._rearm(idle, message.series, wait_s)
+            return NotClosed(reason="early", token=token)
+        uploaded_s = _uploaded_s(rows, float(idle.values["armed_s"]))
+        return self._announce(idle, opened, assembled_of(message.series, rows), uploaded_s)
 
     def _flip_idle(self, message: SeriesCheck) -> Row | None:
         for _ in range(_RACES):
@@ -341,14 +350,19 @@ class Assembly:
         patience_s = float(marker.values["armed_s"]) + self._settings.max_wait_s - now_s
         return min(quiet_s, patience_s)
 
-    def _rearm(self, idle: Row, series: str, wait_s: float) -> None:
+    def _rearm(self, idle: Row, series: str, wait_s: float) -> str:
         token = self._ids.new_id()
         self._send_check(SeriesCheck(series=series, token=token), wait_s)
         # Not the time of arming: the longest wait counts from the first slice.
         self._instances.merge(idle, {"state": "pending", "token": token})
+        return token
 
     def _announce(
-        self, idle: Row, opened: Row | None, assembled: AssembledSeries
+        self,
+        idle: Row,
+        opened: Row | None,
+        assembled: AssembledSeries,
+        uploaded_s: float | None,
     ) -> Announced | NotClosed:
         changed = assembled.digest != idle.values["digest"]
         if not changed and not idle.values["unsent"]:
@@ -362,7 +376,13 @@ class Assembly:
         if isinstance(marked, PreconditionFailed):
             return NotClosed(reason="overtaken")
         return Announced(
-            ready=SeriesReady(series=assembled.series, revision=revision, digest=assembled.digest),
+            ready=SeriesReady(
+                series=assembled.series,
+                revision=revision,
+                digest=assembled.digest,
+                # What is handed on again was uploaded long ago: that is no lag.
+                uploaded_s=uploaded_s if changed else None,
+            ),
             assembled=assembled,
             marker=Row(
                 partition=idle.partition,
@@ -408,6 +428,21 @@ class Assembly:
 
 _FORGOTTEN: dict[str, Any] = {"state": "idle", "token": "", "digest": "", "unsent": False}
 _NEW_MARKER: dict[str, Any] = {"format_version": 1, "armed_s": 0.0, "revision": 0, **_FORGOTTEN}
+
+
+def _uploaded_s(rows: Sequence[Row], armed_s: float) -> float | None:
+    """When the newest of the blobs was uploaded that have been looked at since the first of them.
+
+    None where none has: what is new is that a blob has gone, and no upload explains it.
+    """
+    return max(
+        (
+            float(row.values["event_s"])
+            for row in rows
+            if row.values.get("event_s") is not None and row.values["seen_s"] >= armed_s - _LOOK_S
+        ),
+        default=None,
+    )
 
 
 def _is_purged(marker: Row | None) -> bool:

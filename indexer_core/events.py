@@ -9,7 +9,8 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from indexer_core.errors import InvalidInputError
@@ -34,10 +35,15 @@ _TYPES = frozenset({"BlobCreated", "BlobDeleted", "BlobTierChanged"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookEvent:
-    """A blob that may have changed. `sequencer` orders events of one blob, where known."""
+    """A blob that may have changed. `sequencer` orders events of one blob, where known.
+
+    time_s: when it happened, in seconds since the Unix epoch, where the event says so. It is
+    measured by and decides nothing, so it is no part of what makes two events equal.
+    """
 
     url: str
     sequencer: str | None = None
+    time_s: float | None = field(default=None, compare=False)
 
 
 def parse_events(body: str) -> tuple[LookEvent, ...]:
@@ -104,20 +110,32 @@ def _looks(event: Mapping[str, Any]) -> Iterator[LookEvent]:
     data = event.get("data")
     if not isinstance(kind, str) or not isinstance(data, Mapping):
         raise InvalidInputError("the message is not a storage event")
+    time_s = _seconds(event.get("eventTime") or event.get("time"))
     if kind == LOOK:
-        yield from _look(data, "url")
+        yield _look(data, "url", time_s)
         return
     name = kind.removeprefix(_PREFIX)
     if name == "BlobRenamed":
-        yield from _look(data, "sourceUrl")
-        yield from _look(data, "destinationUrl")
+        yield _look(data, "sourceUrl", time_s)
+        yield _look(data, "destinationUrl", time_s)
     elif name in _TYPES and str(data.get("api")) in _APIS:
-        yield from _look(data, "url")
+        yield _look(data, "url", time_s)
 
 
-def _look(data: Mapping[str, Any], key: str) -> Iterator[LookEvent]:
+def _look(data: Mapping[str, Any], key: str, time_s: float | None) -> LookEvent:
     url = data.get(key)
     if not isinstance(url, str) or not url or not _is_text(url):
         raise InvalidInputError("the storage event names no blob")
     sequencer = data.get("sequencer")
-    yield LookEvent(url=url, sequencer=sequencer if isinstance(sequencer, str) else None)
+    known = sequencer if isinstance(sequencer, str) else None
+    return LookEvent(url=url, sequencer=known, time_s=time_s)
+
+
+def _seconds(time: Any) -> float | None:
+    """A time as RFC 3339 writes it, in seconds since the Unix epoch; None where it is not one."""
+    try:
+        found = datetime.fromisoformat(time)
+        seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return seconds if seconds >= 0 else None

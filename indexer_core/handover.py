@@ -5,7 +5,7 @@ blob stops being searchable although no worker runs.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from indexer_core.announcements import (
     Announcement,
@@ -20,6 +20,8 @@ from indexer_core.instance_lists import AssembledSeries
 from indexer_core.messages import SeriesReady, dump_ready
 from indexer_core.ports import WorkQueue
 from indexer_core.stores import Stores
+from indexer_core.telemetry import SILENT, Telemetry
+from indexer_core.telling import Telling, parent_of_series
 
 _Closed = tuple[SeriesReady, AssembledSeries]
 
@@ -35,6 +37,7 @@ class HandOver:
     ready: WorkQueue
     indexer: Callable[[], Indexer | None]
     announcer: Announcer
+    telling: Telling | None = field(default=None)
 
     def __call__(self, closed: Sequence[_Closed]) -> Sequence[int | None]:
         """Hand on; see `indexer_core.assembly.Hand`."""
@@ -45,7 +48,7 @@ class HandOver:
                 self.ready.send(dump_ready(ready))
         if indexer is None:
             return [None] * len(closed)
-        taken = commit_directly(indexer, direct, self.announcer)
+        taken = commit_directly(indexer, direct, self.announcer, self.telling)
         return [taken.get(ready) for ready, _ in closed]
 
 
@@ -56,14 +59,18 @@ def build_assembly(
     announcer: Announcer,
     quiet_s: float,
     max_wait_s: float,
+    telemetry: Telemetry = SILENT,
 ) -> Assembly:
     """The assembly protocol over any stores."""
+    telling = Telling(clock=stores.clock, telemetry=telemetry)
     return Assembly(
         instances=stores.instances,
         open_series=stores.open_series,
         checks=stores.series_checks,
         lists=stores.index,
-        hand=HandOver(ready=stores.series_ready, indexer=indexer, announcer=announcer),
+        hand=HandOver(
+            ready=stores.series_ready, indexer=indexer, announcer=announcer, telling=telling
+        ),
         clock=stores.clock,
         ids=stores.ids,
         settings=AssemblySettings(quiet_s=quiet_s, max_wait_s=max_wait_s),
@@ -71,7 +78,10 @@ def build_assembly(
 
 
 def commit_directly(
-    indexer: Indexer, closed: Sequence[_Closed], announcer: Announcer
+    indexer: Indexer,
+    closed: Sequence[_Closed],
+    announcer: Announcer,
+    telling: Telling | None = None,
 ) -> dict[SeriesReady, int | None]:
     """Commit series that need no pixels as one segment; what revisions were taken already."""
     taken: dict[SeriesReady, int | None] = {}
@@ -88,7 +98,13 @@ def commit_directly(
             live.append((ready, assembled))
     if entries:
         reason = "index" if any(entry.alive for entry in entries.values()) else "remove"
-        indexer.write(list(entries.values()), reason)
+        begun_s = telling.clock.now_s() if telling else 0.0
+        manifest = indexer.write(list(entries.values()), reason)
+        if telling:
+            parents = [(ready, parent_of_series(ready)) for ready in entries]
+            telling.committed(parents, manifest.number, begun_s)
+            for entry in entries.values():
+                telling.settled("indexed" if entry.alive else "removed")
     announcer.announce([_announcement(*item, indexer.manifest_number) for item in live])
     return taken
 

@@ -8,7 +8,7 @@ behind that the next look, or its own redelivery, does not find and clear.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from indexer_core.assembly import Assembly
@@ -47,17 +47,22 @@ class Looked:
     """What a look found, the series it belongs to, and the code of a rejection in `reason`.
 
     outcome: ``changed``, ``unchanged``, ``gone``, ``rejected``, ``stale``, ``foreign``, ``purged``.
+    armed: series that this look is the first to touch since their last check, with the token of
+    the check that it sent. read_s: when a header was read, from and to.
     """
 
     outcome: str
     series: str = ""
     reason: str = ""
+    armed: Mapping[str, str] = field(default_factory=dict, compare=False)
+    read_s: tuple[float, float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
     facts: InstanceFacts
     scope: str
+    read_s: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,7 @@ class Looker:
         if properties.archived:
             return _Bad(code=_ARCHIVED, reason="archived: it heals when it is rehydrated")
         source = _Ranges(located, properties)
+        begun_s = self._clock.now_s()
         try:
             header = read_header(source, self._secret)
         except InvalidInputError as error:  # the store will not let us read it
@@ -155,7 +161,7 @@ class Looker:
             return None
         if isinstance(header, Rejected):
             return _Bad(code=header.reason.value, reason=header.sentence)
-        return _Seen(facts=header, scope=located.scope)
+        return _Seen(facts=header, scope=located.scope, read_s=(begun_s, self._clock.now_s()))
 
     def _seen(
         self,
@@ -174,8 +180,10 @@ class Looker:
         if claimed is None:
             return None
         others = [other for other in _claims(claimed) if other != series]
-        if not self._withdraw_all(others, key, _settled_in(row)):
+        armed = self._withdraw_all(others, key, _settled_in(row))
+        if armed is None:
             return None
+        now_s = self._clock.now_s()
         values = {
             "format_version": ROW_VERSION,
             "url": located.url,
@@ -184,12 +192,14 @@ class Looker:
             "scope": found.scope,
             "sop": facts.sop_instance_uid,
             "facts": json.dumps(to_json(facts), separators=(",", ":")),
-            "seen_s": self._clock.now_s(),
+            "seen_s": now_s,
+            # By clocks of two machines; nothing is uploaded after it was seen.
+            "event_s": now_s if event.time_s is None else min(event.time_s, now_s),
             "gone": False,
         }
         if not self._write_instance(series, key, values):
             return None
-        self._assembly.arm(series)
+        armed |= _armed(series, self._assembly.arm(series))
         settled = {
             "url": located.url,  # a row of a purged series had lost it
             "state": SEEN,
@@ -207,7 +217,7 @@ class Looker:
             return None
         if reject is not None:
             self._rejects.drop(reject)
-        return Looked(outcome="changed", series=series)
+        return Looked(outcome="changed", series=series, armed=armed, read_s=found.read_s)
 
     def _absent(
         self,
@@ -219,7 +229,8 @@ class Looker:
         event: LookEvent,
         properties: BlobProperties | None,
     ) -> Looked | None:
-        if row is not None and not self._withdraw_all(_claims(row), key, _settled_in(row)):
+        armed = {} if row is None else self._withdraw_all(_claims(row), key, _settled_in(row))
+        if armed is None:
             return None
         reason = "" if bad is None else bad.code
         if bad is not None:
@@ -243,7 +254,7 @@ class Looker:
             return None
         if bad is None:
             self._rejects.heal_blob(located.scope, key)
-        return Looked(outcome=state, reason=reason)
+        return Looked(outcome=state, reason=reason, armed=armed)
 
     def _purged(self, located: Located, key: str, row: Row | None) -> Looked | None:
         """Keep nothing of a blob of a purged series, not even where it lies.
@@ -251,7 +262,8 @@ class Looker:
         What is left is the key of its row, and the claims: a look that was overtaken must notice,
         and what it wrote to one of them must be found.
         """
-        if row is not None and not self._withdraw_all(_claims(row), key, _settled_in(row)):
+        armed = {} if row is None else self._withdraw_all(_claims(row), key, _settled_in(row))
+        if armed is None:
             return None
         nothing = {**_new_row(located), "state": GONE, "url": ""}
         if row is None:
@@ -261,7 +273,7 @@ class Looker:
         if isinstance(written, PreconditionFailed):
             return None
         self._rejects.heal_blob(located.scope, key)
-        return Looked(outcome="purged")
+        return Looked(outcome="purged", armed=armed)
 
     def _settle_again(
         self,
@@ -274,13 +286,14 @@ class Looker:
         # The rows may be behind although the blob is not: a crash, or a look that was overtaken.
         series = row.values["series"]
         others = [other for other in _claims(row) if other != series]
-        if not self._withdraw_all(others, key, series):
+        armed = self._withdraw_all(others, key, series)
+        if armed is None:
             return None
         if series:
             instance = self._instances.get(series, key)
             if instance is None or not _is_of(instance, properties):
                 return self._reread(located, key, row, properties, event)
-            self._assembly.arm(series)
+            armed |= _armed(series, self._assembly.arm(series))
             self._rejects.heal_blob(
                 located.scope, key
             )  # a crash may have left it behind the blobs row
@@ -288,6 +301,7 @@ class Looker:
             outcome=REJECTED if row.values["state"] == REJECTED else "unchanged",
             series=series,
             reason=row.values["reason"],
+            armed=armed,
         )
 
     def _reread(
@@ -346,24 +360,31 @@ class Looker:
             return None
         return Row(partition=_shard(key), key=key, values={**before, **values}, etag=written.etag)
 
-    def _withdraw_all(self, claims: list[str], key: str, settled: str) -> bool:
-        """Take the blob out of these series and arm them; False when another look interferes."""
-        return all(self._withdraw(series, key, is_last=series == settled) for series in claims)
+    def _withdraw_all(self, claims: list[str], key: str, settled: str) -> dict[str, str] | None:
+        """Take the blob out of these series and arm them: `Looked.armed`.
 
-    def _withdraw(self, series: str, key: str, *, is_last: bool) -> bool:
+        None when another look interferes.
+        """
+        armed: dict[str, str] = {}
+        for series in claims:
+            token = self._withdraw(series, key, is_last=series == settled)
+            if token is None:
+                return None
+            armed |= _armed(series, token)
+        return armed
+
+    def _withdraw(self, series: str, key: str, *, is_last: bool) -> str | None:
         row = self._instances.get(series, key)
         if row is None:
-            if is_last:
-                self._assembly.arm(series)
-            return True
+            return self._assembly.arm(series) if is_last else ""
         if not row.values["gone"]:
             written = self._instances.merge(row, {"gone": True})
             if isinstance(written, PreconditionFailed):
-                return False
+                return None
             row = Row(partition=series, key=key, values=row.values, etag=written.etag)
         # Marked first, deleted last: a crash in between leaves a row that says what is to be done.
-        self._assembly.arm(series)
-        return self._instances.delete(row)
+        token = self._assembly.arm(series)
+        return token if self._instances.delete(row) else None
 
     def _write_instance(self, series: str, key: str, values: Mapping[str, Any]) -> bool:
         row = self._instances.get(series, key)
@@ -414,6 +435,10 @@ def _is_same(row: Row, properties: BlobProperties) -> bool:
 
 def _is_of(instance: Row, properties: BlobProperties) -> bool:
     return not instance.values["gone"] and bool(instance.values["etag"] == properties.etag)
+
+
+def _armed(series: str, token: str) -> dict[str, str]:
+    return {series: token} if token else {}
 
 
 def _settled_in(row: Row | None) -> str:

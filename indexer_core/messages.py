@@ -6,7 +6,8 @@ travels on into keys and rows.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from indexer_core.errors import InvalidInputError
@@ -26,11 +27,17 @@ class SeriesCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesReady:
-    """A message on the ``series-ready`` queue."""
+    """A message on the ``series-ready`` queue.
+
+    uploaded_s: when the newest blob that made this content was uploaded, in seconds since the Unix
+    epoch; None where the content is handed on again, or nobody knows. It is measured by and decides
+    nothing: messages without it, and programs that do not read it, are as good.
+    """
 
     series: str
     revision: int
     digest: str
+    uploaded_s: float | None = field(default=None, compare=False)
 
 
 def dump_check(check: SeriesCheck) -> str:
@@ -68,6 +75,7 @@ def dump_ready(ready: SeriesReady) -> str:
             "series": ready.series,
             "revision": ready.revision,
             "digest": ready.digest,
+            **({} if ready.uploaded_s is None else {"uploaded_s": ready.uploaded_s}),
         }
     )
 
@@ -84,9 +92,20 @@ def parse_ready(body: str) -> SeriesReady:
     revision = fields.get("revision")
     if type(revision) is not int or revision < 1:
         raise _not_ours()
+    uploaded_s = fields.get("uploaded_s")
+    if uploaded_s is not None and not _is_time(uploaded_s):
+        raise _not_ours()
     return SeriesReady(
-        series=_digest(fields, "series"), revision=revision, digest=_digest(fields, "digest")
+        series=_digest(fields, "series"),
+        revision=revision,
+        digest=_digest(fields, "digest"),
+        uploaded_s=uploaded_s,
     )
+
+
+def _is_time(value: Any) -> bool:
+    # An integer may be too large for a float; none of ours is.
+    return type(value) is float and isfinite(value) and value >= 0
 
 
 def _not_ours() -> InvalidInputError:

@@ -12,7 +12,9 @@ or a text that came from outside.
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -142,9 +144,30 @@ SPANS: Mapping[str, tuple[str, ...]] = {
     "load": ("error",),
     "embed": ("error", "series"),
     "classify": ("error",),
-    "commit": ("error", "series", "manifest"),
+    "commit": ("error", "series", "manifest", "lag_s"),
 }
-"""Names of spans, in the order in which a series meets them, with the attributes they may have."""
+"""Names of spans, in the order in which a series meets them, with the attributes they may have.
+
+series: how many are worked on together. lag_s: as `SERIES_LAG`, of this one series: Azure Monitor
+keeps no buckets of a histogram, so percentiles there are those of this attribute.
+"""
+
+Attributes = Mapping[str, str | int | float | bool]
+
+OTHER = "other"
+_WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,39}", re.ASCII)
+
+
+def harmless(attributes: Attributes, names: Sequence[str]) -> dict[str, str | int | float | bool]:
+    """Of these attributes those that may leave the program: known names, numbers and words.
+
+    Whatever else slipped in, a UID, a URL or a text with spaces or digits, becomes `OTHER`.
+    """
+    found = {name: attributes[name] for name in names if name in attributes}
+    return {
+        name: value if not isinstance(value, str) or _WORD.fullmatch(value) else OTHER
+        for name, value in found.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +197,7 @@ class Span:
     end_s: float
     id: str | None = None
     parent: str | None = None
-    attributes: Mapping[str, str | int | bool] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
     failed: bool = False
 
 
@@ -221,7 +244,7 @@ def trace_id(series: str) -> str:
 
 def span_id(kind: str, *parts: str | int) -> str:
     """The id of a span that others know by what they hold: 16 hexadecimal digits, not all zero."""
-    return _id(kind, "\0".join(map(str, parts)), 16)
+    return _id(kind, json.dumps(parts), 16)
 
 
 def sender_of_check(series: str, token: str) -> str:

@@ -177,11 +177,12 @@ COUNT: Schema = {"type": "integer", "minimum": 0}
 STAGES: Schema = opened(
     {
         "seriesKey": {"type": "string"},
+        "traceId": {"type": "string", "description": "of the series, in telemetry"},
         "files": opened({"live": COUNT, "rejectedMessage": nullable("string")}, ("live",)),
         "assembly": nullable("object"),
         "index": nullable("object"),
     },
-    ("seriesKey", "files", "assembly", "index"),
+    ("seriesKey", "traceId", "files", "assembly", "index"),
 )
 TRACE_ANSWER: Schema = found(STAGES)
 SERIES_ANSWER: Schema = found(RECORD)

@@ -13,6 +13,8 @@ param patientKey = readEnvironmentVariable('PATIENT_KEY', '')
 param operatorGroupId = readEnvironmentVariable('OPERATOR_GROUP_ID', '')
 param workerImage = readEnvironmentVariable('SERVICE_WORKER_IMAGE_NAME', '')
 param workerProfile = 'Consumption'
+// As docs/cost.md counts: 4 vCPUs and 8 GiB.
+param workerHourlyPrice = '0.43'
 param storageSku = 'Standard_LRS'
 param functionsMemoryMb = 2048
 param logRetentionDays = 30

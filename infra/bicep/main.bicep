@@ -49,6 +49,12 @@ param maxWorkers int = 1
 @minValue(1)
 param workerBatch int = 32
 
+@description('What an hour of the worker costs, in USD, by which telemetry tells its cost; empty: it tells none.')
+param workerHourlyPrice string = ''
+
+@description('Share of the series, from 0 to 1, whose traces are sent; all metrics are sent in any case.')
+param traceShare string = '1'
+
 @description('What names body region and plane from pixels: descriptor (nothing), mlflow:FOLDER or biomedclip:FOLDER of the image. MedImageInsight, where it is deployed, takes its place.')
 param pixelModel string = 'descriptor'
 
@@ -437,6 +443,17 @@ module hostRoles 'modules/storage-roles.bicep' = {
   }
 }
 
+module insightsRoles 'modules/insights-roles.bicep' = {
+  scope: group
+  params: {
+    insightsName: monitoring.outputs.insightsName
+    publisherPrincipalIds: [
+      identities.outputs.functionsPrincipalId
+      identities.outputs.workerPrincipalId
+    ]
+  }
+}
+
 module topic 'modules/event-topic.bicep' = {
   scope: group
   params: {
@@ -638,6 +655,7 @@ var sharedSettings = {
   ])
   INDEXER_THUMBNAILS: 'on'
   INDEXER_TOPIC_ENDPOINT: announcements.outputs.endpoint
+  INDEXER_TRACE_SHARE: traceShare
   INDEXER_VIEWER: viewer
   IndexerStorage__accountName: index.outputs.name
 }
@@ -649,6 +667,7 @@ module functions 'modules/functions.bicep' = {
     fileRoles
     hostRoles
     indexRoles
+    insightsRoles
   ]
   params: {
     location: location
@@ -658,7 +677,6 @@ module functions 'modules/functions.bicep' = {
     subnetId: isPrivate ? network!.outputs.functionsSubnetId : ''
     identityId: identities.outputs.functionsId
     identityClientId: identities.outputs.functionsClientId
-    identityPrincipalId: identities.outputs.functionsPrincipalId
     hostBlobEndpoint: host.outputs.blobEndpoint
     hostQueueEndpoint: host.outputs.queueEndpoint
     hostTableEndpoint: host.outputs.tableEndpoint
@@ -666,7 +684,6 @@ module functions 'modules/functions.bicep' = {
     sharedSettings: sharedSettings
     patientKeyUri: vault.outputs.patientKeyUri
     insightsConnectionString: monitoring.outputs.insightsConnectionString
-    insightsName: monitoring.outputs.insightsName
     entraClientId: entraClientId
     instanceMemoryMb: functionsMemoryMb
     alwaysReadyInstances: alwaysReadyInstances
@@ -693,6 +710,7 @@ module worker 'modules/worker.bicep' = if (!empty(workerImage)) {
     endpoints
     fileRoles
     indexRoles
+    insightsRoles
   ]
   params: {
     location: location
@@ -714,6 +732,8 @@ module worker 'modules/worker.bicep' = if (!empty(workerImage)) {
       INDEXER_PIXEL_MODEL_VERSION: hasMedImageInsight ? '12' : '1'
     }
     patientKeyUri: vault.outputs.patientKeyUri
+    insightsConnectionString: monitoring.outputs.insightsConnectionString
+    hourlyPrice: workerHourlyPrice
     batch: workerBatch
     maxReplicas: maxWorkers
   }

@@ -13,6 +13,8 @@ param patientKey = readEnvironmentVariable('PATIENT_KEY', '')
 param operatorGroupId = readEnvironmentVariable('OPERATOR_GROUP_ID', '')
 param workerImage = readEnvironmentVariable('SERVICE_WORKER_IMAGE_NAME', '')
 param workerProfile = 'Consumption-GPU-NC8as-T4'
+// As docs/cost.md counts: a T4, 8 vCPUs and 56 GiB.
+param workerHourlyPrice = '2.30'
 param maxWorkers = 2
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')

@@ -18,6 +18,7 @@ EXPECTED = json.loads(Path(__file__).with_name("functions.json").read_text())
 # What searching, and the handlers of messages, are made of.
 LIBRARIES = ("numpy", "pyarrow", "pydicom", "yaml", "faiss", "onnxruntime", "tokenizers", "PIL")
 LIBRARIES += ("azure.functions", "azure.identity", "azure.storage.blob", "azure.data.tables")
+LIBRARIES += ("azure.monitor.opentelemetry.exporter", "opentelemetry.exporter.otlp.proto.http")
 
 
 def not_there() -> str | None:

@@ -29,6 +29,7 @@ from indexer_core.ports import ImageEncoder, WorkQueue
 from indexer_core.rejects import Rejects
 from indexer_core.rules import load_rules
 from indexer_core.sources import Sources
+from indexer_core.telling import Telling
 from indexer_core.templates import load_templates
 from indexer_core.testing.faults import (
     Around,
@@ -45,6 +46,7 @@ from indexer_core.testing.memory import (
     MemoryRows,
     SequentialIds,
 )
+from indexer_core.testing.telemetry import Recorded
 from tests.support.dicom import dicom_object
 from tests.support.house import PREFIX, QUIET_S, MemorySource
 from tests.support.segments import unit_vectors
@@ -206,6 +208,8 @@ class Pipeline:
             for name in ("events", "checks", "ready", "poison")
         }
         self.announcer = Announced()
+        self.telemetry = Recorded()
+        self.telling = Telling(clock=self.clock, telemetry=self.telemetry)
         self.text_encoder = HashTextEncoder()
         self.image_encoder = CountingImageEncoder()
         self.find_encoder: FindEncoder = nowhere
@@ -324,7 +328,10 @@ class Process:
             checks=self.queues["checks"],
             lists=blobs,
             hand=HandOver(
-                ready=self.queues["ready"], indexer=self.opened, announcer=house.announcer
+                ready=self.queues["ready"],
+                indexer=self.opened,
+                announcer=house.announcer,
+                telling=house.telling,
             ),
             clock=house.clock,
             ids=house.ids,
@@ -340,7 +347,9 @@ class Process:
             clock=house.clock,
             patient_secret=b"secret",
         )
-        self.services = Services(looker=looker, assembly=self.assembly, rejects=rejects)
+        self.services = Services(
+            looker=looker, assembly=self.assembly, rejects=rejects, telling=house.telling
+        )
         self._worker = {
             "ready": self.queues["ready"],
             "poison": self.queues["poison"],
@@ -351,6 +360,7 @@ class Process:
             "image_encoders": image_encoders,
             "threads": Inline(),
             "announcer": house.announcer,
+            "telling": house.telling,
             "settings": WorkerSettings(visibility_s=VISIBILITY_S, retry_s=RETRY_S),
             **worker,
         }

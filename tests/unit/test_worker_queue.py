@@ -1,19 +1,15 @@
 """The worker and its queue: what is in hand stays hidden, and what is not started is given back."""
 
-import json
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
 
 import pytest
 
-from gpu_worker.__main__ import JsonLines
 from gpu_worker.loop import Worker, WorkerSettings, run
 from gpu_worker.visibility import BEATS_PER_VISIBILITY, HeldMessages, Shift, in_thread
 from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, read_program_settings
 from indexer_core.errors import (
-    ConflictError,
     CorruptIndexError,
     InvalidInputError,
     UnavailableError,
@@ -442,19 +438,3 @@ def test_a_setting_that_cannot_be_used_is_named_and_not_repeated(name, value):
 def test_missing_settings_are_all_named():
     with pytest.raises(InvalidInputError, match=r"IndexerStorage.*SOURCES.*PATIENT_KEY"):
         read_program_settings({})
-
-
-def test_a_log_line_is_json_and_tells_of_an_exception_only_its_type():
-    error = ConflictError("PLANTED^NAME")
-    record = logging.LogRecord(
-        "gpu_worker", logging.ERROR, "x.py", 1, "failed\n%d", (3,), (type(error), error, None)
-    )
-    line = JsonLines().format(record)
-    assert "\n" not in line
-    told = json.loads(line)
-    assert (told["level"], told["message"], told["exception"]) == (
-        "error",
-        "failed\n3",
-        "ConflictError",
-    )
-    assert "PLANTED" not in line

@@ -53,7 +53,7 @@ def _loads(body: str) -> Any:
 
 
 def _plain(event: Any) -> Mapping[str, Any]:
-    """Type and data of an event, told in the same words for both schemas."""
+    """Type, time and data of an event, told in the words of its schema."""
     if not isinstance(event, dict):
         raise InvalidInputError(_NOT_AN_EVENT)
     try:
@@ -66,11 +66,12 @@ def _plain(event: Any) -> Mapping[str, Any]:
 def _cloud_event(event: dict[str, Any]) -> Mapping[str, Any]:
     found: CloudEvent[Any] = CloudEvent.from_dict(event)
     data = json.loads(found.data) if isinstance(found.data, bytes) else found.data
-    return {"type": found.type, "data": data}
+    return {"type": found.type, "time": event.get("time"), "data": data}
 
 
 def _event_grid(event: dict[str, Any]) -> Mapping[str, Any]:
     if not event.keys() >= _EVENT_GRID or not isinstance(event["eventType"], str):
         raise InvalidInputError(_NOT_AN_EVENT)
     found = EventGridEvent.from_dict(event)
-    return {"eventType": found.event_type, "data": found.data}
+    time = event["eventTime"]
+    return {"eventType": found.event_type, "eventTime": time, "data": found.data}

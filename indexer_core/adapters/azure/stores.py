@@ -54,6 +54,12 @@ def azure_stores(
     )
 
 
+def queues_by_name(storage: AzureStorage) -> dict[str, AzureQueue]:
+    """Every queue of the account, those of what failed included, by its name there."""
+    names = (*_QUEUE_NAMES.values(), *HOST_QUEUES)
+    return {name: AzureQueue(storage.queue(name)) for name in names}
+
+
 def create_stores(storage: AzureStorage) -> None:
     """Create container, tables and queues where they are missing (Bicep does it on Azure)."""
     storage.create_container(INDEX_CONTAINER)

@@ -23,9 +23,6 @@ param identityId string
 @description('Client id of the identity.')
 param identityClientId string
 
-@description('Principal of the identity.')
-param identityPrincipalId string
-
 @description('Address of the blobs of the account of the host: leases, and the package.')
 param hostBlobEndpoint string
 
@@ -46,9 +43,6 @@ param patientKeyUri string
 
 @description('Connection string of Application Insights; it holds no key that is accepted.')
 param insightsConnectionString string
-
-@description('Name of Application Insights.')
-param insightsName string
 
 @description('Application (client) id of the registration that signs callers in.')
 param entraClientId string
@@ -71,9 +65,6 @@ param maximumInstances int
 
 @description('Workspace that the log goes to.')
 param workspaceId string
-
-// Monitoring Metrics Publisher
-var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
 // FUNCTIONS_WORKER_RUNTIME is refused on Flex Consumption: functionAppConfig says it.
 var ownSettings = {
@@ -107,20 +98,6 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   }
 }
 
-resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
-  name: insightsName
-}
-
-resource telemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(insights.id, identityPrincipalId, metricsPublisher)
-  scope: insights
-  properties: {
-    principalId: identityPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', metricsPublisher)
-  }
-}
-
 resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
@@ -134,9 +111,6 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       '${identityId}': {}
     }
   }
-  dependsOn: [
-    telemetry
-  ]
   properties: {
     serverFarmId: plan.id
     httpsOnly: true

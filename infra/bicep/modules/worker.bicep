@@ -52,6 +52,12 @@ param pixelSettings object
 @description('Secret with the key of the patient hash.')
 param patientKeyUri string
 
+@description('Connection string of Application Insights; it holds no key that is accepted.')
+param insightsConnectionString string
+
+@description('What an hour of it costs, in USD; empty: nobody says.')
+param hourlyPrice string
+
 @description('Series per commit.')
 @minValue(1)
 param batch int
@@ -81,7 +87,11 @@ var terminationS = 600
 var graceS = 570
 
 var settings = union(sharedSettings, pixelSettings, {
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
   AZURE_CLIENT_ID: identityClientId
+  INDEXER_HOURLY_PRICE: hourlyPrice
+  INDEXER_LOG_FORMAT: 'json'
   INDEXER_WORKER_BATCH: string(batch)
   INDEXER_WORKER_GRACE_S: string(graceS)
   INDEXER_WORKER_VISIBILITY_S: '600'

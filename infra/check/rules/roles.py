@@ -39,6 +39,7 @@ _ON_OTHERS: Mapping[str, Mapping[str, str]] = {
         "Microsoft.KeyVault/vaults": "Key Vault Secrets User",
         "Microsoft.EventGrid/topics": "EventGrid Data Sender",
         "Microsoft.ContainerRegistry/registries": "AcrPull",
+        "Microsoft.Insights/components": "Monitoring Metrics Publisher",
         "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": "AzureML Data Scientist",
     },
 }

@@ -23,6 +23,7 @@ _LEAST: Mapping[str, str] = {
 NOT_SET: Mapping[str, str] = {
     "IndexerStorage": "a connection string holds a key; the name of the account is set instead",
     "WEBSITE_AUTH_ENABLED": "the platform sets it, where Easy Auth is on",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry goes to Application Insights; another is one's own",
     "INDEXER_PIXEL_MODEL_KEY": "the worker's identity asks for a token",
     "INDEXER_PIXEL_MODEL_KEY_FILE": "the worker's identity asks for a token",
     "INDEXER_PIXEL_LABELS": "a file that an image may hold; the shipped label sets are used",
@@ -31,9 +32,12 @@ NOT_SET: Mapping[str, str] = {
 
 _IDENTITY = "{identity}#properties.clientId"
 _HOST = "{host}#properties.primaryEndpoints"
-FOR_THE_PLATFORM: Mapping[str, str] = {
+_TELEMETRY: Mapping[str, str] = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"ClientId={_IDENTITY};Authorization=AAD",
     "APPLICATIONINSIGHTS_CONNECTION_STRING": "{insights}#properties.ConnectionString",
+}
+FOR_THE_PLATFORM: Mapping[str, str] = {
+    **_TELEMETRY,
     "AZURE_CLIENT_ID": _IDENTITY,
     "AzureWebJobsStorage__blobServiceUri": f"{_HOST}.blob",
     "AzureWebJobsStorage__clientId": _IDENTITY,
@@ -140,6 +144,12 @@ def _worker(scenario: Scenario, resource: Resource, found: Mapping[str, Any]) ->
     secrets = {
         one.get("name"): one for one in resource.at("properties.configuration.secrets") or []
     }
+    places = {"identity": identity, "insights": _one(scenario, "Microsoft.Insights/components")}
+    for name, expected in _TELEMETRY.items():
+        if found.get(name) != expected.format(**places):
+            yield f"{name} is {expected.format(**places)}"
+    if found.get("INDEXER_LOG_FORMAT") != "json":
+        yield "INDEXER_LOG_FORMAT is json: its lines are read by queries"
     named = secrets.get(found.get("INDEXER_PATIENT_KEY"), {})
     if named.get("keyVaultUrl") != _secret_uri(scenario) or named.get("identity") != identity:
         yield "INDEXER_PATIENT_KEY is no secret of the vault, read by the worker's identity"
@@ -186,8 +196,10 @@ def _against(scenario: Scenario, settings: Settings) -> Iterator[str]:
     topic = _one(scenario, "Microsoft.EventGrid/topics")
     if settings.topic != f"{topic}#properties.endpoint":
         yield "INDEXER_TOPIC_ENDPOINT is the topic of the announcements"
+    share = float(scenario.values.get("traceShare") or 1)
     expected = replace(
         read_settings(_LEAST),
+        telemetry=replace(settings.telemetry, otlp_endpoint="", share=share),
         storage=settings.storage,
         sources=settings.sources,
         topic=settings.topic,
@@ -200,9 +212,14 @@ def _against(scenario: Scenario, settings: Settings) -> Iterator[str]:
 
 def _against_defaults(scenario: Scenario, program: ProgramSettings) -> Iterator[str]:
     least = read_program_settings(_LEAST)
-    worker = replace(least.worker, batch=scenario.values.get("workerBatch", least.worker.batch))
+    price = scenario.values.get("workerHourlyPrice")
+    worker = replace(
+        least.worker,
+        batch=scenario.values.get("workerBatch", least.worker.batch),
+        hourly_price=float(price) if price else None,
+    )
     if program.worker != worker:
-        yield "batch or visibility of the worker is neither the code's nor a parameter's"
+        yield "batch, visibility or price of the worker is neither the code's nor a parameter's"
     apps = scenario.deployment.of_type("Microsoft.App/containerApps")
     killed_after_s = apps[0].at("properties.template.terminationGracePeriodSeconds") or 30
     if not 0 < killed_after_s - program.grace_s <= 60:
