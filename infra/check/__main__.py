@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
-from infra.check.rules import find_problems
+from infra.check.kql import has_parser
+from infra.check.rules import find_problems, page_problems
 from infra.check.scenarios import PLANS, read_files
 from infra.check.type_data import VARIABLE, find_type_data
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "operations.md"
 
 
 def main() -> int:
@@ -17,14 +19,20 @@ def main() -> int:
     problems = find_problems(files, type_data)
     for problem in problems:
         print(f"infra/bicep/{problem}")
+    of_page = page_problems(PAGE.read_text(encoding="utf-8"))
+    for text in of_page:
+        print(f"{PAGE.relative_to(ROOT)}: {text}")
     n_templates = sum(path.endswith(".bicep") for path in files)
+    n_problems = len(problems) + len(of_page)
     print(
-        f"{n_templates} templates, {len(PLANS)} deployments, {len(problems)} problems. "
+        f"{n_templates} templates, {len(PLANS)} deployments, {n_problems} problems. "
         "This is not `bicep build`: see docs/adr/0035-azure-by-bicep.md."
     )
     if type_data is None:
         print(f"Types and properties were NOT checked: no type data (set {VARIABLE} to its file).")
-    return 1 if problems else 0
+    if not has_parser():
+        print("Queries were NOT parsed: no parser of KQL (make tools installs it, where npm is).")
+    return 1 if problems or of_page else 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,26 @@ _LATER: Mapping[str, str] = {
     "INDEXER_VIEWER": "https://viewer.example/{study}",
 }
 
+# No two alike, so that one in the place of another is seen.
+_LIMITS: Mapping[str, int | str] = {
+    "deadLetterLimit": 101,
+    "failedCallsAtLeast": 102,
+    "failedCallsPercent": 103,
+    "failedSeriesLimit": 104,
+    "lagLimitS": 105,
+    "looksAtLeast": 106,
+    "poisonLimit": 107,
+    "rejectPercent": 108,
+    "silentMinutes": 109,
+    "slowBatchS": 110,
+    "spikeFactor": 111,
+    "spikeFloorS": 112,
+    "stalledMinutes": 113,
+    "workerCostPerDay": 114,
+    "workerHoursPerDay": 115,
+    "runbooks": "https://runbooks.example",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -57,7 +77,7 @@ PLANS = (
         file="dev.bicepparam",
         name="dev, everything",
         environment=_LATER,
-        values={"hasMedImageInsight": True, "hasPolicies": True},
+        values={"hasMedImageInsight": True, "hasPolicies": True, **_LIMITS},
     ),
     _Plan(file="prod-private.bicepparam", name="prod-private, first time"),
     _Plan(

@@ -6,6 +6,7 @@ parsed as a rule; each resource, each module and each parameter of either is a t
 """
 
 import random
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ COUNT = 200
 OPERATORS = (
     "change a key",
     "change a name",
+    "change a query",
     "change a role",
     "change a type",
     "change a value",
@@ -31,6 +33,11 @@ OPERATORS = (
     "drop a resource",
     "drop a role",
     "drop an item",
+)
+_ASKING = ("modules/alerts.bicep", "workbook.json")
+_ASKED = re.compile(
+    rb"dicom_indexer\.[a-z_.]+|App(?:Metrics|Requests|Dependencies)|AzureMetrics"
+    rb"|\b(?:Sum|Max|Min|ItemCount|DurationMs|ResultCode|TimeGenerated)\b|(?<=Properties\.)[a-z]+"
 )
 
 
@@ -60,6 +67,8 @@ def mutations(files: Mapping[str, str]) -> list[Mutation]:
     """Every fault that the operators make, in the order of the files."""
     found = []
     for path, source in files.items():
+        if path in _ASKING:
+            found += list(_of_queries(path, source))
         if path.endswith(".bicep"):
             template = read_template(path, source)
             for one in (*template.of_kind("resource"), *template.of_kind("module")):
@@ -144,6 +153,21 @@ def _of_target(template: Template, value: Node) -> Iterator[Mutation]:
     target = declaration.named_children[1]
     yield _made(template, "change a type", target, text_of(target).replace("'", "'x", 1))
     yield _made(template, "drop a resource", declaration, "")
+
+
+def _of_queries(path: str, source: str) -> Iterator[Mutation]:
+    """Change a name in a query: of a metric, a table, a column, an attribute."""
+    encoded = source.encode()
+    for match in _ASKED.finditer(encoded):
+        yield Mutation(
+            operator="change a query",
+            path=path,
+            line=encoded.count(b"\n", 0, match.start()) + 1,
+            start=match.start(),
+            end=match.end(),
+            text=f"{match.group().decode()}Other",
+            was=match.group().decode(),
+        )
 
 
 def _longer(node: Node) -> str:

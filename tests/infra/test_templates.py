@@ -181,10 +181,46 @@ PLANTED = {
         "name: 'scm'\n  properties: {\n    allow: true",
         "said",
     ),
-    "an alert for what nobody logs": (
+    "an alert for what nobody tells": (
         "modules/alerts.bicep",
-        'Log has "batch series="',
-        'Log has "batch serie="',
+        '"dicom_indexer.poison"',
+        '"dicom_indexer.poisons"',
+        "alerts",
+    ),
+    "an alert for an attribute that its metric has not": (
+        "modules/alerts.bicep",
+        "tostring(Properties.queue)",
+        "tostring(Properties.code)",
+        "alerts",
+    ),
+    "an alert for an outcome that nothing has": (
+        "modules/alerts.bicep",
+        'outcome == "failed"',
+        'outcome == "fail"',
+        "alerts",
+    ),
+    "an alert at the limit of another": (
+        MAIN,
+        "      lagS: lagLimitS",
+        "      lagS: slowBatchS",
+        "alerts",
+    ),
+    "an alert without its runbook": (
+        "modules/alerts.bicep",
+        "#${rule.name}'",
+        "'",
+        "alerts",
+    ),
+    "a workbook that shows less": (
+        "workbook.json",
+        "dicom_indexer.commit.duration",
+        "dicom_indexer.batch.duration",
+        "alerts",
+    ),
+    "a function that there is not": (
+        "modules/alerts.bicep",
+        'Name == "api"',
+        'Name == "apis"',
         "alerts",
     ),
     "a lifecycle for the whole account": (

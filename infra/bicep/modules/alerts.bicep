@@ -1,4 +1,39 @@
-// What people are told of, and when. Queries read the lines that the programs log.
+// What people are told of, and when. What to do then: docs/operations.md, a runbook for each.
+// Queries read the metrics of indexer_core/telemetry.py; Event Grid's and Azure's own are read as
+// they are. `make check-infra` compares names, and has Microsoft's parser read the queries.
+
+type Limits = {
+  @description('Dead letters within 15 minutes.')
+  deadLetters: int
+  @description('Calls of the API within 15 minutes that fail, below which nobody is told.')
+  failedCalls: int
+  @description('Calls of the API that fail, in percent of all.')
+  failedCallsPercent: int
+  @description('Tries of series that fail within an hour.')
+  failedSeries: int
+  @description('Seconds from upload to search, for 95 of 100 series.')
+  lagS: int
+  @description('Looks within an hour, below which their share of rejects says nothing.')
+  looks: int
+  @description('Messages that fail for good within 15 minutes, and such that lie in a queue.')
+  poison: int
+  @description('Looks that set their file aside, in percent of all.')
+  rejectPercent: int
+  @description('Minutes without any metric.')
+  silentMinutes: int
+  @description('A batch that takes longer is slow whatever is usual, in seconds.')
+  slowBatchS: int
+  @description('Times the usual duration from which a batch is slow.')
+  spikeFactor: int
+  @description('A batch that takes less is never slow, in seconds.')
+  spikeFloorS: int
+  @description('Minutes for which something may wait while nothing is done.')
+  stalledMinutes: int
+  @description('Dollars of the worker a day.')
+  workerCostPerDay: int
+  @description('Busy hours of the worker a day.')
+  workerHoursPerDay: int
+}
 
 @description('Region of everything.')
 param location string
@@ -21,63 +56,123 @@ param topicId string
 @description('Worker whose replicas are counted; empty: there is none yet.')
 param workerId string
 
-@description('A batch of the worker that takes longer is a spike, in seconds.')
-@minValue(1)
-param slowBatchS int
+@description('From where on people are told.')
+param limits Limits
+
+@description('Where the runbooks are; the name of the alert is the place on that page.')
+param runbooks string
+
+var outcome = 'extend outcome = tostring(Properties.outcome)'
+var queue = 'extend queue = tostring(Properties.queue)'
+var usualS = 'toscalar(AppMetrics | where Name == "dicom_indexer.batch.duration" and ItemCount > 0 and TimeGenerated < ago(1h) | summarize percentilew(Sum / ItemCount, ItemCount, 50))'
 
 // Each query gives a row where something is wrong, and none where nothing is.
 var rules = [
   {
     name: 'poison'
     severity: 1
-    title: 'Messages failed every time they were tried'
+    title: 'Messages failed every time they were tried, and were set aside.'
     frequency: 'PT5M'
     window: 'PT15M'
-    query: 'AppRequests | where Name in ("ingest_poison", "series_check_poison")'
+    range: null
+    query: 'AppMetrics | where Name == "dicom_indexer.poison" | ${queue} | summarize failed = sum(Sum) by queue | where failed > ${limits.poison}'
+  }
+  {
+    name: 'poison-length'
+    severity: 2
+    title: 'What failed every time still lies in a queue.'
+    frequency: 'PT15M'
+    window: 'PT1H'
+    range: null
+    query: 'AppMetrics | where Name == "dicom_indexer.queue.depth" | ${queue} | where queue endswith "-poison" | summarize arg_max(TimeGenerated, Sum) by queue | where Sum > ${limits.poison}'
   }
   {
     name: 'failed-series'
     severity: 2
-    title: 'The worker fails series'
+    title: 'The worker fails series; they are tried again.'
     frequency: 'PT15M'
     window: 'PT1H'
-    query: 'ContainerAppConsoleLogs | where Log has "batch series=" | extend failed = toint(extract("failed=([0-9]+)", 1, Log)) | where failed > 0'
+    range: null
+    query: 'AppMetrics | where Name == "dicom_indexer.series.indexed" | ${outcome} | where outcome == "failed" | summarize failed = sum(Sum) | where failed > ${limits.failedSeries}'
   }
   {
     name: 'rejects'
     severity: 2
-    title: 'More than one look in twenty sets its file aside'
+    title: 'Many files are set aside.'
     frequency: 'PT15M'
     window: 'PT1H'
-    query: 'AppTraces | where Message startswith "ingest outcomes=" | summarize looks = count(), rejected = countif(Message has "rejected") | where looks >= 20 and rejected * 20 > looks'
+    range: null
+    query: 'AppMetrics | where Name == "dicom_indexer.looks" | ${outcome} | summarize looks = sum(Sum), rejected = sumif(Sum, outcome == "rejected") | where looks >= ${limits.looks} and rejected * 100 > ${limits.rejectPercent} * looks'
   }
   {
     name: 'lag'
     severity: 2
-    title: 'Files came an hour ago, and no batch was committed since'
+    title: 'It takes long from upload to search.'
     frequency: 'PT15M'
-    window: 'PT2H'
-    query: 'let closed = toscalar(AppTraces | where TimeGenerated between (ago(2h) .. ago(1h)) | where Message startswith "series_check outcome=closed" | count); let batches = toscalar(ContainerAppConsoleLogs | where TimeGenerated > ago(1h) | where Log has "batch series=" | count); print late = closed > 0 and batches == 0 | where late'
+    window: 'PT1H'
+    range: null
+    // Of each minute only sum, count, least and most are known. With the most in the place of all,
+    // this is no less than the percentile of the series themselves.
+    query: 'AppMetrics | where Name == "dicom_indexer.series.lag" and ItemCount > 0 | summarize p95_s = percentilew(Max, ItemCount, 95) | where p95_s > ${limits.lagS}'
+  }
+  {
+    name: 'stalled'
+    severity: 1
+    title: 'Files or series wait, and nothing becomes of them.'
+    frequency: 'PT15M'
+    window: 'PT6H'
+    range: null
+    // A file that is written anew with the same bytes is looked at and not indexed: what waits counts.
+    query: 'AppMetrics | where Name in ("dicom_indexer.queue.depth", "dicom_indexer.looks", "dicom_indexer.series.indexed") and TimeGenerated > ago(${limits.stalledMinutes}m) | ${queue} | summarize events = minif(Sum, queue == "blob-events"), looked = sumif(Sum, Name == "dicom_indexer.looks"), series = minif(Sum, queue == "series-ready"), indexed = sumif(Sum, tostring(Properties.outcome) == "indexed") | where (events > 0 and looked == 0) or (series > 0 and indexed == 0)'
   }
   {
     name: 'run-duration'
     severity: 3
-    title: 'Batches of the worker take long'
+    title: 'Batches of the worker take much longer than usual.'
     frequency: 'PT15M'
     window: 'PT1H'
-    query: 'ContainerAppConsoleLogs | where Log has "batch series=" | extend elapsed_s = todouble(extract("elapsed_s=([0-9.]+)", 1, Log)) | where elapsed_s > ${slowBatchS}'
+    // What is usual comes from two days: no rule can look further back.
+    range: 'P2D'
+    query: 'let usual_s = ${usualS}; AppMetrics | where Name == "dicom_indexer.batch.duration" and ItemCount > 0 and TimeGenerated >= ago(1h) | summarize now_s = percentilew(Sum / ItemCount, ItemCount, 50) | where now_s > ${limits.slowBatchS} or (now_s > ${limits.spikeFloorS} and now_s > ${limits.spikeFactor} * usual_s)'
+  }
+  {
+    name: 'gpu-spend'
+    severity: 2
+    title: 'The worker was busy for longer, or cost more, than a day may.'
+    frequency: 'PT1H'
+    window: 'P1D'
+    range: null
+    query: 'AppMetrics | where Name in ("dicom_indexer.worker.seconds", "dicom_indexer.worker.cost") | summarize hours = sumif(Sum, Name == "dicom_indexer.worker.seconds") / 3600, dollars = sumif(Sum, Name == "dicom_indexer.worker.cost") | where hours > ${limits.workerHoursPerDay} or dollars > ${limits.workerCostPerDay}'
+  }
+  {
+    name: 'search-errors'
+    severity: 1
+    title: 'Searches and other calls of the API fail.'
+    frequency: 'PT5M'
+    window: 'PT15M'
+    range: null
+    query: 'AppRequests | where Name == "api" | summarize calls = sum(ItemCount), failed = sumif(ItemCount, ResultCode startswith "5") | where failed >= ${limits.failedCalls} and failed * 100 > ${limits.failedCallsPercent} * calls'
+  }
+  {
+    name: 'silent'
+    severity: 1
+    title: 'No metric came, so that no other alert can be trusted.'
+    frequency: 'PT15M'
+    window: 'PT6H'
+    range: null
+    query: 'AppMetrics | where Name == "dicom_indexer.queue.depth" and TimeGenerated > ago(${limits.silentMinutes}m) | summarize told = count() | where told == 0'
   }
 ]
 
 var metrics = [
   {
     name: 'dead-letters'
-    title: 'Events could not be delivered and were set aside'
+    title: 'Events could not be delivered and were set aside.'
     metric: 'DeadLetteredCount'
   }
   {
     name: 'dropped-events'
-    title: 'Events could not be delivered and are lost; reconcile finds their files'
+    title: 'Events could not be delivered and are lost; reconcile finds their files.'
     metric: 'DroppedEventCount'
   }
 ]
@@ -88,7 +183,8 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
   tags: tags
   kind: 'LogAlert'
   properties: {
-    displayName: rule.title
+    displayName: 'dicom-indexer: ${rule.name}'
+    description: '${rule.title} What to do: ${runbooks}#${rule.name}'
     severity: rule.severity
     enabled: true
     scopes: [
@@ -96,6 +192,7 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
     ]
     evaluationFrequency: rule.frequency
     windowSize: rule.window
+    overrideQueryTimeRange: rule.range
     // Tables are made by the first line that is written to them.
     skipQueryValidation: true
     autoMitigate: true
@@ -126,7 +223,7 @@ resource eventAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for alert i
   location: 'global'
   tags: tags
   properties: {
-    description: alert.title
+    description: '${alert.title} What to do: ${runbooks}#${alert.name}'
     severity: 1
     enabled: true
     scopes: [
@@ -143,7 +240,7 @@ resource eventAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for alert i
           name: alert.name
           metricName: alert.metric
           operator: 'GreaterThan'
-          threshold: 0
+          threshold: limits.deadLetters
           timeAggregation: 'Total'
         }
       ]
@@ -156,12 +253,12 @@ resource eventAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for alert i
   }
 }]
 
-resource gpuSpend 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(workerId)) {
-  name: 'gpu-spend-${token}'
+resource neverRests 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(workerId)) {
+  name: 'worker-never-rests-${token}'
   location: 'global'
   tags: tags
   properties: {
-    description: 'The worker has been running for six hours: is there so much work, or does it not end?'
+    description: 'The worker has been running for six hours without a pause. What to do: ${runbooks}#worker-never-rests'
     severity: 2
     enabled: true
     scopes: [

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from infra.check.problems import Problem
-from infra.check.rules.alerts import alert_problems
+from infra.check.queries import queries_in
+from infra.check.rules.alerts import alert_problems, runbook_problems
+from infra.check.rules.asked import wrong_in
 from infra.check.rules.exposure import exposure_problems
 from infra.check.rules.names import name_problems
 from infra.check.rules.order import order_problems
@@ -52,6 +54,11 @@ def find_problems(files: Mapping[str, str], type_data: TypeData | None) -> list[
     for kind in sorted(set(SAID) - created):
         found.append(Problem(rule="said", where="main.bicep", text=f"nothing creates a {kind}"))
     return sorted(set(found))
+
+
+def page_problems(page: str) -> list[str]:
+    """What is wrong with docs/operations.md: runbooks that are missing, queries that fail."""
+    return [*runbook_problems(page), *(f"asks {text}" for text in wrong_in(queries_in(page)))]
 
 
 def _found_by(rule: Callable[[Scenario], Iterator[Problem]], scenario: Scenario) -> list[Problem]:

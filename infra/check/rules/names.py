@@ -6,9 +6,16 @@ from collections.abc import Iterator, Mapping
 
 from infra.check.functions import guid, unique_string
 from infra.check.problems import Problem
+from infra.check.rules.alert_tables import ALERTS
 from infra.check.rules.order import ASSIGNMENT
 from infra.check.scenarios import Scenario
 from infra.check.values import SUBSCRIPTION, Late
+
+
+def _alerts(kind: str) -> str:
+    names = "|".join(name for name, alert in ALERTS.items() if alert.type == kind)
+    return f"({names})-{{token}}"
+
 
 # By Azure's rules and ours: what is unique in the world, or in a group, ends in the token.
 PATTERNS: Mapping[str, str] = {
@@ -25,10 +32,8 @@ PATTERNS: Mapping[str, str] = {
     "Microsoft.Insights/actionGroups": r"people-{token}",
     "Microsoft.Insights/components": r"appi-{token}",
     "Microsoft.Insights/diagnosticSettings": r"metrics|log|audit|sign-ins",
-    "Microsoft.Insights/metricAlerts": r"(dead-letters|dropped-events|gpu-spend)-{token}",
-    "Microsoft.Insights/scheduledQueryRules": (
-        r"(poison|failed-series|rejects|lag|run-duration)-{token}"
-    ),
+    "Microsoft.Insights/metricAlerts": _alerts("Microsoft.Insights/metricAlerts"),
+    "Microsoft.Insights/scheduledQueryRules": _alerts("Microsoft.Insights/scheduledQueryRules"),
     "Microsoft.Insights/workbooks": r"[0-9a-f-]{{36}}",
     "Microsoft.KeyVault/vaults": r"kv-{token}",
     "Microsoft.KeyVault/vaults/secrets": r"patient-hash-key",

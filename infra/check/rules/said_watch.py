@@ -6,7 +6,6 @@ from infra.check.rules.expected import (
     PEOPLE,
     WORKSPACE,
     Of,
-    OneOf,
     Parameter,
     Present,
     Table,
@@ -58,12 +57,8 @@ OF_WATCH: Mapping[str, Table] = {
     "Microsoft.Insights/scheduledQueryRules": {
         "": {
             "kind": "LogAlert",
-            "properties.displayName": Present(),
-            "properties.severity": OneOf((1, 2, 3)),
             "properties.enabled": True,
             "properties.scopes.0": WORKSPACE,
-            "properties.evaluationFrequency": OneOf(("PT5M", "PT15M")),
-            "properties.windowSize": OneOf(("PT15M", "PT1H", "PT2H")),
             "properties.skipQueryValidation": True,
             "properties.autoMitigate": True,
             "properties.criteria.allOf.0.query": Present(),
@@ -80,15 +75,10 @@ OF_WATCH: Mapping[str, Table] = {
     "Microsoft.Insights/metricAlerts": {
         "": {
             "location": "global",
-            "properties.description": Present(),
-            "properties.severity": OneOf((1, 2)),
             "properties.enabled": True,
-            "properties.evaluationFrequency": OneOf(("PT5M", "PT1H")),
-            "properties.windowSize": OneOf(("PT15M", "PT6H")),
             "properties.autoMitigate": True,
             "properties.criteria.allOf.0.criterionType": "StaticThresholdCriterion",
             "properties.criteria.allOf.0.operator": "GreaterThan",
-            "properties.criteria.allOf.0.threshold": 0,
             "properties.actions.0.actionGroupId": PEOPLE,
         },
         "dead-letters": {
@@ -101,8 +91,9 @@ OF_WATCH: Mapping[str, Table] = {
             "properties.criteria.allOf.0.metricName": "DroppedEventCount",
             "properties.criteria.allOf.0.timeAggregation": "Total",
         },
-        "gpu-spend": {
+        "worker-never-rests": {
             "properties.scopes.0": Of("Microsoft.App/containerApps"),
+            "properties.criteria.allOf.0.threshold": 0,
             "properties.criteria.allOf.0.metricName": "Replicas",
             "properties.criteria.allOf.0.timeAggregation": "Minimum",
         },

@@ -6,7 +6,7 @@ from typing import Any
 
 import azure.functions as func
 
-from function_app.app import CONNECTION, push, queues
+from function_app.app import CONNECTION, http, push, queues, timers
 from indexer_core.adapters.azure.stores import create_stores
 from infra.check.problems import Problem
 from infra.check.scenarios import Scenario
@@ -54,7 +54,7 @@ def stores_of_the_code() -> frozenset[tuple[str, str]]:
 
 
 def functions_of_the_code() -> frozenset[str]:
-    """Names of the functions that have no HTTP trigger."""
+    """Names of the functions."""
     return frozenset(function.get_function_name() for function in _functions())
 
 
@@ -62,7 +62,7 @@ def functions_of_the_code() -> frozenset[str]:
 def _functions() -> tuple[Any, ...]:
     # An app of its own: one tells its functions once only.
     app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
-    for blueprint in (queues, push):
+    for blueprint in (queues, push, timers, http):
         app.register_functions(blueprint)
     return tuple(app.get_functions())
 
