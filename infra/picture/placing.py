@@ -162,7 +162,7 @@ class _Placing:
 
     def _band(self, band: Band, left: float, top: float, width: float) -> Rect:
         y = top + 30
-        titles = max(text_width(row.title, 10.5) for row in band.rows)
+        titles = max(text_width(row.title, 11.2) for row in band.rows)
         start, right = left + _PAD + titles + 6, left + width - _PAD
         for row in band.rows:
             self._titles.append((row.title, left + _PAD, y + 14))

@@ -175,7 +175,7 @@ class _Reading:
                 rows.setdefault(other.type, []).append(other)
         return Box(
             address=one.ref.address,
-            name=short(one.ref.names[-1]),
+            name=_plain(one.ref.names[-1]),
             type=kind_of(one.type),
             column=self._column(one),
             style="store" if one.type == ACCOUNT else "box",

@@ -134,6 +134,9 @@ def test_things_lie_beside_each_other_and_words_within_them(found, name):
         assert drawing.frame.x < rect.x
         assert rect.right < drawing.frame.right <= WIDTH
         assert rect.bottom < drawing.frame.bottom < drawing.height
+    for box, rect in drawing.boxes:
+        marks = sum(text_width(words, 9.5) + 14 for _, words in box.marks)
+        assert text_width(box.name, 13) + marks <= rect.width - 18, box.name
     for chip, rect in drawing.chips:
         assert text_width(chip.label, 11) <= 1.15 * rect.width, chip.label  # pressed a little
         assert (
