@@ -11,7 +11,7 @@ CHROMIUM := { command -v chromium || command -v chromium-browser || command -v g
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker package clean
+.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker package clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ check-infra: .venv/dev.stamp ## check the Bicep templates without the Bicep comp
 
 mutate-infra: .venv/dev.stamp ## plant 200 faults in the templates and list those that check-infra misses
 	@$(BIN)/python -m tests.infra.mutations
+
+infra-picture: .venv/dev.stamp ## draw the templates into docs/images
+	@$(BIN)/python -m infra.picture
 
 lint: .venv/dev.stamp ## style, types, import rules
 	@$(BIN)/ruff format --check .

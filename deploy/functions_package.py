@@ -4,13 +4,15 @@ What is built: the files of the repository that `.funcignore` does not name, the
 are of, and the packages that the app needs below `.python_packages/lib/site-packages`, where the
 host looks for them. They are wheels for Python 3.13 on Linux, whatever this machine runs, in the
 versions of `constraints-functions.txt`. Nothing is left to be built in Azure: a remote build ends
-after a minute, and has picked another Python than the app's.
+after a minute, and has picked another Python than the app's. Where the package lies there nothing
+can be written, so each start would compile every module again: the bytecode is part of it.
 
 What is refused: torch, weights of models (the app reads its text encoder from the index), and a
 zip of more than 200 MB.
 """
 
 import argparse
+import compileall
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 ROOT = Path(__file__).parents[1]
 TARGET = Path("build/functions")
@@ -25,6 +28,8 @@ PACKAGES = Path(".python_packages/lib/site-packages")
 EXTRAS = ("azure", "cpu", "search")
 LIMIT_MB = 200
 PYTHON = "3.13"
+# Where the platform puts the package: what tracebacks name.
+_WWWROOT = "/home/site/wwwroot"
 # The newest C library that is counted on; older wheels run there, too.
 _GLIBC = range(17, 29)
 _MACHINE = "x86_64"
@@ -96,7 +101,29 @@ def build(root: Path, target: Path, install: Install) -> None:
     install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text()))
     for caches in [path for path in target.rglob("__pycache__") if path.is_dir()]:
         shutil.rmtree(caches)
+    compile_modules(target)
     check(target)
+
+
+def compile_modules(target: Path) -> None:
+    """Put the modules' bytecode beside them, if this is the app's Python; another's is not read.
+
+    It is used whatever the time of its module, which a zip does not keep.
+    """
+    if not is_the_apps_python():
+        return
+    compileall.compile_dir(
+        target,
+        quiet=2,  # of what some packages bring along not all is Python of today
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+        stripdir=str(target),
+        prependdir=_WWWROOT,
+    )
+
+
+def is_the_apps_python() -> bool:
+    """Whether this runs under the version of Python that the app runs under."""
+    return ".".join(map(str, sys.version_info[:2])) == PYTHON
 
 
 def check(target: Path) -> None:
@@ -181,6 +208,10 @@ def report(target: Path, archive: Path) -> Iterable[str]:
     }
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
     yield f"  largest: {', '.join(f'{name} {sizes[name] / _MB:.0f} MB' for name in largest)}"
+    if any(path.suffix == ".pyc" for path in files):
+        yield f"  with bytecode of Python {PYTHON}: a start compiles nothing"
+    else:
+        yield f"  without bytecode, for it was not built by Python {PYTHON}: each start compiles it"
     yield f"{archive}: {archive.stat().st_size / _MB:.0f} MB of at most {LIMIT_MB}"
 
 

@@ -515,6 +515,7 @@ module announcements 'modules/announcements.bicep' = {
       identities.outputs.functionsPrincipalId
       identities.outputs.workerPrincipalId
     ]
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -563,6 +564,7 @@ module medImageInsight 'modules/medimageinsight.bicep' = if (hasMedImageInsight)
     isPrivate: isPrivate
     instanceType: medImageInsightMachine
     instanceCount: medImageInsightCount
+    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -808,6 +810,7 @@ module policy 'modules/policy.bicep' = if (hasPolicies) {
   scope: group
   params: {
     profilesDefinitionId: policyDefinitions!.outputs.profilesDefinitionId
+    machinesDefinitionId: policyDefinitions!.outputs.machinesDefinitionId
     allowedProfiles: [
       'Consumption'
       workerProfile

@@ -47,7 +47,46 @@ FUNCTIONS = "modules/functions.bicep"
 WORKER = "modules/worker.bicep"
 MAIN = "main.bicep"
 
+NETWORK = "modules/network.bicep"
+DEFINITIONS = "modules/policy-definitions.bicep"
 PLANTED = {
+    "a subnet that everybody may call": (
+        NETWORK,
+        "          networkSecurityGroup: {\n            id: programRules[1].id\n          }\n",
+        "",
+        "said",
+    ),
+    "a subnet with another's rules": (NETWORK, "programRules[1].id", "programRules[0].id", "said"),
+    "rules about another subnet": (
+        NETWORK,
+        "          sourceAddressPrefix: cidrSubnet(addressPrefix, 24, i)",
+        "          sourceAddressPrefix: cidrSubnet(addressPrefix, 24, 1)",
+        "exposure",
+    ),
+    "rules for the whole internet": (
+        NETWORK,
+        "sourceAddressPrefix: 'VirtualNetwork'",
+        "sourceAddressPrefix: 'Internet'",
+        "exposure",
+    ),
+    "rules that private endpoints do not heed": (
+        NETWORK,
+        "privateEndpointNetworkPolicies: 'Enabled'",
+        "privateEndpointNetworkPolicies: 'Disabled'",
+        "said",
+    ),
+    "a policy about another property": (
+        DEFINITIONS,
+        "deployments/instanceType",
+        "deployments/description",
+        "said",
+    ),
+    "a policy with another's parameters": (
+        "modules/policy.bicep",
+        "policyDefinitionId: machinesDefinitionId",
+        "policyDefinitionId: profilesDefinitionId",
+        "said",
+    ),
     "an unknown property": (STORAGE, "accessTier: 'Hot'", "accessTear: 'Hot'", "said"),
     "a wrong type": (STORAGE, "allowSharedKeyAccess: false", "allowSharedKeyAccess: 'no'", "said"),
     "a missing role": (

@@ -138,6 +138,11 @@ class FunctionsHost:
         """Every function's bindings, as the runtime reports them."""
         return {name: found["bindings"] for name, found in self.started["functions"].items()}
 
+    @property
+    def pid(self) -> int:
+        """Id of the app's process."""
+        return self._process.pid
+
     def logged(self) -> str:
         """Everything that the app's process has logged or printed so far."""
         return self.log.read_text(errors="replace")

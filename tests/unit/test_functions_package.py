@@ -4,8 +4,10 @@ The packages are a few files here; `tests/integration/test_functions_package.py`
 `make package` has built.
 """
 
+import marshal
 import re
 import subprocess
+import sys
 import tomllib
 import zipfile
 
@@ -18,6 +20,7 @@ from deploy.functions_package import (
     PackageError,
     build,
     check,
+    compile_modules,
     files_of,
     pack,
     requirements_of,
@@ -62,8 +65,37 @@ def test_nothing_else_is_deployed(built):
     other = {"tests", "docs", "benchmarks", "gpu_worker", "local_host", "indexer_client", "deploy"}
     assert roots.isdisjoint({*other, "explorer", "infra", "left", "azure.yaml", "Makefile", ".git"})
     assert not (built / "indexer_core" / "testing").exists()
-    assert not list(built.rglob("__pycache__"))
+    assert not list(built.rglob("x.pyc"))  # of this machine
     assert not list(built.rglob("*.md"))
+
+
+def test_another_pythons_bytecode_is_not_deployed(tmp_path, monkeypatch):
+    (tmp_path / "module.py").write_text("ONE = 1\n")
+    monkeypatch.setattr(functions_package, "PYTHON", "3.0")
+    compile_modules(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["module.py"]
+
+
+def test_bytecode_is_used_without_a_look_at_its_module_and_names_no_folder_of_here(
+    tmp_path, monkeypatch
+):
+    target = tmp_path / "functions"
+    (target / "inner").mkdir(parents=True)
+    module = target / "inner" / "module.py"
+    module.write_text("def one():\n    return 1\n")
+    (target / "broken.py").write_text("print 'of another Python'\n")
+    monkeypatch.setattr(functions_package, "PYTHON", ".".join(map(str, sys.version_info[:2])))
+    compile_modules(target)
+    assert [path.stem.partition(".")[0] for path in target.rglob("*.pyc")] == ["module"]
+    (cached,) = target.rglob("*.pyc")
+    data = cached.read_bytes()
+    assert int.from_bytes(data[4:8], "little") == 1  # hashed, and unchecked (PEP 552)
+    assert marshal.loads(data[16:]).co_filename == "/home/site/wwwroot/inner/module.py"
+    assert str(tmp_path).encode() not in data
+    module.write_text("def one():\n    return 2\n")  # a zip would have changed its time alone
+    command = [sys.executable, "-c", "from inner.module import one; print(one())"]
+    done = subprocess.run(command, cwd=target, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
 
 
 def test_files_are_those_of_the_working_tree(built):

@@ -15,6 +15,9 @@ param isPrivate bool
 @description('Principals that publish.')
 param senderPrincipalIds array
 
+@description('Workspace that metrics go to.')
+param workspaceId string
+
 // EventGrid Data Sender
 var dataSender = 'd5a91429-5739-47e2-a06b-3470a27159e7'
 
@@ -39,6 +42,20 @@ resource senders 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for pri
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', dataSender)
   }
 }]
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'metrics'
+  scope: topic
+  properties: {
+    workspaceId: workspaceId
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
 
 output id string = topic.id
 output endpoint string = topic.properties.endpoint

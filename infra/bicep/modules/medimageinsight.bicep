@@ -31,6 +31,9 @@ param instanceType string
 @minValue(1)
 param instanceCount int
 
+@description('Workspace that logs go to.')
+param workspaceId string
+
 // AzureML Data Scientist
 var dataScientist = 'f6c7c914-8db3-469d-8ca1-694a8f32e121'
 
@@ -103,6 +106,21 @@ resource callers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for pri
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', dataScientist)
   }
 }]
+
+// Events only: what a container prints, and what it is asked, stays out of the log.
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'log'
+  scope: endpoint
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'AmlOnlineEndpointEventLog'
+        enabled: true
+      }
+    ]
+  }
+}
 
 // The worker names the deployment in each request, so that no traffic rule is needed, which could
 // only be written in a second pass.

@@ -1,4 +1,5 @@
-// The private switch: a network, and the zones by which names lead into it.
+// The private switch: a network, who may call into its subnets, and the zones by which names lead
+// into it. What may be called from it is not limited: that takes a firewall, which a hospital has.
 
 @description('Region of everything.')
 param location string
@@ -23,6 +24,99 @@ var zoneNames = [
   'privatelink.api.azureml.ms'
 ]
 
+// Subnets that programs call out from, in the order of the network: nobody calls in. Their own
+// platform does: Container Apps' nodes among each other, and its load balancer.
+var programSubnets = [
+  'functions'
+  'worker'
+]
+
+resource programRules 'Microsoft.Network/networkSecurityGroups@2025-07-01' = [for (subnet, i) in programSubnets: {
+  name: 'nsg-${subnet}-${token}'
+  location: location
+  tags: tags
+  properties: {
+    securityRules: [
+      {
+        name: 'each-other'
+        properties: {
+          access: 'Allow'
+          direction: 'Inbound'
+          priority: 100
+          protocol: '*'
+          sourceAddressPrefix: cidrSubnet(addressPrefix, 24, i)
+          sourcePortRange: '*'
+          destinationAddressPrefix: cidrSubnet(addressPrefix, 24, i)
+          destinationPortRange: '*'
+        }
+      }
+      {
+        name: 'load-balancer'
+        properties: {
+          access: 'Allow'
+          direction: 'Inbound'
+          priority: 110
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'AzureLoadBalancer'
+          sourcePortRange: '*'
+          destinationAddressPrefix: cidrSubnet(addressPrefix, 24, i)
+          destinationPortRange: '30000-32767'
+        }
+      }
+      {
+        name: 'nobody-else'
+        properties: {
+          access: 'Deny'
+          direction: 'Inbound'
+          priority: 4096
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}]
+
+// Stores, vault, registry and API: by TLS, from this network and from those that are peered with it.
+resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-07-01' = {
+  name: 'nsg-endpoints-${token}'
+  location: location
+  tags: tags
+  properties: {
+    securityRules: [
+      {
+        name: 'by-tls'
+        properties: {
+          access: 'Allow'
+          direction: 'Inbound'
+          priority: 100
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'VirtualNetwork'
+          sourcePortRange: '*'
+          destinationAddressPrefix: cidrSubnet(addressPrefix, 24, 2)
+          destinationPortRange: '443'
+        }
+      }
+      {
+        name: 'nobody-else'
+        properties: {
+          access: 'Deny'
+          direction: 'Inbound'
+          priority: 4096
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}
+
 resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
   name: 'vnet-${token}'
   location: location
@@ -38,6 +132,9 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
         name: 'functions'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 24, 0)
+          networkSecurityGroup: {
+            id: programRules[0].id
+          }
           delegations: [
             {
               name: 'flex'
@@ -52,6 +149,9 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
         name: 'worker'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 24, 1)
+          networkSecurityGroup: {
+            id: programRules[1].id
+          }
           delegations: [
             {
               name: 'containers'
@@ -66,6 +166,10 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
         name: 'endpoints'
         properties: {
           addressPrefix: cidrSubnet(addressPrefix, 24, 2)
+          networkSecurityGroup: {
+            id: endpointRules.id
+          }
+          // Without it no rule would hold for private endpoints.
           privateEndpointNetworkPolicies: 'Enabled'
         }
       }

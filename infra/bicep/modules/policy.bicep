@@ -3,10 +3,13 @@
 @description('Definition that limits the profiles of Container Apps.')
 param profilesDefinitionId string
 
+@description('Definition that limits the machines of Azure ML.')
+param machinesDefinitionId string
+
 @description('Profiles that are allowed.')
 param allowedProfiles array
 
-@description('Sizes of virtual machines that are allowed.')
+@description('Sizes of virtual machines, and machines of Azure ML, that are allowed.')
 param allowedMachineSizes array
 
 // Built in: Allowed virtual machine size SKUs
@@ -34,6 +37,20 @@ resource machines 'Microsoft.Authorization/policyAssignments@2026-06-01' = {
     policyDefinitionId: tenantResourceId('Microsoft.Authorization/policyDefinitions', machineSizes)
     parameters: {
       listOfAllowedSKUs: {
+        value: allowedMachineSizes
+      }
+    }
+  }
+}
+
+resource modelMachines 'Microsoft.Authorization/policyAssignments@2026-06-01' = {
+  name: 'model-machines'
+  properties: {
+    displayName: 'dicom-indexer: allowed machines of Azure ML endpoints'
+    enforcementMode: 'Default'
+    policyDefinitionId: machinesDefinitionId
+    parameters: {
+      allowed: {
         value: allowedMachineSizes
       }
     }

@@ -1,6 +1,7 @@
 """What can be reached from where."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from infra.check.problems import Problem
 from infra.check.scenarios import Scenario
@@ -32,10 +33,15 @@ DIAGNOSED: Mapping[str, frozenset[str]] = {
     ),
     "Microsoft.ContainerRegistry/registries": frozenset({"ContainerRegistryLoginEvents"}),
     "Microsoft.EventGrid/systemTopics": frozenset({"AllMetrics"}),
+    "Microsoft.EventGrid/topics": frozenset({"AllMetrics"}),
     "Microsoft.KeyVault/vaults": frozenset({"AuditEvent"}),
+    "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": frozenset(
+        {"AmlOnlineEndpointEventLog"}
+    ),
     # Metrics only: logs of storage quote URLs, and file names are patient data.
     "Microsoft.Storage/storageAccounts/blobServices": frozenset({"Transaction"}),
     "Microsoft.Storage/storageAccounts/queueServices": frozenset({"Transaction"}),
+    "Microsoft.Storage/storageAccounts/tableServices": frozenset({"Transaction"}),
     "Microsoft.Web/sites": frozenset({"FunctionAppLogs"}),
 }
 """What has diagnostic settings, always, and what these send."""
@@ -134,12 +140,33 @@ def _subnets(scenario: Scenario) -> Iterator[Problem]:
         ):
             text = "the network has three subnets with addresses of their own"
             yield Problem(rule="exposure", where=network.where, text=text)
+        yield from _callers(scenario, subnets)
         for name in ("functions", "worker"):
             delegations = (subnets.get(name, {}).get("properties") or {}).get("delegations") or []
             served = [(one.get("properties") or {}).get("serviceName") for one in delegations]
             if served != ["Microsoft.App/environments"]:
                 text = f"subnet {name} is not delegated to Microsoft.App/environments"
                 yield Problem(rule="exposure", where=network.where, text=text)
+
+
+def _callers(scenario: Scenario, subnets: Mapping[str, Any]) -> Iterator[Problem]:
+    """Rules of who may call in are about the subnet that they are given to."""
+    by_id = scenario.deployment.by_id()
+    for name, subnet in subnets.items():
+        own = value_at(subnet, "properties.addressPrefix")
+        rules = by_id.get(str(value_at(subnet, "properties.networkSecurityGroup.id")))
+        if rules is None:
+            continue  # `said` tells of it
+        callers = {own, "AzureLoadBalancer", "VirtualNetwork"}
+        for rule in rules.at("properties.securityRules") or []:
+            said = rule["properties"]
+            is_own = (
+                said.get("destinationAddressPrefix") == own
+                and said.get("sourceAddressPrefix") in callers
+            )
+            if said.get("access") != "Deny" and not is_own:
+                text = f"{rule['name']} is about {own}, the addresses of {name}"
+                yield Problem(rule="exposure", where=rules.where, text=text)
 
 
 def _doors(scenario: Scenario) -> Iterator[Problem]:

@@ -41,6 +41,7 @@ PATTERNS: Mapping[str, str] = {
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": r"medimageinsight-{token}",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments": r"v12",
     "Microsoft.ManagedIdentity/userAssignedIdentities": r"id-(functions|worker)-{token}",
+    "Microsoft.Network/networkSecurityGroups": r"nsg-(functions|worker|endpoints)-{token}",
     "Microsoft.Network/privateDnsZones": r"privatelink(\.[a-z]+)+",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": r"link-{token}",
     "Microsoft.Network/privateEndpoints": r"pe-[a-z-]{{1,40}}-{token}",

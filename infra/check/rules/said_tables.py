@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from infra.check.rules.expected import STORAGE, Table
+from infra.check.rules.said_limits import OF_LIMITS, OF_NETWORK
 from infra.check.rules.said_programs import OF_PROGRAMS, OF_SECRETS
 from infra.check.rules.said_stores import OF_EVENTS, OF_STORES
-from infra.check.rules.said_watch import OF_LIMITS, OF_NETWORK, OF_WATCH
+from infra.check.rules.said_watch import OF_WATCH
 
 SAID: Mapping[str, Table] = {
     **OF_STORES,

@@ -1,4 +1,4 @@
-"""What watches, limits and connects must say."""
+"""What watches must say."""
 
 from collections.abc import Mapping
 
@@ -123,75 +123,3 @@ OF_WATCH: Mapping[str, Table] = {
     },
 }
 """What watches, and what is told."""
-
-OF_LIMITS: Mapping[str, Table] = {
-    "Microsoft.Authorization/policyAssignments": {
-        "": {
-            "properties.displayName": Present(),
-            "properties.enforcementMode": "Default",
-        },
-        "container-apps": {
-            "properties.policyDefinitionId": Of("Microsoft.Authorization/policyDefinitions"),
-            "properties.parameters.allowed.value.0": "Consumption",
-            "properties.parameters.allowed.value.1": Parameter("workerProfile", None),
-        },
-        "machine-sizes": {
-            "properties.policyDefinitionId": (
-                "/providers/Microsoft.Authorization/policyDefinitions/"
-                "cccc23c7-8427-4f53-ad12-b6a63eb452b3"
-            ),
-            "properties.parameters.listOfAllowedSKUs.value.0": Parameter(
-                "medImageInsightMachine", "Standard_NC4as_T4_v3"
-            ),
-        },
-    },
-    "Microsoft.Authorization/policyDefinitions": {
-        "": {
-            "properties.displayName": Present(),
-            "properties.policyType": "Custom",
-            "properties.mode": "All",
-            "properties.parameters.allowed.type": "Array",
-            "properties.policyRule.if.allOf.0": {
-                "field": "type",
-                "equals": "Microsoft.App/managedEnvironments",
-            },
-            "properties.policyRule.if.allOf.1.greater": 0,
-            "properties.policyRule.if.allOf.1.count.field": (
-                "Microsoft.App/managedEnvironments/workloadProfiles[*]"
-            ),
-            "properties.policyRule.if.allOf.1.count.where": {
-                "field": (
-                    "Microsoft.App/managedEnvironments/workloadProfiles[*].workloadProfileType"
-                ),
-                "notIn": "[parameters('allowed')]",
-            },
-            "properties.policyRule.then.effect": "deny",
-        }
-    },
-    # The rule of roles checks these in full.
-    "Microsoft.Authorization/roleAssignments": {},
-    "Microsoft.Resources/resourceGroups": {},
-}
-"""What limits."""
-
-OF_NETWORK: Mapping[str, Table] = {
-    "Microsoft.Network/virtualNetworks": {
-        "": {
-            "properties.addressSpace.addressPrefixes.0": Parameter("addressPrefix", "10.60.0.0/22"),
-            "properties.subnets.2.properties.privateEndpointNetworkPolicies": "Enabled",
-        }
-    },
-    "Microsoft.Network/privateDnsZones": {"": {"location": "global"}},
-    "Microsoft.Network/privateDnsZones/virtualNetworkLinks": {
-        "": {
-            "location": "global",
-            "properties.registrationEnabled": False,
-            "properties.virtualNetwork.id": Of("Microsoft.Network/virtualNetworks"),
-        }
-    },
-    "Microsoft.Network/privateEndpoints": {
-        "": {"properties.privateLinkServiceConnections.0.name": Present()}
-    },
-    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": {},
-}
-"""What the network says."""

@@ -53,6 +53,17 @@ def stores_of_the_code() -> frozenset[tuple[str, str]]:
     return frozenset(account.created)
 
 
+@cache
+def triggers_of_the_code() -> frozenset[str]:
+    """Queues whose messages start a function."""
+    return frozenset(
+        binding.get_dict_repr()["queueName"]
+        for function in _functions()
+        for binding in function.get_bindings()
+        if binding.get_dict_repr()["type"] == "queueTrigger"
+    )
+
+
 def functions_of_the_code() -> frozenset[str]:
     """Names of the functions."""
     return frozenset(function.get_function_name() for function in _functions())
