@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gpu_worker.background import Keeper
 from gpu_worker.halving import Halving
+from gpu_worker.health import Pulse
 from gpu_worker.seeing import PixelClassifier, Sight
 from gpu_worker.visibility import Shift
 from indexer_core.announcements import Announcer
@@ -60,7 +61,7 @@ class Worker:
     `errands`: short calls to stores that need not wait for one another; None: they do.
     `thumbnails`: keeps small pictures; None: there are none. `together`: how many series are seen
     at once. 1: each by itself, on the thread that loaded it, for encoders that gain nothing by
-    more.
+    more. `pulse`: told of every piece of work that ends.
     """
 
     ready: WorkQueue
@@ -81,6 +82,7 @@ class Worker:
     shift: Shift = field(default_factory=Shift)
     thumbnails: Thumbnails | None = None
     together: Halving = field(default_factory=lambda: Halving(1))
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def sight(self) -> Sight:

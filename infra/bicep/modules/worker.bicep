@@ -80,10 +80,15 @@ var sizes = {
 var terminationS = 600
 var graceS = 570
 
+// It tells there whether it gets on; its image asks at the same port.
+var healthPort = 8080
+
 var settings = union(sharedSettings, pixelSettings, {
   AZURE_CLIENT_ID: identityClientId
   INDEXER_WORKER_BATCH: string(batch)
   INDEXER_WORKER_GRACE_S: string(graceS)
+  INDEXER_WORKER_HEALTH_PORT: string(healthPort)
+  INDEXER_WORKER_STALL_S: '900'
   INDEXER_WORKER_VISIBILITY_S: '600'
 })
 
@@ -135,6 +140,20 @@ resource app 'Microsoft.App/containerApps@2026-01-01' = {
               secretRef: 'patient-hash-key'
             }
           ])
+          // One that hangs is ended, and gives back what it has in hand. Such probes cannot run a program.
+          probes: [
+            {
+              type: 'Liveness'
+              httpGet: {
+                path: '/health'
+                port: healthPort
+              }
+              initialDelaySeconds: 60
+              periodSeconds: 60
+              timeoutSeconds: 10
+              failureThreshold: 3
+            }
+          ]
           resources: {
             cpu: sizes[profileType].cpu
             memory: sizes[profileType].memory
