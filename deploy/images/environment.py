@@ -27,7 +27,9 @@ def context_files(root: Path, ignore: str | None = None) -> list[str]:
     patterns = ignore if ignore is not None else (root / ".dockerignore").read_text()
     rules = list(_rules(patterns.splitlines()))
     names = _git(root, "ls-files", "-z").split("\0")
-    return sorted(name for name in names if name and _passes(name, rules) and (root / name).exists())
+    return sorted(
+        name for name in names if name and _passes(name, rules) and (root / name).exists()
+    )
 
 
 def _rules(lines: Iterable[str]) -> Iterable[tuple[re.Pattern[str], bool]]:
@@ -75,7 +77,7 @@ def make(root: Path = ROOT, kept: Path = KEPT) -> Path:
     subprocess.CalledProcessError
         A step of the image failed.
     """
-    files = context_files(root)
+    files, decided = context_files(root), digest(root, _DECIDES)
     code, code_stamp = digest(root, files), kept / "code"
     python = made(root, kept)
     if python is not None and code_stamp.is_file() and code_stamp.read_text() == code:
@@ -95,7 +97,7 @@ def make(root: Path = ROOT, kept: Path = KEPT) -> Path:
         }
         command = [str(Path(folder) / SCRIPT), str(kept / "venv"), "cpu"]
         subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603 - our own
-    (kept / "decided").write_text(digest(root, _DECIDES))
+    (kept / "decided").write_text(decided)
     code_stamp.write_text(code)
     return kept / "venv" / "bin" / "python"
 

