@@ -11,7 +11,7 @@ CHROMIUM := { command -v chromium || command -v chromium-browser || command -v g
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker package clean
+.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture check-images images sbom lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker package clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,8 @@ tools:
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "Without the tests in a browser: put chromium on the path"
 	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp package; fi
+	@echo "Installing the worker as its image does ..." && $(BIN)/python -m deploy.images.environment >/dev/null \
+		|| echo "Without the test of the worker's image"
 	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"
 
 $(AZURITE):
@@ -74,11 +76,25 @@ mutate-infra: .venv/dev.stamp ## plant 200 faults in the templates and list thos
 infra-picture: .venv/dev.stamp ## draw the templates into docs/images
 	@$(BIN)/python -m infra.picture
 
-lint: .venv/dev.stamp ## style, types, import rules
+check-images: .venv/dev.stamp ## check the Dockerfiles without an engine of containers
+	@$(BIN)/python -m deploy.images.check
+
+images: ## build the images of worker and functions (needs docker)
+	@deploy/build_images.py worker-cpu worker-cuda functions
+
+sbom: .venv/dev.stamp package ## list what the CPU worker and the functions are made of, into build/sbom
+	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-worker-cpu $$(git rev-parse HEAD) \
+		$$($(BIN)/python -m deploy.images.environment) build/sbom/worker-cpu.cdx.json
+	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-functions $$(git rev-parse HEAD) \
+		deploy/images/functions_python.sh build/sbom/functions.cdx.json
+	@ls build/sbom/*.json
+
+lint: .venv/dev.stamp ## style, types, import rules, Dockerfiles
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m deploy.images.check
 
 format: .venv/dev.stamp ## put the code into shape
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,8 +1,8 @@
 """``python -m gpu_worker``: the worker of an index in an Azure storage account.
 
 Told to end (SIGTERM, SIGINT), it finishes the batch that is under way and gives back what it has
-not started; a batch that takes longer than the grace is given back, too. Killed, it loses nothing:
-its messages come back when their visibility ends.
+not started; a batch that takes longer than the grace is given back, too, and so is one that hangs.
+Killed, it loses nothing: its messages come back when their visibility ends.
 """
 
 import argparse
@@ -12,14 +12,21 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 from threading import Event, Thread
 from traceback import extract_tb
 
 from gpu_worker.background import BackgroundKeeper
+from gpu_worker.health import Pulse, answering
 from gpu_worker.loop import Worker, run
-from gpu_worker.wiring import build_azure_worker, read_log_format, read_program_settings
+from gpu_worker.wiring import (
+    ProgramSettings,
+    build_azure_worker,
+    read_log_format,
+    read_program_settings,
+)
 from indexer_core.errors import IndexerError
 
 log = logging.getLogger("gpu_worker")
@@ -80,9 +87,13 @@ class _Work(Thread):
         try:
             run(self._worker, until_idle=self._until_idle)
             if self._until_idle and isinstance(self._worker.upkeep, BackgroundKeeper):
-                self._worker.upkeep.finish(lambda: self._worker.shift.is_ending)
+                self._worker.upkeep.finish(self._is_over)
         except BaseException as error:  # noqa: BLE001 - told by the first thread
             self.error = error
+
+    def _is_over(self) -> bool:
+        self._worker.pulse.beat()  # waiting for upkeep is no hanging
+        return self._worker.shift.is_ending
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,23 +105,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
+    pulse = Pulse()
     try:
         if read_log_format(os.environ) == "text":
             _log_to_stderr(TextLines())
         settings = read_program_settings(os.environ)
-        worker = build_azure_worker(settings)
+        with answering(pulse, settings.health):  # already while the encoder is exported
+            worker = replace(build_azure_worker(settings), pulse=pulse)
+            log.info("started batch=%d", settings.worker.batch)
+            return _work_until(told, worker, settings, until_idle=options.until_idle)
     except IndexerError as error:
         log.error("the worker cannot start: %s", error)  # noqa: TRY400 - one line says it all
-        return 1
-    log.info("started batch=%d", settings.worker.batch)
-    work = _Work(worker, until_idle=options.until_idle)
+    return 1
+
+
+def _work_until(told: Event, worker: Worker, settings: ProgramSettings, *, until_idle: bool) -> int:
+    """Work until told to end, or until nothing is left to do; the exit status."""
+    work = _Work(worker, until_idle=until_idle)
     work.start()
     while work.is_alive() and not told.wait(_POLL_S):
         pass
     worker.shift.end()
     if told.is_set():
         log.info("told to end")
-    work.join(settings.grace_s)
+    hangs = worker.pulse.age_s > settings.health.stall_s
+    work.join(0 if hangs else settings.grace_s)
     worker.telling.telemetry.flush(_FLUSH_S)
     if work.is_alive():
         worker.shift.let_go()

@@ -103,6 +103,7 @@ def run(worker: Worker, *, until_idle: bool = False) -> None:
     """
     pause_s = _SHORTEST_PAUSE_S
     while not worker.shift.is_ending:
+        worker.pulse.beat()
         try:
             for _ in batches(worker):
                 pause_s = _SHORTEST_PAUSE_S
@@ -255,7 +256,7 @@ class _Hands:
             return ()  # told when it is the next one's turn
 
     def _begun(self, messages: Sequence[QueueMessage]) -> _Batch:
-        timings, outcomes = Timings(), dict[str, str]()
+        timings, outcomes = Timings(beat=self._worker.pulse.beat), dict[str, str]()
         started_s = time.monotonic()
         fresh = [message for message in messages if message.dequeue_count == 1]
         with timings.running():

@@ -16,10 +16,23 @@ STAGES = ("take", "fetch", "decode", "see", "describe", "thumbnail", "texts", "w
 
 
 class Timings:
-    """Seconds that went into one batch; any number of threads add to it."""
+    """Seconds that went into one batch; any number of threads add to it.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    Parameters
+    ----------
+    clock
+        Seconds since whenever.
+    beat
+        Called whenever a stage ends.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self.clock = clock
+        self._beat = beat
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self._gpu_s = 0.0
         self._lock = Lock()
@@ -46,7 +59,8 @@ class Timings:
             _CURRENT.reset(token)
 
     def add(self, stage: str, seconds: float, *, on_gpu: bool = False) -> None:
-        """Count seconds of a stage."""
+        """Count seconds of a stage that has ended."""
+        self._beat()
         with self._lock:
             self._seconds[stage] += seconds
             if on_gpu:

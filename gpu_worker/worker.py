@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gpu_worker.background import Keeper
 from gpu_worker.halving import Halving
+from gpu_worker.health import Pulse
 from gpu_worker.seeing import PixelClassifier, Sight
 from gpu_worker.visibility import Shift
 from indexer_core.adapters.system import SystemClock
@@ -65,7 +66,8 @@ class Worker:
     `errands`: short calls to stores that need not wait for one another; None: they do.
     `thumbnails`: keeps small pictures; None: there are none. `together`: how many series are seen
     at once. 1: each by itself, on the thread that loaded it, for encoders that gain nothing by
-    more. `telling`: whom it tells of its work; nobody by default.
+    more. `telling`: whom it tells of its work; nobody by default. `pulse`: told of every piece of
+    work that ends.
     """
 
     ready: WorkQueue
@@ -87,6 +89,7 @@ class Worker:
     thumbnails: Thumbnails | None = None
     together: Halving = field(default_factory=lambda: Halving(1))
     telling: Telling = field(default_factory=lambda: Telling(clock=SystemClock()))
+    pulse: Pulse = field(default_factory=Pulse)
 
     @property
     def sight(self) -> Sight:

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
-from gpu_worker.wiring import BATCH, GRACE, VISIBILITY, leave_export
+from gpu_worker.health import PORT, problem
+from gpu_worker.wiring import BATCH, GRACE, STALL, VISIBILITY, leave_export
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
@@ -30,6 +31,7 @@ from tests.support.azurite import ROOT, FaultyProxy, missing, running_azurite
 from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.dicom import dicom_object
 from tests.support.fake_endpoint import KEY, fake_endpoint
+from tests.support.ports import quiet_ports
 
 pytestmark = [pytest.mark.azurite, pytest.mark.timeout(300)]
 
@@ -244,6 +246,30 @@ def test_a_batch_that_outlasts_the_grace_is_given_back_at_once(house, gate, star
     assert second.end() == 0, second.lines
     assert rows(house) == {key_of(name): 1 for name in names}
     assert house.problems() == []
+
+
+def test_a_worker_that_hangs_says_so_and_gives_back_at_once_what_it_keeps_hidden(
+    house, gate, start
+):
+    names = ["hangs1", "hangs2"]
+    assemble(house, names)
+    gate.is_open.clear()
+    (port,) = quiet_ports(1)
+    # By its grace it could take ten minutes more; hidden are its messages for as long as it lives.
+    health = {PORT: str(port), STALL: "1", GRACE: "600"}
+    first = start(**health)
+    assert gate.reached.wait(TIMEOUT_S), first.lines
+    while (told := problem(health)) is None:
+        assert first.process.poll() is None, first.lines
+    assert "too long" in told
+    first.process.send_signal(signal.SIGTERM)
+    assert first.end() == 0, first.lines
+    assert any("given back" in message for message in first.messages())
+
+    gate.is_open.set()
+    second = start("--until-idle")
+    assert second.end() == 0, second.lines
+    assert rows(house) == {key_of(name): 1 for name in names}
 
 
 def test_a_worker_that_is_killed_loses_nothing(house, gate, azurite, start):

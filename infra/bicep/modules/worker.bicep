@@ -86,6 +86,9 @@ var sizes = {
 var terminationS = 600
 var graceS = 570
 
+// It tells there whether it gets on; its image asks at the same port.
+var healthPort = 8080
+
 var settings = union(sharedSettings, pixelSettings, {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
@@ -94,6 +97,8 @@ var settings = union(sharedSettings, pixelSettings, {
   INDEXER_LOG_FORMAT: 'json'
   INDEXER_WORKER_BATCH: string(batch)
   INDEXER_WORKER_GRACE_S: string(graceS)
+  INDEXER_WORKER_HEALTH_PORT: string(healthPort)
+  INDEXER_WORKER_STALL_S: '900'
   INDEXER_WORKER_VISIBILITY_S: '600'
 })
 
@@ -145,6 +150,20 @@ resource app 'Microsoft.App/containerApps@2026-01-01' = {
               secretRef: 'patient-hash-key'
             }
           ])
+          // One that hangs is ended, and gives back what it has in hand. Such probes cannot run a program.
+          probes: [
+            {
+              type: 'Liveness'
+              httpGet: {
+                path: '/health'
+                port: healthPort
+              }
+              initialDelaySeconds: 60
+              periodSeconds: 60
+              timeoutSeconds: 10
+              failureThreshold: 3
+            }
+          ]
           resources: {
             cpu: sizes[profileType].cpu
             memory: sizes[profileType].memory

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from gpu_worker.health import PATH
 from infra.check.rules.expected import (
     IDENTITY,
     ML,
@@ -111,6 +112,14 @@ OF_PROGRAMS: Mapping[str, Table] = {
             ),
             "properties.template.containers.0.name": "worker",
             "properties.template.containers.0.image": Parameter("workerImage", None),
+            "properties.template.containers.0.probes.0": {
+                "type": "Liveness",
+                "httpGet": {"path": PATH, "port": Present()},
+                "initialDelaySeconds": 60,
+                "periodSeconds": 60,
+                "timeoutSeconds": 10,
+                "failureThreshold": 3,
+            },
             "properties.template.scale.minReplicas": 0,
             "properties.template.scale.maxReplicas": Parameter("maxWorkers", 1),
             "properties.template.scale.cooldownPeriod": 300,

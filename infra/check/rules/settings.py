@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from gpu_worker.health import PORT
 from gpu_worker.wiring import ProgramSettings, read_program_settings
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.errors import InvalidInputError
@@ -220,7 +221,12 @@ def _against_defaults(scenario: Scenario, program: ProgramSettings) -> Iterator[
     )
     if program.worker != worker:
         yield "batch, visibility or price of the worker is neither the code's nor a parameter's"
+    if program.health.stall_s != least.health.stall_s:
+        yield "when the worker counts as hung is not the code's default"
     apps = scenario.deployment.of_type("Microsoft.App/containerApps")
     killed_after_s = apps[0].at("properties.template.terminationGracePeriodSeconds") or 30
     if not 0 < killed_after_s - program.grace_s <= 60:
         yield "the worker is killed before its grace is over, or long after"
+    asked = apps[0].at("properties.template.containers.0.probes.0.httpGet") or {}
+    if asked.get("port") != program.health.port:
+        yield f"the probe does not ask at the port where the worker answers, {PORT}"

