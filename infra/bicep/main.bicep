@@ -827,3 +827,6 @@ output API_ENDPOINT string = functions.outputs.endpoint
 output FILES_ACCOUNT string = files.outputs.name
 output FILES_CONTAINER string = sourceContainer
 output INDEX_ACCOUNT string = index.outputs.name
+// Kept by azd: the next deployment, on whatever machine, is given the same.
+output BUDGET_START string = budgetStart
+output IS_PRIVATE bool = isPrivate

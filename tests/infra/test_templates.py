@@ -49,7 +49,25 @@ MAIN = "main.bicep"
 
 NETWORK = "modules/network.bicep"
 DEFINITIONS = "modules/policy-definitions.bicep"
+PARAMETERS = "main.bicepparam"
 PLANTED = {
+    "public unless it is said": (PARAMETERS, "'private')", "'public')", "exposure"),
+    "private whatever is said": (PARAMETERS, "= !isPublic", "= true", "exposure"),
+    "a budget that begins some day": (
+        PARAMETERS,
+        "'BUDGET_START')",
+        "'BUDGET_START', '2026-12-01')",
+        "symbols",
+    ),
+    "a region that nobody has chosen": (
+        PARAMETERS,
+        "'AZURE_LOCATION')",
+        "'AZURE_LOCATION', 'westeurope')",
+        "symbols",
+    ),
+    "a budget whose start is not kept": (MAIN, "string = budgetStart", "string = ''", "outputs"),
+    "a network whose kind is not kept": (MAIN, "bool = isPrivate", "bool = true", "outputs"),
+    "an output that pages use": (MAIN, "output API_ENDPOINT", "output API_END", "outputs"),
     "a subnet that everybody may call": (
         NETWORK,
         "          networkSecurityGroup: {\n            id: programRules[1].id\n          }\n",

@@ -9,6 +9,7 @@ from infra.check.rules.asked import wrong_in
 from infra.check.rules.exposure import exposure_problems
 from infra.check.rules.names import name_problems
 from infra.check.rules.order import order_problems
+from infra.check.rules.outputs import output_problems
 from infra.check.rules.roles import role_problems
 from infra.check.rules.said import said_problems
 from infra.check.rules.said_tables import SAID
@@ -29,6 +30,7 @@ _RULES: tuple[Callable[[Scenario], Iterator[Problem]], ...] = (
     exposure_problems,
     worker_problems,
     alert_problems,
+    output_problems,
 )
 
 
