@@ -32,6 +32,7 @@ param storageSku = isPublic ? 'Standard_LRS' : 'Standard_ZRS'
 param functionsMemoryMb = isPublic ? 2048 : 4096
 param logRetentionDays = isPublic ? 30 : 90
 param logDailyQuotaGb = isPublic ? 1 : 5
+param eventTopicName = readEnvironmentVariable('EVENT_TOPIC_NAME', '')
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL')
 param monthlyBudget = isPublic ? 100 : 2000
 param budgetStart = readEnvironmentVariable('BUDGET_START')

@@ -267,6 +267,10 @@ class _Opened:
                 where=f"{self._template.path}:{one.line}",
                 body={**content, "name": ref.names[-1]},
                 depends=depends | self._depends,
+                decorators={
+                    name: None if argument is None else self._evaluator.evaluate(argument)
+                    for name, argument in one.decorators.items()
+                },
             )
             into = self._expansion.existing if one.is_existing else self._expansion.resources
             into.append(resource)

@@ -33,6 +33,11 @@ _LATER: Mapping[str, str] = {
     "INDEXER_VIEWER": "https://viewer.example/{study}",
 }
 
+_LANDING_ZONE: Mapping[str, str] = {
+    "EVENT_TOPIC_NAME": "made-by-another",
+}
+"""What an organisation's own rules and services ask for."""
+
 # No two alike, so that one in the place of another is seen.
 _LIMITS: Mapping[str, int | str] = {
     "deadLetterLimit": 101,
@@ -89,6 +94,10 @@ PLANS = (
         name="prod-private, everything",
         environment={**_PRIVATE, **_LATER},
         values={"hasMedImageInsight": True},
+    ),
+    _Plan(
+        name="prod-private, in a landing zone",
+        environment={**_PRIVATE, **_LATER, **_LANDING_ZONE},
     ),
 )
 

@@ -36,6 +36,13 @@ def test_the_package_that_azd_takes_is_the_one_that_make_builds():
     assert Path(service["dist"]) == functions_package.TARGET
 
 
+def test_azd_finds_nothing_in_the_package_that_it_would_leave_out():
+    from deploy import functions_package
+
+    # azd would heed it a second time, in the packages that the app needs, too.
+    assert Path(".funcignore") not in functions_package.files_of(ROOT)
+
+
 def test_the_templates_that_azd_takes_exist():
     folder = ROOT / AZD["infra"]["path"]
     if not folder.is_dir():

@@ -7,6 +7,7 @@ from infra.check.queries import queries_in
 from infra.check.rules.alerts import alert_problems, runbook_problems
 from infra.check.rules.asked import wrong_in
 from infra.check.rules.exposure import exposure_problems
+from infra.check.rules.groups import group_problems
 from infra.check.rules.names import name_problems
 from infra.check.rules.order import order_problems
 from infra.check.rules.outputs import output_problems
@@ -31,6 +32,7 @@ _RULES: tuple[Callable[[Scenario], Iterator[Problem]], ...] = (
     worker_problems,
     alert_problems,
     output_problems,
+    group_problems,
 )
 
 
