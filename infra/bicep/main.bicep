@@ -17,6 +17,18 @@ param isPrivate bool = true
 @description('Addresses of the private network, a /22 that nothing else uses.')
 param addressPrefix string = '10.60.0.0/22'
 
+@description('NAT gateway by which machines of the operators reach the internet; empty: they do not, unless routes or a peered network lead there.')
+param operatorsNatGatewayId string = ''
+
+@description('Further subnets, within the last eighth of the addresses; one that is added by hand is deleted by the next deployment.')
+param extraSubnets array = []
+
+@description('Group of private DNS zones that are there already, as in a landing zone that denies others; empty: they are made.')
+param dnsZonesGroupId string = ''
+
+@description('Other networks, as one that is peered, that resolve the private names by the zones that are made.')
+param linkedNetworkIds array = []
+
 @description('Application (client) id of the registration that signs callers of the API in.')
 @minLength(36)
 @maxLength(36)
@@ -272,6 +284,10 @@ module network 'modules/network.bicep' = if (isPrivate) {
     tags: tags
     token: token
     addressPrefix: addressPrefix
+    operatorsNatGatewayId: operatorsNatGatewayId
+    extraSubnets: extraSubnets
+    hasZones: empty(dnsZonesGroupId)
+    linkedNetworkIds: linkedNetworkIds
   }
 }
 
@@ -623,6 +639,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isPrivate) {
     tags: tags
     token: token
     subnetId: network!.outputs.endpointsSubnetId
+    zonesGroupId: empty(dnsZonesGroupId) ? group.id : dnsZonesGroupId
     targets: concat([
       {
         name: 'files-blob'
@@ -824,6 +841,7 @@ module functionsEndpoint 'modules/private-endpoints.bicep' = if (isPrivate) {
     tags: tags
     token: token
     subnetId: network!.outputs.endpointsSubnetId
+    zonesGroupId: empty(dnsZonesGroupId) ? group.id : dnsZonesGroupId
     targets: [
       {
         name: 'functions'

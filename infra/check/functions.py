@@ -66,6 +66,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     },
     "guid": guid,
     "items": _items,
+    "json": json.loads,
     "string": _string,
     "subscription": lambda: {"id": SUBSCRIPTION},
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",

@@ -9,6 +9,7 @@ from infra.check.evaluating import Evaluator
 from infra.check.expanding import Deployment, expand
 from infra.check.problems import EvaluationError, Problem
 from infra.check.reading import read_parameters
+from infra.check.values import SUBSCRIPTION
 
 FOLDER = Path(__file__).parents[1] / "bicep"
 OPERATORS = "00000000-0000-0000-0000-0000000000ff"
@@ -33,7 +34,17 @@ _LATER: Mapping[str, str] = {
     "INDEXER_VIEWER": "https://viewer.example/{study}",
 }
 
+_HUB = f"{SUBSCRIPTION}/resourceGroups/hub/providers/Microsoft.Network/virtualNetworks/hub"
+_ZONES = f"{SUBSCRIPTION}/resourceGroups/names"
+_BESIDE_OTHERS: Mapping[str, str] = {
+    "EXTRA_SUBNETS": '[{"name": "bastion", "properties": {"addressPrefix": "10.60.3.128/26"}}]',
+    "LINKED_NETWORK_IDS": f'["{_HUB}"]',
+    "OPERATORS_NAT_GATEWAY_ID": f"{_HUB}-way-out",
+}
+"""What a network has that is not alone."""
+
 _LANDING_ZONE: Mapping[str, str] = {
+    "DNS_ZONES_GROUP_ID": _ZONES,
     "EVENT_TOPIC_NAME": "made-by-another",
 }
 """What an organisation's own rules and services ask for."""
@@ -94,6 +105,10 @@ PLANS = (
         name="prod-private, everything",
         environment={**_PRIVATE, **_LATER},
         values={"hasMedImageInsight": True},
+    ),
+    _Plan(
+        name="prod-private, beside other networks",
+        environment={**_PRIVATE, **_LATER, **_BESIDE_OTHERS},
     ),
     _Plan(
         name="prod-private, in a landing zone",

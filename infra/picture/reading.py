@@ -309,7 +309,8 @@ class _Reading:
         )
         if n_endpoints:
             inside.append(f"{n_endpoints} private endpoints")
-        return f"{subnet['name']} {subnet['properties']['addressPrefix']}: {', '.join(inside)}"
+        label = f"{subnet['name']} {subnet['properties']['addressPrefix']}"
+        return f"{label}: {', '.join(inside)}" if inside else label
 
 
 _FOLDED = frozenset(

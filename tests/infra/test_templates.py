@@ -164,6 +164,55 @@ PLANTED = {
         "  AzureWebJobsStorage__queueServiceUri: hostBlobEndpoint\n  INDEXER_PATIENT_KEY:",
         "settings",
     ),
+    "a subnet that the next deployment deletes": (
+        NETWORK,
+        "], extraSubnets)",
+        "], empty(extraSubnets) ? extraSubnets : [])",
+        "exposure",
+    ),
+    "operators whose rules are about other subnets, too": (
+        NETWORK,
+        "destinationAddressPrefix: cidrSubnet(addressPrefix, 25, 6)",
+        "destinationAddressPrefix: '*'",
+        "exposure",
+    ),
+    "a way out that nobody has chosen": (
+        NETWORK,
+        "defaultOutboundAccess: false",
+        "defaultOutboundAccess: true",
+        "said",
+    ),
+    "a way out that is not taken": (
+        NETWORK,
+        "empty(operatorsNatGatewayId) ? null",
+        "!empty(operatorsNatGatewayId) ? null",
+        "exposure",
+    ),
+    "zones that are there already": (NETWORK, "hasZones ?", "hasZones || true ?", "exposure"),
+    "names in the zones of another group": (
+        MAIN,
+        " empty(dnsZonesGroupId) ? group.id : dnsZonesGroupId",
+        " !empty(dnsZonesGroupId) ? group.id : dnsZonesGroupId",
+        "exposure",
+    ),
+    "a network beside that resolves no name": (
+        NETWORK,
+        "for networkId in linkedNetworkIds",
+        "for networkId in empty(linkedNetworkIds) ? linkedNetworkIds : []",
+        "exposure",
+    ),
+    "a network beside that resolves some names": (
+        "modules/zone-links.bicep",
+        "registrationEnabled: false",
+        "registrationEnabled: true",
+        "exposure",
+    ),
+    "links before their zones": (
+        NETWORK,
+        "  dependsOn: [\n    zones\n  ]\n",
+        "",
+        "order",
+    ),
     "an output that pages use": (MAIN, "output API_ENDPOINT", "output API_END", "outputs"),
     "a subnet that everybody may call": (
         NETWORK,
@@ -331,8 +380,8 @@ PLANTED = {
     "a property twice": (STORAGE, "  kind: 'StorageV2'\n", "  kind: 'StorageV2'\n" * 2, "symbols"),
     "a door for passwords": (
         FUNCTIONS,
-        "name: 'scm'\n  properties: {\n    allow: false",
-        "name: 'scm'\n  properties: {\n    allow: true",
+        "    ftp\n  ]\n  properties: {\n    allow: false",
+        "    ftp\n  ]\n  properties: {\n    allow: true",
         "said",
     ),
     "an alert for what nobody tells": (

@@ -10,8 +10,20 @@ param tags object
 @description('Ends the names.')
 param token string
 
-@description('Addresses of the network, a /22 that nothing else uses.')
+@description('Addresses of the network, a /22 that nothing else uses: three quarters for programs and endpoints, an eighth for operators, an eighth for extraSubnets.')
 param addressPrefix string
+
+@description('NAT gateway by which machines of the operators reach the internet; empty: they do not, unless routes or a peered network lead there.')
+param operatorsNatGatewayId string
+
+@description('Further subnets, as this API takes them. One that is added by hand is deleted by the next deployment.')
+param extraSubnets array
+
+@description('Whether the zones of the private names are made here; else they are there already, in another group.')
+param hasZones bool
+
+@description('Other networks that resolve the private names by these zones, too.')
+param linkedNetworkIds array
 
 var zoneNames = [
   'privatelink.blob.${environment().suffixes.storage}'
@@ -23,6 +35,8 @@ var zoneNames = [
   'privatelink.eventgrid.azure.net'
   'privatelink.api.azureml.ms'
 ]
+
+var ownZoneNames = hasZones ? zoneNames : []
 
 // Subnets that programs call out from, in the order of the network: nobody calls in. Their own
 // platform does: Container Apps' nodes among each other, and its load balancer.
@@ -117,6 +131,47 @@ resource endpointRules 'Microsoft.Network/networkSecurityGroups@2025-07-01' = {
   }
 }
 
+// Machines from which people deploy, and look after the index: by SSH or RDP, from this network and
+// from those that are peered with it.
+resource operatorRules 'Microsoft.Network/networkSecurityGroups@2025-07-01' = {
+  name: 'nsg-operators-${token}'
+  location: location
+  tags: tags
+  properties: {
+    securityRules: [
+      {
+        name: 'sign-in'
+        properties: {
+          access: 'Allow'
+          direction: 'Inbound'
+          priority: 100
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'VirtualNetwork'
+          sourcePortRange: '*'
+          destinationAddressPrefix: cidrSubnet(addressPrefix, 25, 6)
+          destinationPortRanges: [
+            '22'
+            '3389'
+          ]
+        }
+      }
+      {
+        name: 'nobody-else'
+        properties: {
+          access: 'Deny'
+          direction: 'Inbound'
+          priority: 4096
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
+}
+
 resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
   name: 'vnet-${token}'
   location: location
@@ -127,7 +182,7 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
         addressPrefix
       ]
     }
-    subnets: [
+    subnets: concat([
       {
         name: 'functions'
         properties: {
@@ -173,17 +228,31 @@ resource network 'Microsoft.Network/virtualNetworks@2025-07-01' = {
           privateEndpointNetworkPolicies: 'Enabled'
         }
       }
-    ]
+      {
+        name: 'operators'
+        properties: {
+          addressPrefix: cidrSubnet(addressPrefix, 25, 6)
+          networkSecurityGroup: {
+            id: operatorRules.id
+          }
+          // As new subnets are by default: the way out is one that somebody has chosen.
+          defaultOutboundAccess: false
+          natGateway: empty(operatorsNatGatewayId) ? null : {
+            id: operatorsNatGatewayId
+          }
+        }
+      }
+    ], extraSubnets)
   }
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in zoneNames: {
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for zone in ownZoneNames: {
   name: zone
   location: 'global'
   tags: tags
 }]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, i) in zoneNames: {
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (zone, i) in ownZoneNames: {
   parent: zones[i]
   name: 'link-${token}'
   location: 'global'
@@ -193,6 +262,17 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01
     virtualNetwork: {
       id: network.id
     }
+  }
+}]
+
+module linked 'zone-links.bicep' = [for networkId in linkedNetworkIds: {
+  dependsOn: [
+    zones
+  ]
+  params: {
+    tags: tags
+    networkId: networkId
+    zoneNames: ownZoneNames
   }
 }]
 

@@ -20,12 +20,11 @@ param token string
 @description('Subnet of the endpoints.')
 param subnetId string
 
+@description('Group of the zones.')
+param zonesGroupId string
+
 @description('What is reached.')
 param targets Target[]
-
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' existing = [for target in targets: {
-  name: target.zoneName
-}]
 
 // One after the other: an account that is given two at once refuses one of them.
 @batchSize(1)
@@ -60,7 +59,7 @@ resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@202
       {
         name: target.groupId
         properties: {
-          privateDnsZoneId: zones[i].id
+          privateDnsZoneId: '${zonesGroupId}/providers/Microsoft.Network/privateDnsZones/${target.zoneName}'
         }
       }
     ]

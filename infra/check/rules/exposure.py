@@ -27,6 +27,8 @@ _GROUPS: Mapping[str, str] = {
 }
 _SERVICES = {"blobServices": "blob", "queueServices": "queue", "tableServices": "table"}
 _ENDPOINT = "Microsoft.Network/privateEndpoints"
+_ZONE = "Microsoft.Network/privateDnsZones"
+_SUBNETS = ("functions", "worker", "endpoints", "operators")
 
 DIAGNOSED: Mapping[str, frozenset[str]] = {
     "Microsoft.App/managedEnvironments": frozenset(
@@ -92,28 +94,35 @@ def _wanted(scenario: Scenario) -> Iterator[tuple[str, str]]:
 
 
 def _names(scenario: Scenario) -> Iterator[Problem]:
-    """Each endpoint has its name in the zone of its kind, and each zone is the network's."""
-    by_id = scenario.deployment.by_id()
-    groups = scenario.deployment.of_type(f"{_ENDPOINT}/privateDnsZoneGroups")
-    linked = {
-        one.id.partition("/virtualNetworkLinks/")[0]
-        for one in scenario.deployment.of_type(
-            "Microsoft.Network/privateDnsZones/virtualNetworkLinks"
-        )
-        if one.at("properties.virtualNetwork.id") in by_id
-        and one.at("properties.registrationEnabled") is False
-    }
+    """Each endpoint has its name in the zone of its kind, and each zone is the networks'."""
+    deployment = scenario.deployment
+    groups = deployment.of_type(f"{_ENDPOINT}/privateDnsZoneGroups")
+    elsewhere = scenario.values.get("dnsZonesGroupId")
+    networks = {one.id for one in deployment.of_type("Microsoft.Network/virtualNetworks")}
+    networks |= set(scenario.values.get("linkedNetworkIds") or [])
+    zones = {} if elsewhere else {one.id: one for one in deployment.of_type(_ZONE)}
+    if elsewhere and deployment.of_type(_ZONE):
+        text = f"zones are made, and there are some ({scenario.name})"
+        yield Problem(rule="exposure", where="modules/network.bicep", text=text)
+    for zone in zones.values():
+        linked = {
+            one.at("properties.virtualNetwork.id")
+            for one in deployment.of_type(f"{_ZONE}/virtualNetworkLinks")
+            if one.id.startswith(f"{zone.id}/")
+            and one.at("properties.registrationEnabled") is False
+        }
+        if linked != networks:
+            text = f"{zone.ref.names[-1]} is not linked to each network ({scenario.name})"
+            yield Problem(rule="exposure", where=zone.where, text=text)
     for (_, group), endpoint in _endpoints(scenario).items():
-        zones = [
+        found = [
             str(one.at("properties.privateDnsZoneConfigs.0.properties.privateDnsZoneId"))
             for one in groups
             if one.id.startswith(f"{endpoint.id}/")
         ]
-        if [zone.rpartition("/")[2] for zone in zones] != [_ZONES.get(group)]:
-            text = f"{endpoint.ref.names[-1]} has no name in {_ZONES.get(group)}"
-            yield Problem(rule="exposure", where=endpoint.where, text=text)
-        elif zones[0] not in linked:
-            text = f"{zones[0].rpartition('/')[2]} is not linked to the network"
+        wanted = f"{elsewhere or endpoint.ref.scope}/providers/{_ZONE}/{_ZONES.get(group)}"
+        if found != [wanted] or (wanted not in zones and not elsewhere):
+            text = f"{endpoint.ref.names[-1]} has no name in {_ZONES.get(group)} ({scenario.name})"
             yield Problem(rule="exposure", where=endpoint.where, text=text)
 
 
@@ -143,12 +152,17 @@ def _subnets(scenario: Scenario) -> Iterator[Problem]:
     for network in networks:
         subnets = {one.get("name"): one for one in network.at("properties.subnets") or []}
         prefixes = {value_at(one, "properties.addressPrefix") for one in subnets.values()}
+        more = scenario.values.get("extraSubnets") or []
         if (
-            set(subnets) != {"functions", "worker", "endpoints"}
+            list(subnets) != [*_SUBNETS, *(one["name"] for one in more)]
             or None in prefixes
             or len(prefixes) < len(subnets)
         ):
-            text = "the network has three subnets with addresses of their own"
+            text = "the network has four subnets with addresses of their own, and those asked for"
+            yield Problem(rule="exposure", where=network.where, text=text)
+        way_out = scenario.values.get("operatorsNatGatewayId")
+        if value_at(subnets.get("operators"), "properties.natGateway.id") != (way_out or None):
+            text = f"operators call out by {way_out or 'no gateway'} ({scenario.name})"
             yield Problem(rule="exposure", where=network.where, text=text)
         yield from _callers(scenario, subnets)
         for name in ("functions", "worker"):

@@ -42,9 +42,11 @@ PATTERNS: Mapping[str, str] = {
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": r"medimageinsight-{token}",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/deployments": r"v12",
     "Microsoft.ManagedIdentity/userAssignedIdentities": r"id-(functions|worker)-{token}",
-    "Microsoft.Network/networkSecurityGroups": r"nsg-(functions|worker|endpoints)-{token}",
+    "Microsoft.Network/networkSecurityGroups": (
+        r"nsg-(functions|worker|endpoints|operators)-{token}"
+    ),
     "Microsoft.Network/privateDnsZones": r"privatelink(\.[a-z]+)+",
-    "Microsoft.Network/privateDnsZones/virtualNetworkLinks": r"link-{token}",
+    "Microsoft.Network/privateDnsZones/virtualNetworkLinks": r"link-([0-9a-f]{{13}})",
     "Microsoft.Network/privateEndpoints": r"pe-[a-z-]{{1,40}}-{token}",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": r"default",
     "Microsoft.Network/virtualNetworks": r"vnet-{token}",

@@ -57,6 +57,15 @@ _BY_TLS = _rule(
     destinationAddressPrefix=Present(),
     destinationPortRange="443",
 )
+_SIGN_IN = _rule(
+    "sign-in",
+    100,
+    access="Allow",
+    protocol="Tcp",
+    sourceAddressPrefix="VirtualNetwork",
+    destinationAddressPrefix=Present(),
+    destinationPortRanges=["22", "3389"],
+)
 
 OF_LIMITS: Mapping[str, Table] = {
     "Microsoft.Authorization/locks": {"": {"properties.level": "CanNotDelete"}},
@@ -131,6 +140,8 @@ OF_NETWORK: Mapping[str, Table] = {
             "properties.subnets.1.properties.networkSecurityGroup.id": Of(_RULES, "nsg-worker"),
             "properties.subnets.2.properties.networkSecurityGroup.id": Of(_RULES, "nsg-endpoints"),
             "properties.subnets.2.properties.privateEndpointNetworkPolicies": "Enabled",
+            "properties.subnets.3.properties.networkSecurityGroup.id": Of(_RULES, "nsg-operators"),
+            "properties.subnets.3.properties.defaultOutboundAccess": False,
         }
     },
     # The addresses, which move with the network's, are compared by the rule of exposure.
@@ -138,13 +149,15 @@ OF_NETWORK: Mapping[str, Table] = {
         "nsg-functions": _inbound(_EACH_OTHER, _LOAD_BALANCER),
         "nsg-worker": _inbound(_EACH_OTHER, _LOAD_BALANCER),
         "nsg-endpoints": _inbound(_BY_TLS),
+        "nsg-operators": _inbound(_SIGN_IN),
     },
     "Microsoft.Network/privateDnsZones": {"": {"location": "global"}},
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": {
         "": {
             "location": "global",
             "properties.registrationEnabled": False,
-            "properties.virtualNetwork.id": Of("Microsoft.Network/virtualNetworks"),
+            # Which: the rule of exposure.
+            "properties.virtualNetwork.id": Present(),
         }
     },
     "Microsoft.Network/privateEndpoints": {
