@@ -5,7 +5,7 @@ blob stops being searchable although no worker runs.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from indexer_core.announcements import (
     Announcement,
@@ -37,7 +37,7 @@ class HandOver:
     ready: WorkQueue
     indexer: Callable[[], Indexer | None]
     announcer: Announcer
-    telling: Telling | None = field(default=None)
+    telling: Telling
 
     def __call__(self, closed: Sequence[_Closed]) -> Sequence[int | None]:
         """Hand on; see `indexer_core.assembly.Hand`."""
@@ -81,7 +81,7 @@ def commit_directly(
     indexer: Indexer,
     closed: Sequence[_Closed],
     announcer: Announcer,
-    telling: Telling | None = None,
+    telling: Telling,
 ) -> dict[SeriesReady, int | None]:
     """Commit series that need no pixels as one segment; what revisions were taken already."""
     taken: dict[SeriesReady, int | None] = {}
@@ -98,13 +98,12 @@ def commit_directly(
             live.append((ready, assembled))
     if entries:
         reason = "index" if any(entry.alive for entry in entries.values()) else "remove"
-        begun_s = telling.clock.now_s() if telling else 0.0
+        begun_s = telling.clock.now_s()
         manifest = indexer.write(list(entries.values()), reason)
-        if telling:
-            parents = [(ready, parent_of_series(ready)) for ready in entries]
-            telling.committed(parents, manifest.number, begun_s)
-            for entry in entries.values():
-                telling.settled("indexed" if entry.alive else "removed")
+        parents = [(ready, parent_of_series(ready)) for ready in entries]
+        telling.committed(parents, manifest.number, begun_s)
+        for entry in entries.values():
+            telling.settled("indexed" if entry.alive else "removed")
     announcer.announce([_announcement(*item, indexer.manifest_number) for item in live])
     return taken
 

@@ -61,7 +61,7 @@ def work(n_series: float, n_uploads: float, figures: Figures) -> Estimate:
     writes = n_series * f["seriesWrites"] + n_commits * f["commitWrites"]
     runs = n_slices + n_checks
     gb_s = (n_slices * f["lookSeconds"] + n_checks * f["checkSeconds"]) * f["functionGb"]
-    logs_gb = n_slices * f["logBytes"] / _GB
+    logs_gb = (n_slices * f["logBytes"] + n_series * f["traceBytes"]) / _GB
     lines = (
         _line("Event Grid", events, "operations", f["eventGridPrice"] / _MILLION),
         _line("queues", messages, "operations", f["queuePrice"] / _TEN_THOUSAND),
@@ -73,7 +73,7 @@ def work(n_series: float, n_uploads: float, figures: Figures) -> Estimate:
         _line("worker: GPU", worker_s * f["workerGpus"], "GPU s", f["gpuPrice"] / 3600),
         _line("worker: vCPUs", worker_s * f["workerVcpus"], "vCPU s", f["vcpuPrice"]),
         _line("worker: memory", worker_s * f["workerGib"], "GiB s", f["memoryPrice"]),
-        _line("logs", logs_gb, "GB", f["logPrice"]),
+        _line("logs and traces", logs_gb, "GB", f["logPrice"]),
     )
     return Estimate(lines=lines, worker_s=worker_s)
 

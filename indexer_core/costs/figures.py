@@ -90,6 +90,7 @@ ASSUMPTIONS = (
     _figure("sliceBytes", 250, "bytes a file", "its line in the list of slices"),
     _figure("rowBytes", 4_000, "table bytes a file", f"at most; {_CODE}"),
     _figure("logBytes", 300, "bytes a file", f"after sampling; {_GUESS}"),
+    _figure("traceBytes", 7_800, "bytes a series", "nine spans as they are sent; measured"),
 )
 
 GPU_WORKER = (
