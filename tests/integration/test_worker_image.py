@@ -6,6 +6,7 @@ and so are its variables, its program, its health check and its user.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,12 @@ pytestmark = [
 ]
 
 TIMEOUT_S = 600.0
+SLIM = {
+    *("libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"),
+}
+"""Libraries that every Debian has, for its own package manager needs them."""
+
 PACKAGE = ROOT / "build" / "functions" / PACKAGES
 # Their licence is free text that no identifier fits; each is free software.
 WITHOUT_LICENCE_ID = {"protobuf", "transformers"}
@@ -164,6 +171,21 @@ def test_all_that_it_imports_is_installed_and_nothing_is_of_this_checkout(image)
     ]
     assert int(n_files) > 500
     assert ours == []
+
+
+def test_of_the_system_its_compiled_files_need_what_a_slim_debian_has(image):
+    libraries = site_packages(image.python).rglob("*.so*")
+    done = subprocess.run(
+        ["ldd", *[str(file) for file in libraries if file.is_file() and not file.is_symlink()]],
+        capture_output=True,
+        text=True,
+        check=False,  # some files are data by such a name
+    )
+    own = str(image.python.parents[1].resolve())
+    found = set(re.findall(r"=> (/\S+)", done.stdout))
+    needed = {Path(name).name for name in found if not str(Path(name).resolve()).startswith(own)}
+    assert "libc.so.6" in needed
+    assert needed <= SLIM
 
 
 def listed(folder, name, python):
