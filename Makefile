@@ -83,9 +83,9 @@ images: ## build the images of worker and functions (needs docker)
 	@deploy/build_images.py worker-cpu worker-cuda functions
 
 sbom: .venv/dev.stamp package ## list what the CPU worker and the functions are made of, into build/sbom
-	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-worker-cpu $$(git rev-parse HEAD) \
+	@TOOL=.tools/cyclonedx deploy/images/sbom.sh dicom-indexer-worker-cpu $$(git rev-parse HEAD) \
 		$$($(BIN)/python -m deploy.images.environment) build/sbom/worker-cpu.cdx.json
-	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-functions $$(git rev-parse HEAD) \
+	@TOOL=.tools/cyclonedx deploy/images/sbom.sh dicom-indexer-functions $$(git rev-parse HEAD) \
 		deploy/images/functions_python.sh build/sbom/functions.cdx.json
 	@ls build/sbom/*.json
 
