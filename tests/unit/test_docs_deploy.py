@@ -120,6 +120,14 @@ def test_what_the_files_of_parameters_ask_for_is_set(called):
     assert told <= known | {"DICOM_INDEXER_SMOKE"}
 
 
+def test_every_provider_of_the_templates_is_registered(called):
+    told = {value(call, "--namespace") for call in of(called, "az", "provider", "register")}
+    texts = "".join(read_files().values())
+    named = {f"Microsoft.{name}" for name in re.findall(r"'Microsoft\.(\w+)/\w+[\w/]*@", texts)}
+    always = {"Microsoft.Authorization", "Microsoft.Consumption", "Microsoft.Resources"}
+    assert told == named - always
+
+
 def test_what_cannot_be_proven_here_has_a_command_that_does():
     table = PAGE[PAGE.index("## Not verified on a subscription") :]
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
