@@ -258,6 +258,13 @@ def lines(found: Mapping[str, Any]) -> list[Line]:
             measured=f"{without:.1f} and {with_it:.1f} s",
         )
     )
+    rows.append(
+        Line(
+            what="8 series: from start to first answer",
+            measured=f"{empty['first_s']:.1f} s, of which the app's start is "
+            f"{empty['start_s']:.1f} s",
+        )
+    )
     for way, name in (
         ("copies", "room for every copy of its files"),
         ("little disk", f"{WAYS['little disk']} MB for copies, as on Flex Consumption"),

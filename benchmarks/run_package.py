@@ -34,6 +34,10 @@ Written by `make bench-package` (`benchmarks/run_package.py`); do not edit.
   memory is short. Copies take half of the disk that is free: of the {package.TEMPORARY_MB} MB that
   an instance of Flex Consumption has for temporary files, {package.TEMPORARY_MB // 2} MB; what
   they have no room for is held in memory.
+- From start to first answer a process imports the app, fetches its text encoder and checks it, then
+  fetches the files of the index and checks them: that last part is most of it, and is as long as
+  the files are large. Times are of a machine that has done other work, too, where its load was
+  above its cores.
 - Flex Consumption has instances of 512, 2,048 and 4,096 MB. The templates take 2,048 (`dev`) or
   4,096 (`prod-private`).
 """
