@@ -37,7 +37,7 @@ tools:
 		&& echo "Installing Chromium (once) ..." && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "Without the tests in a browser: put chromium on the path"
-	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
+	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp package; fi
 	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"
 
 $(AZURITE):

@@ -191,6 +191,7 @@ def install_wheels(packages: Path, requirements: Sequence[str]) -> None:
     platforms = [f"manylinux_2_{minor}_{_MACHINE}" for minor in _GLIBC]
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--root-user-action", "ignore"),
         *("--target", str(packages), "--only-binary", ":all:", "--no-compile"),
         *("--python-version", PYTHON, "--implementation", "cp"),
         *(option for name in platforms for option in ("--platform", name)),

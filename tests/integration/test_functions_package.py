@@ -1,7 +1,7 @@
 """What `make package` has built starts in Microsoft's own runtime, by what it brings along.
 
-Building takes minutes and downloads, so it is not done here; `tests/unit/test_functions_package.py`
-tests how.
+Building takes a minute and downloads: `make test` does it before the tests, not they themselves;
+`tests/unit/test_functions_package.py` tests how.
 """
 
 import json
