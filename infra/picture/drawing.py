@@ -163,5 +163,5 @@ def _legend(placed: Placed) -> str:
         else:
             content += rectangle(kind, Rect(x=x + 4, y=y - 11, width=18, height=13), 6)
         content += text(x + 28, y, words, "note")
-        x += 28 + text_width(words, 10.5) + 4
+        x += 28 + text_width(words, 10.5) + 9
     return content + text(x, y, "… makes a name unique", "note") + "\n"
