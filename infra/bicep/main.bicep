@@ -58,7 +58,7 @@ param traceShare string = '1'
 @description('What names body region and plane from pixels: descriptor (nothing), mlflow:FOLDER or biomedclip:FOLDER of the image. MedImageInsight, where it is deployed, takes its place.')
 param pixelModel string = 'descriptor'
 
-@description('Whether MedImageInsight is deployed: machines that are paid for by the hour, and reached from the internet by token.')
+@description('Whether MedImageInsight is deployed, in a group of its own: machines that are paid for by the hour, asked by token.')
 param hasMedImageInsight bool = false
 
 @description('Machine of MedImageInsight.')
@@ -70,6 +70,9 @@ param medImageInsightCount int = 2
 
 @description('Container of the files.')
 param sourceContainer string = 'dicom'
+
+@description('Name of the system topic that the account of the files has already, as Defender for Storage makes one; empty: it has none.')
+param eventTopicName string = ''
 
 @description('Project that these files belong to.')
 param sourceScope string = 'default'
@@ -233,6 +236,14 @@ resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
   tags: tags
 }
 
+// Azure ML gives the identity of its workspace rights on account, vault and group of the workspace:
+// none of these may be one in which patient data or the functions' package lie.
+resource modelGroup 'Microsoft.Resources/resourceGroups@2025-04-01' = if (hasMedImageInsight) {
+  name: 'rg-${environmentName}-model'
+  location: location
+  tags: tags
+}
+
 module identities 'modules/identities.bicep' = {
   scope: group
   params: {
@@ -273,6 +284,7 @@ module files 'modules/storage.bicep' = {
     name: 'files${token}'
     skuName: storageSku
     isPrivate: isPrivate
+    isKept: isPrivate
     containers: [
       sourceContainer
     ]
@@ -315,6 +327,7 @@ module index 'modules/storage.bicep' = {
     name: 'index${token}'
     skuName: storageSku
     isPrivate: isPrivate
+    isKept: isPrivate
     containers: [
       indexContainer
       deadLetterContainer
@@ -358,6 +371,7 @@ module host 'modules/storage.bicep' = {
     name: 'host${token}'
     skuName: 'Standard_LRS'
     isPrivate: isPrivate
+    isKept: false
     containers: [
       packageContainer
     ]
@@ -459,7 +473,7 @@ module topic 'modules/event-topic.bicep' = {
   params: {
     location: location
     tags: tags
-    name: 'evgt-files-${token}'
+    name: empty(eventTopicName) ? 'evgt-files-${token}' : eventTopicName
     sourceId: files.outputs.id
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -526,6 +540,7 @@ module vault 'modules/keyvault.bicep' = {
     tags: tags
     name: 'kv-${token}'
     isPrivate: isPrivate
+    isKept: isPrivate
     patientKey: patientKey
     readerPrincipalIds: [
       identities.outputs.functionsPrincipalId
@@ -549,14 +564,46 @@ module registry 'modules/registry.bicep' = {
   }
 }
 
+module modelFiles 'modules/storage.bicep' = if (hasMedImageInsight) {
+  scope: modelGroup
+  params: {
+    location: location
+    tags: tags
+    name: 'model${token}'
+    skuName: 'Standard_LRS'
+    isPrivate: isPrivate
+    isKept: false
+    containers: []
+    queues: []
+    tables: []
+    softDeleteDays: 0
+    lifecycleRules: []
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module modelVault 'modules/keyvault.bicep' = if (hasMedImageInsight) {
+  scope: modelGroup
+  params: {
+    location: location
+    tags: tags
+    name: 'kvm-${token}'
+    isPrivate: isPrivate
+    isKept: false
+    patientKey: ''
+    readerPrincipalIds: []
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
 module medImageInsight 'modules/medimageinsight.bicep' = if (hasMedImageInsight) {
-  scope: group
+  scope: modelGroup
   params: {
     location: location
     tags: tags
     token: token
-    storageAccountId: host.outputs.id
-    vaultId: vault.outputs.id
+    storageAccountId: modelFiles!.outputs.id
+    vaultId: modelVault!.outputs.id
     insightsId: monitoring.outputs.insightsId
     callerPrincipalIds: [
       identities.outputs.workerPrincipalId
@@ -680,8 +727,6 @@ module functions 'modules/functions.bicep' = {
     identityId: identities.outputs.functionsId
     identityClientId: identities.outputs.functionsClientId
     hostBlobEndpoint: host.outputs.blobEndpoint
-    hostQueueEndpoint: host.outputs.queueEndpoint
-    hostTableEndpoint: host.outputs.tableEndpoint
     packageContainerName: packageContainer
     sharedSettings: sharedSettings
     patientKeyUri: vault.outputs.patientKeyUri
@@ -690,7 +735,6 @@ module functions 'modules/functions.bicep' = {
     instanceMemoryMb: functionsMemoryMb
     alwaysReadyInstances: alwaysReadyInstances
     maximumInstances: 40
-    workspaceId: monitoring.outputs.workspaceId
   }
 }
 
@@ -700,7 +744,8 @@ module containers 'modules/environment.bicep' = {
     location: location
     tags: tags
     name: 'cae-${token}'
-    workerProfile: workerProfile
+    // Where there is no quota for a GPU the environment fails, and all that waits for it.
+    workerProfile: empty(workerImage) ? 'Consumption' : workerProfile
     subnetId: isPrivate ? network!.outputs.workerSubnetId : ''
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -791,9 +836,13 @@ module functionsEndpoint 'modules/private-endpoints.bicep' = if (isPrivate) {
 }
 
 module budget 'modules/budget.bicep' = {
-  scope: group
   params: {
     name: 'monthly-${token}'
+    groupNames: concat([
+      group.name
+    ], hasMedImageInsight ? [
+      modelGroup.name
+    ] : [])
     amount: monthlyBudget
     startDate: budgetStart
     email: alertEmail
@@ -821,9 +870,27 @@ module policy 'modules/policy.bicep' = if (hasPolicies) {
   }
 }
 
+module modelPolicy 'modules/policy.bicep' = if (hasPolicies && hasMedImageInsight) {
+  scope: modelGroup
+  params: {
+    profilesDefinitionId: policyDefinitions!.outputs.profilesDefinitionId
+    machinesDefinitionId: policyDefinitions!.outputs.machinesDefinitionId
+    allowedProfiles: [
+      'Consumption'
+      workerProfile
+    ]
+    allowedMachineSizes: [
+      medImageInsightMachine
+    ]
+  }
+}
+
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.loginServer
 output AZURE_RESOURCE_GROUP string = group.name
 output API_ENDPOINT string = functions.outputs.endpoint
 output FILES_ACCOUNT string = files.outputs.name
 output FILES_CONTAINER string = sourceContainer
 output INDEX_ACCOUNT string = index.outputs.name
+// Kept by azd: the next deployment, on whatever machine, is given the same.
+output BUDGET_START string = budgetStart
+output IS_PRIVATE bool = isPrivate

@@ -1,7 +1,7 @@
 """Templates with values for their parameters, as the resources that would be deployed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tree_sitter import Node
@@ -17,11 +17,12 @@ _OF_MODULES = frozenset({"name", "params", "scope", "dependsOn"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What would be deployed, what is looked up, and what is wrong with either."""
+    """What would be deployed, what is looked up, what is told, and what is wrong with any of it."""
 
     resources: tuple[Resource, ...]
     existing: tuple[Resource, ...]
     problems: tuple[Problem, ...]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     def of_type(self, name: str) -> list[Resource]:
         """The resources of a type."""
@@ -66,11 +67,12 @@ def expand(files: Mapping[str, str], main: str, values: Mapping[str, Any]) -> De
         Values of its parameters.
     """
     expansion = _Expansion(files)
-    expansion.open(main, values, address="main", scope=SUBSCRIPTION, depends=frozenset())
+    outputs = expansion.open(main, values, address="main", scope=SUBSCRIPTION, depends=frozenset())
     return Deployment(
         resources=tuple(expansion.resources),
         existing=tuple(expansion.existing),
         problems=tuple(dict.fromkeys(expansion.problems)),
+        outputs=outputs,
     )
 
 
@@ -265,6 +267,10 @@ class _Opened:
                 where=f"{self._template.path}:{one.line}",
                 body={**content, "name": ref.names[-1]},
                 depends=depends | self._depends,
+                decorators={
+                    name: None if argument is None else self._evaluator.evaluate(argument)
+                    for name, argument in one.decorators.items()
+                },
             )
             into = self._expansion.existing if one.is_existing else self._expansion.resources
             into.append(resource)

@@ -1,7 +1,7 @@
 """Templates as they are written: syntax, and what each file declares."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -118,20 +118,26 @@ def read_template(path: str, source: str) -> Template:
 
 
 def read_parameters(path: str, source: str) -> tuple[str, Template]:
-    """A ``.bicepparam`` file: the template that it is for, and its values as variables.
+    """A ``.bicepparam`` file: the template that it is for, and what it declares.
 
-    The grammar does not know such files: their ``param`` is read as ``var``.
+    The grammar does not know such files: their ``param`` is read as ``var``, and told apart again.
     """
-    target, lines = "", []
+    target, lines, names = "", [], set()
     for line in source.splitlines():
         if line.startswith("using "):
             target = line.removeprefix("using ").strip().strip("'")
             lines.append("")
         elif line.startswith("param "):
             lines.append("var " + line.removeprefix("param "))
+            names.add(line.split()[1])
         else:
             lines.append(line)
-    return target, read_template(path, "\n".join(lines) + "\n")
+    template = read_template(path, "\n".join(lines) + "\n")
+    declared = {
+        name: replace(one, kind="param") if name in names else one
+        for name, one in template.declared.items()
+    }
+    return target, replace(template, declared=declared)
 
 
 def beside(path: str, other: str) -> str:

@@ -1,4 +1,4 @@
-"""The deployments that are checked: each file of parameters, at its first and at a later run."""
+"""The deployments that are checked: public and private, at a first and at a later run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +12,18 @@ from infra.check.reading import read_parameters
 
 FOLDER = Path(__file__).parents[1] / "bicep"
 OPERATORS = "00000000-0000-0000-0000-0000000000ff"
+PARAMETERS = "main.bicepparam"
 _ALWAYS: Mapping[str, str] = {
+    "AZURE_LOCATION": "westeurope",
+    "BUDGET_START": "2027-02-01",
     "ENTRA_CLIENT_ID": "00000000-0000-0000-0000-000000000000",
     "ALERT_EMAIL": "operators@hospital.example",
 }
-"""What the files of parameters have no default for."""
+"""What the file of parameters has no default for, but for the name of the environment."""
+
+_DEV: Mapping[str, str] = {"AZURE_ENV_NAME": "dicom-dev", "DICOM_NETWORK": "public"}
+# Private is what an environment is that says nothing.
+_PRIVATE: Mapping[str, str] = {"AZURE_ENV_NAME": "dicom-prod"}
 
 _LATER: Mapping[str, str] = {
     "SERVICE_WORKER_IMAGE_NAME": "registry.example/worker:1",
@@ -25,6 +32,11 @@ _LATER: Mapping[str, str] = {
     "PATIENT_KEY": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
     "INDEXER_VIEWER": "https://viewer.example/{study}",
 }
+
+_LANDING_ZONE: Mapping[str, str] = {
+    "EVENT_TOPIC_NAME": "made-by-another",
+}
+"""What an organisation's own rules and services ask for."""
 
 # No two alike, so that one in the place of another is seen.
 _LIMITS: Mapping[str, int | str] = {
@@ -64,27 +76,28 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    file: str
     name: str
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
 PLANS = (
-    _Plan(file="dev.bicepparam", name="dev, first time"),
-    _Plan(file="dev.bicepparam", name="dev, later", environment=_LATER),
+    _Plan(name="dev, first time", environment=_DEV),
+    _Plan(name="dev, later", environment={**_DEV, **_LATER}),
     _Plan(
-        file="dev.bicepparam",
         name="dev, everything",
-        environment=_LATER,
+        environment={**_DEV, **_LATER},
         values={"hasMedImageInsight": True, "hasPolicies": True, **_LIMITS},
     ),
-    _Plan(file="prod-private.bicepparam", name="prod-private, first time"),
+    _Plan(name="prod-private, first time", environment=_PRIVATE),
     _Plan(
-        file="prod-private.bicepparam",
         name="prod-private, everything",
-        environment=_LATER,
+        environment={**_PRIVATE, **_LATER},
         values={"hasMedImageInsight": True},
+    ),
+    _Plan(
+        name="prod-private, in a landing zone",
+        environment={**_PRIVATE, **_LATER, **_LANDING_ZONE},
     ),
 )
 
@@ -104,23 +117,31 @@ def scenarios(files: Mapping[str, str]) -> list[Scenario]:
 
 
 def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
-    target, template = read_parameters(plan.file, files[plan.file])
+    target, template = read_parameters(PARAMETERS, files[PARAMETERS])
     problems = list(template.problems)
+    known: dict[str, Any] = {}
     values: dict[str, Any] = {}
 
     def environment(name: str, default: str | None = None) -> str:
+        if name in {*_ALWAYS, "AZURE_ENV_NAME"} and default is not None:
+            raise ValueError(f"{name} must be asked for, and has a default")
         value = {**_ALWAYS, **plan.environment}.get(name, default)
         if value is None:
             raise ValueError(f"{name} has no default, and is not among what must be set")
         return value
 
-    evaluator = Evaluator(plan.file, values.__getitem__, {"readEnvironmentVariable": environment})
+    evaluator = Evaluator(PARAMETERS, known.__getitem__, {"readEnvironmentVariable": environment})
     for one in template.declared.values():
         try:
             if one.value is not None:
-                values[one.name] = evaluator.evaluate(one.value)
+                known[one.name] = evaluator.evaluate(one.value)
         except EvaluationError as error:
             problems.append(error.problem)
+        if one.kind == "param" and one.name in known:
+            values[one.name] = known[one.name]
+    if values.get("isPrivate") is not (plan.environment.get("DICOM_NETWORK") != "public"):
+        text = f"private is all that DICOM_NETWORK does not call public ({plan.name})"
+        problems.append(Problem(rule="exposure", where=PARAMETERS, text=text))
     values |= plan.values
     deployment = expand(files, target, values)
     return Scenario(name=plan.name, values=values, deployment=deployment, problems=tuple(problems))

@@ -1,5 +1,6 @@
 """What expressions come to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +49,8 @@ class ModuleRef:
 class Resource:
     """A resource that would be deployed, or that is looked up (`is_existing`).
 
-    depends: addresses of resources and modules that are deployed before it.
+    depends: addresses of resources and modules that are deployed before it. decorators: with their
+    number, where they have one.
     """
 
     ref: ResourceRef
@@ -56,6 +58,7 @@ class Resource:
     where: str
     body: dict[str, Any] = field(default_factory=dict)
     depends: frozenset[str] = frozenset()
+    decorators: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

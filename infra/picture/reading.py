@@ -1,6 +1,7 @@
 """Reads out of a deployment what is drawn: boxes with what lies in them, and rows for the rest."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from infra.picture.things import Band, Box, Chip, Picture, Row
 _TELEMETRY = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 GROUP = "Microsoft.Resources/resourceGroups"
 DIAGNOSTICS = "Microsoft.Insights/diagnosticSettings"
+LOCK = "Microsoft.Authorization/locks"
 FILES, INDEX, PROGRAMS, OTHERS = range(4)
 """Columns of boxes, from left to right: the way of a file."""
 
@@ -130,6 +132,9 @@ class _Reading:
             # Roles are drawn in a picture of their own.
             if one.type not in {GROUP, ASSIGNMENT}
         ]
+        # The group that most lie in is the frame of the picture.
+        scopes = Counter(one.ref.scope for one in self._resources)
+        self._home = max(scopes, key=scopes.__getitem__, default="")
         self._parents = {one.ref.address: self._parent(one) for one in self._resources}
         self._sources = {str(one.at("properties.source")) for one in self._resources}
         self._targets = {
@@ -168,7 +173,9 @@ class _Reading:
         inside = [
             other for other in self._resources if other is not one and self._root(other) is one
         ]
-        folded = [other for other in inside if other.type == DIAGNOSTICS or _is_service(other)]
+        folded = [
+            other for other in inside if other.type in {DIAGNOSTICS, LOCK} or _is_service(other)
+        ]
         rows: dict[str, list[Resource]] = {}
         for other in inside:
             if other not in folded:
@@ -238,6 +245,10 @@ class _Reading:
                 kept = other.at("properties.deleteRetentionPolicy") or {}
                 days = kept.get("days") if kept.get("enabled") else None
                 yield f"deleted files kept {days} days" if days else "what is deleted is gone"
+        if any(other.type == LOCK for other in inside):
+            yield "locked against deletion"
+        if one.ref.scope != self._home:
+            yield f"in {one.ref.scope.rpartition('/')[2]}"
         for identity in one.at("identity.userAssignedIdentities") or {}:
             yield f"signs in as {_plain(str(identity).rpartition('/')[2])}"
 

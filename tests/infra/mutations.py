@@ -28,6 +28,7 @@ OPERATORS = (
     "change a role",
     "change a type",
     "change a value",
+    "drop a decorator",
     "drop a dependency",
     "drop a property",
     "drop a resource",
@@ -147,12 +148,15 @@ def _of_statement(template: Template, value: Node, *, is_existing: bool) -> Iter
 
 
 def _of_target(template: Template, value: Node) -> Iterator[Mutation]:
-    """Change the type or version of a resource, or the file of a module; drop the statement."""
+    """Change the type of a resource, or the file of a module; drop either, or its decorators."""
     declaration = value.parent
     assert declaration is not None
     target = declaration.named_children[1]
     yield _made(template, "change a type", target, text_of(target).replace("'", "'x", 1))
     yield _made(template, "drop a resource", declaration, "")
+    above = declaration.prev_named_sibling
+    if above is not None and above.type == "decorators":
+        yield _made(template, "drop a decorator", above, "")
 
 
 def _of_queries(path: str, source: str) -> Iterator[Mutation]:

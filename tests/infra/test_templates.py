@@ -49,7 +49,122 @@ MAIN = "main.bicep"
 
 NETWORK = "modules/network.bicep"
 DEFINITIONS = "modules/policy-definitions.bicep"
+PARAMETERS = "main.bicepparam"
 PLANTED = {
+    "public unless it is said": (PARAMETERS, "'private')", "'public')", "exposure"),
+    "private whatever is said": (PARAMETERS, "= !isPublic", "= true", "exposure"),
+    "a budget that begins some day": (
+        PARAMETERS,
+        "'BUDGET_START')",
+        "'BUDGET_START', '2026-12-01')",
+        "symbols",
+    ),
+    "a region that nobody has chosen": (
+        PARAMETERS,
+        "'AZURE_LOCATION')",
+        "'AZURE_LOCATION', 'westeurope')",
+        "symbols",
+    ),
+    "a budget whose start is not kept": (MAIN, "string = budgetStart", "string = ''", "outputs"),
+    "a network whose kind is not kept": (MAIN, "bool = isPrivate", "bool = true", "outputs"),
+    "endpoints of one account at once": (
+        "modules/private-endpoints.bicep",
+        "@batchSize(1)\nresource endpoints",
+        "resource endpoints",
+        "said",
+    ),
+    "names of endpoints at once": (
+        "modules/private-endpoints.bicep",
+        "@batchSize(1)\nresource zoneGroups",
+        "@batchSize(2)\nresource zoneGroups",
+        "said",
+    ),
+    "a key in the place of another": (
+        "modules/keyvault.bicep",
+        "@onlyIfNotExists()\n",
+        "",
+        "said",
+    ),
+    "a GPU before there is a worker": (
+        MAIN,
+        "empty(workerImage) ? 'Consumption' : workerProfile",
+        "workerProfile",
+        "worker",
+    ),
+    "files that are deleted with their group": (
+        MAIN,
+        "    isKept: isPrivate\n    containers: [\n      sourceContainer",
+        "    isKept: false\n    containers: [\n      sourceContainer",
+        "exposure",
+    ),
+    "a lock that all may write through": (
+        STORAGE,
+        "level: 'CanNotDelete'",
+        "level: 'ReadOnly'",
+        "said",
+    ),
+    "a lock where there is nothing to keep": (
+        MAIN,
+        "isKept: false",
+        "isKept: true",
+        "exposure",
+    ),
+    "a second topic of one account": (
+        MAIN,
+        "empty(eventTopicName) ? 'evgt-files-${token}' : eventTopicName",
+        "empty(eventTopicName) ? eventTopicName : 'evgt-files-${token}'",
+        "names",
+    ),
+    "a model in the account of the functions": (
+        MAIN,
+        "storageAccountId: modelFiles!.outputs.id",
+        "storageAccountId: host.outputs.id",
+        "said",
+    ),
+    "a model in the vault of the patient key": (
+        MAIN,
+        "vaultId: modelVault!.outputs.id",
+        "vaultId: vault.outputs.id",
+        "said",
+    ),
+    "a model in the group of the index": (
+        MAIN,
+        "medimageinsight.bicep' = if (hasMedImageInsight) {\n  scope: modelGroup",
+        "medimageinsight.bicep' = if (hasMedImageInsight) {\n  scope: group",
+        "groups",
+    ),
+    "a model's vault in the group of the index": (
+        MAIN,
+        "keyvault.bicep' = if (hasMedImageInsight) {\n  scope: modelGroup",
+        "keyvault.bicep' = if (hasMedImageInsight) {\n  scope: group",
+        "groups",
+    ),
+    "machines that no budget counts": (MAIN, "      modelGroup.name\n", "", "groups"),
+    "machines that no policy limits": (
+        MAIN,
+        "if (hasPolicies && hasMedImageInsight) {\n  scope: modelGroup",
+        "if (hasPolicies && !hasMedImageInsight) {\n  scope: modelGroup",
+        "groups",
+    ),
+    "a model that calls the internet": (
+        "modules/medimageinsight.bicep",
+        "'AllowOnlyApprovedOutbound'",
+        "'AllowInternetOutbound'",
+        "said",
+    ),
+    "two writes to a site at once": (
+        FUNCTIONS,
+        "  dependsOn: [\n    ftp\n  ]\n",
+        "",
+        "order",
+    ),
+    "a host's queue that it has no role on": (
+        FUNCTIONS,
+        "  INDEXER_PATIENT_KEY:",
+        "  AzureWebJobsStorage__queueServiceUri: hostBlobEndpoint\n  INDEXER_PATIENT_KEY:",
+        "settings",
+    ),
+    "an output that pages use": (MAIN, "output API_ENDPOINT", "output API_END", "outputs"),
     "a subnet that everybody may call": (
         NETWORK,
         "          networkSecurityGroup: {\n            id: programRules[1].id\n          }\n",
@@ -348,6 +463,24 @@ def test_the_type_data_catches(files, type_data, fault):
     path, old, new, text = TYPED[fault]
     found = faults(files, type_data, path, old, new)
     assert any(problem.rule == "types" and text in problem.text for problem in found)
+
+
+def test_lines_of_the_functions_are_not_paid_for_twice(files):
+    log = files["modules/environment.bicep"]
+    log = log[log.index("resource diagnostics") : log.index("output id")]
+    log = log.replace("scope: managed", "scope: app").replace("ContainerAppConsole", "FunctionApp")
+    asked = "@description('Workspace.')\nparam workspaceId string\n\n"
+    changed = {
+        **files,
+        FUNCTIONS: asked + files[FUNCTIONS] + log,
+        MAIN: files[MAIN].replace(
+            "    maximumInstances: 40\n",
+            "    maximumInstances: 40\n    workspaceId: monitoring.outputs.workspaceId\n",
+        ),
+    }
+    found = find_problems(changed, None)
+    assert rules_of(found) == {"exposure"}
+    assert all("sends nothing" in problem.text for problem in found)
 
 
 def test_without_type_data_the_rest_is_checked(files):

@@ -1,7 +1,12 @@
 // A budget tells; it stops nothing.
 
+targetScope = 'subscription'
+
 @description('Name of the budget.')
 param name string
+
+@description('Groups whose costs are counted together.')
+param groupNames array
 
 @description('Money a month, in the currency of the subscription.')
 @minValue(1)
@@ -18,6 +23,13 @@ resource budget 'Microsoft.Consumption/budgets@2024-08-01' = {
   properties: {
     amount: amount
     category: 'Cost'
+    filter: {
+      dimensions: {
+        name: 'ResourceGroupName'
+        operator: 'In'
+        values: groupNames
+      }
+    }
     timeGrain: 'Monthly'
     timePeriod: {
       startDate: startDate

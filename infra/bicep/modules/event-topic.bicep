@@ -1,4 +1,5 @@
-// What announces every new, replaced and deleted blob of the account of the files.
+// What announces every new, replaced and deleted blob of the account of the files. An account has
+// one such topic at most: where a scanner of malware has made it, it is given an identity here.
 
 @description('Region of everything.')
 param location string

@@ -1,4 +1,5 @@
-// The Functions app on Flex Consumption: queue triggers, timers and the HTTP API.
+// The Functions app on Flex Consumption: queue triggers, timers and the HTTP API. It logs to
+// Application Insights by itself: a diagnostic setting would pay for each line a second time.
 
 @description('Region of everything.')
 param location string
@@ -25,12 +26,6 @@ param identityClientId string
 
 @description('Address of the blobs of the account of the host: leases, and the package.')
 param hostBlobEndpoint string
-
-@description('Address of the queues of the account of the host.')
-param hostQueueEndpoint string
-
-@description('Address of the tables of the account of the host.')
-param hostTableEndpoint string
 
 @description('Container that the package is deployed to.')
 param packageContainerName string
@@ -62,10 +57,6 @@ param alwaysReadyInstances int
 @minValue(40)
 @maxValue(1000)
 param maximumInstances int
-
-@description('Workspace that the log goes to.')
-param workspaceId string
-
 // FUNCTIONS_WORKER_RUNTIME is refused on Flex Consumption: functionAppConfig says it.
 var ownSettings = {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
@@ -74,8 +65,6 @@ var ownSettings = {
   AzureWebJobsStorage__blobServiceUri: hostBlobEndpoint
   AzureWebJobsStorage__clientId: identityClientId
   AzureWebJobsStorage__credential: 'managedidentity'
-  AzureWebJobsStorage__queueServiceUri: hostQueueEndpoint
-  AzureWebJobsStorage__tableServiceUri: hostTableEndpoint
   INDEXER_PATIENT_KEY: '@Microsoft.KeyVault(SecretUri=${patientKeyUri})'
   IndexerStorage__clientId: identityClientId
   IndexerStorage__credential: 'managedidentity'
@@ -158,9 +147,13 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   properties: union(sharedSettings, ownSettings)
 }
 
+// One after the other: a site that is written to twice at once refuses one of them (409).
 resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
+  dependsOn: [
+    settings
+  ]
   properties: {
     allow: false
   }
@@ -169,6 +162,9 @@ resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01'
 resource scm 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
+  dependsOn: [
+    ftp
+  ]
   properties: {
     allow: false
   }
@@ -179,7 +175,7 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
   dependsOn: [
-    settings
+    scm
   ]
   properties: {
     platform: {
@@ -218,20 +214,6 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
         enabled: false
       }
     }
-  }
-}
-
-resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'log'
-  scope: app
-  properties: {
-    workspaceId: workspaceId
-    logs: [
-      {
-        category: 'FunctionAppLogs'
-        enabled: true
-      }
-    ]
   }
 }
 

@@ -14,6 +14,9 @@ param name string
 @description('Whether it is reached through a private endpoint only.')
 param isPrivate bool
 
+@description('Whether it cannot be deleted before its lock is.')
+param isKept bool
+
 @description('Base64 of the secret; given at the first deployment only, empty ever after.')
 @secure()
 param patientKey string
@@ -54,6 +57,17 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   }
 }
 
+// Patient data and their key: whoever deletes the group takes this away first, knowingly.
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (isKept) {
+  name: 'kept'
+  scope: vault
+  properties: {
+    level: 'CanNotDelete'
+  }
+}
+
+// Never written again: another key would be another hash of every patient.
+@onlyIfNotExists()
 resource secret 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(patientKey)) {
   parent: vault
   name: secretName

@@ -9,10 +9,10 @@ param tags object
 @description('Ends the names.')
 param token string
 
-@description('Account that the workspace keeps its files in.')
+@description('Account that the workspace keeps its files in, and that nobody else does.')
 param storageAccountId string
 
-@description('Vault of the workspace.')
+@description('Vault of the workspace, and of nobody else.')
 param vaultId string
 
 @description('Application Insights of the workspace.')
@@ -50,6 +50,11 @@ resource workspace 'Microsoft.MachineLearningServices/workspaces@2026-03-01' = {
     applicationInsights: insightsId
     hbiWorkspace: true
     keyVault: vaultId
+    // Azure ML's own network for the machines, with private ways to account and vault. A firewall,
+    // which costs more than they do, comes with rules about names of hosts only: there are none.
+    managedNetwork: isPrivate ? {
+      isolationMode: 'AllowOnlyApprovedOutbound'
+    } : null
     publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     storageAccount: storageAccountId
     systemDatastoresAuthMode: 'Identity'
@@ -81,7 +86,6 @@ resource deployment 'Microsoft.MachineLearningServices/workspaces/onlineEndpoint
   }
   properties: {
     endpointComputeType: 'Managed'
-    egressPublicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     instanceType: instanceType
     livenessProbe: {
       initialDelay: 'PT10M'

@@ -27,6 +27,8 @@ resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' existing = [for ta
   name: target.zoneName
 }]
 
+// One after the other: an account that is given two at once refuses one of them.
+@batchSize(1)
 resource endpoints 'Microsoft.Network/privateEndpoints@2025-07-01' = [for target in targets: {
   name: 'pe-${target.name}-${token}'
   location: location
@@ -49,6 +51,7 @@ resource endpoints 'Microsoft.Network/privateEndpoints@2025-07-01' = [for target
   }
 }]
 
+@batchSize(1)
 resource zoneGroups 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-07-01' = [for (target, i) in targets: {
   parent: endpoints[i]
   name: 'default'

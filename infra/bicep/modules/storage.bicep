@@ -17,6 +17,9 @@ param skuName string
 @description('Whether it is reached through private endpoints only.')
 param isPrivate bool
 
+@description('Whether it cannot be deleted before its lock is.')
+param isKept bool
+
 @description('Containers to create.')
 param containers array
 
@@ -58,6 +61,15 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' = {
       bypass: 'AzureServices'
       defaultAction: isPrivate ? 'Deny' : 'Allow'
     }
+  }
+}
+
+// Patient data and their key: whoever deletes the group takes this away first, knowingly.
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (isKept) {
+  name: 'kept'
+  scope: account
+  properties: {
+    level: 'CanNotDelete'
   }
 }
 
@@ -171,5 +183,3 @@ resource tableDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-prev
 output id string = account.id
 output name string = account.name
 output blobEndpoint string = account.properties.primaryEndpoints.blob
-output queueEndpoint string = account.properties.primaryEndpoints.queue
-output tableEndpoint string = account.properties.primaryEndpoints.table

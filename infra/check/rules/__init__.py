@@ -7,8 +7,10 @@ from infra.check.queries import queries_in
 from infra.check.rules.alerts import alert_problems, runbook_problems
 from infra.check.rules.asked import wrong_in
 from infra.check.rules.exposure import exposure_problems
+from infra.check.rules.groups import group_problems
 from infra.check.rules.names import name_problems
 from infra.check.rules.order import order_problems
+from infra.check.rules.outputs import output_problems
 from infra.check.rules.roles import role_problems
 from infra.check.rules.said import said_problems
 from infra.check.rules.said_tables import SAID
@@ -29,6 +31,8 @@ _RULES: tuple[Callable[[Scenario], Iterator[Problem]], ...] = (
     exposure_problems,
     worker_problems,
     alert_problems,
+    output_problems,
+    group_problems,
 )
 
 

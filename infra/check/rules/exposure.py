@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.check.problems import Problem
+from infra.check.rules.stores import ACCOUNT
 from infra.check.scenarios import Scenario
 from infra.check.values import Resource, value_at
 
@@ -42,9 +43,15 @@ DIAGNOSED: Mapping[str, frozenset[str]] = {
     "Microsoft.Storage/storageAccounts/blobServices": frozenset({"Transaction"}),
     "Microsoft.Storage/storageAccounts/queueServices": frozenset({"Transaction"}),
     "Microsoft.Storage/storageAccounts/tableServices": frozenset({"Transaction"}),
-    "Microsoft.Web/sites": frozenset({"FunctionAppLogs"}),
 }
-"""What has diagnostic settings, always, and what these send."""
+"""What has diagnostic settings, always, and what these send. Functions have none: they log to
+Application Insights, and each line would be paid for twice."""
+
+MODELS = ("model", "kvm-")
+"""How the names of the account and the vault of Azure ML begin."""
+
+_KEPT = {ACCOUNT: ("files", "index"), "Microsoft.KeyVault/vaults": ("kv-",)}
+"""What cannot be deleted by mistake where it is private, by how its name begins."""
 
 
 def exposure_problems(scenario: Scenario) -> Iterator[Problem]:
@@ -61,6 +68,7 @@ def exposure_problems(scenario: Scenario) -> Iterator[Problem]:
     yield from _subnets(scenario)
     yield from _diagnostics(scenario)
     yield from _doors(scenario)
+    yield from _locks(scenario)
 
 
 def _endpoints(scenario: Scenario) -> dict[tuple[str, str], Resource]:
@@ -74,6 +82,8 @@ def _endpoints(scenario: Scenario) -> dict[tuple[str, str], Resource]:
 
 def _wanted(scenario: Scenario) -> Iterator[tuple[str, str]]:
     for resource in scenario.deployment.resources:
+        if resource.ref.names[0].startswith(MODELS):
+            continue  # Azure ML reaches these from its own network, and nobody else does
         if resource.type in _GROUPS:
             yield resource.id, _GROUPS[resource.type]
         service = resource.type.rpartition("/")[2]
@@ -180,6 +190,16 @@ def _doors(scenario: Scenario) -> Iterator[Problem]:
         for name in sorted({"appsettings", "authsettingsV2", "ftp", "scm"} - present):
             text = f"{name} is not said ({scenario.name})"
             yield Problem(rule="exposure", where=app.where, text=text)
+
+
+def _locks(scenario: Scenario) -> Iterator[Problem]:
+    """Patient data and their key have locks in a private deployment, and nothing else has."""
+    locked = {one.ref.scope for one in scenario.deployment.of_type("Microsoft.Authorization/locks")}
+    for resource in scenario.deployment.resources:
+        is_kept = resource.ref.names[-1].startswith(_KEPT.get(resource.type, ("-",)))
+        if (is_kept and scenario.is_private) != (resource.id in locked):
+            text = f"{'no lock' if is_kept else 'a lock'} on {resource.ref.names[-1]}"
+            yield Problem(rule="exposure", where=resource.where, text=f"{text} ({scenario.name})")
 
 
 def _diagnostics(scenario: Scenario) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from infra.check.functions import guid, unique_string
 from infra.check.problems import Problem
 from infra.check.rules.alert_tables import ALERTS
-from infra.check.rules.order import ASSIGNMENT
+from infra.check.rules.order import ASSIGNMENT, TOPIC
 from infra.check.scenarios import Scenario
 from infra.check.values import SUBSCRIPTION, Late
 
@@ -21,6 +21,7 @@ def _alerts(kind: str) -> str:
 PATTERNS: Mapping[str, str] = {
     "Microsoft.App/containerApps": r"worker-{token}",
     "Microsoft.App/managedEnvironments": r"cae-{token}",
+    "Microsoft.Authorization/locks": r"kept",
     "Microsoft.Authorization/policyAssignments": r"[a-z-]{{1,24}}",
     "Microsoft.Authorization/policyDefinitions": r"[a-z-]{{1,40}}-{token}",
     "Microsoft.Authorization/roleAssignments": r"[0-9a-f-]{{36}}",
@@ -35,7 +36,7 @@ PATTERNS: Mapping[str, str] = {
     "Microsoft.Insights/metricAlerts": _alerts("Microsoft.Insights/metricAlerts"),
     "Microsoft.Insights/scheduledQueryRules": _alerts("Microsoft.Insights/scheduledQueryRules"),
     "Microsoft.Insights/workbooks": r"[0-9a-f-]{{36}}",
-    "Microsoft.KeyVault/vaults": r"kv-{token}",
+    "Microsoft.KeyVault/vaults": r"kvm?-{token}",
     "Microsoft.KeyVault/vaults/secrets": r"patient-hash-key",
     "Microsoft.MachineLearningServices/workspaces": r"mlw-{token}",
     "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": r"medimageinsight-{token}",
@@ -48,8 +49,8 @@ PATTERNS: Mapping[str, str] = {
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": r"default",
     "Microsoft.Network/virtualNetworks": r"vnet-{token}",
     "Microsoft.OperationalInsights/workspaces": r"log-{token}",
-    "Microsoft.Resources/resourceGroups": r"rg-[a-z0-9-]{{2,24}}",
-    "Microsoft.Storage/storageAccounts": r"(files|index|host){token}",
+    "Microsoft.Resources/resourceGroups": r"rg-[a-z0-9-]{{2,24}}(-model)?",
+    "Microsoft.Storage/storageAccounts": r"(files|index|host|model){token}",
     "Microsoft.Storage/storageAccounts/blobServices": r"default",
     "Microsoft.Storage/storageAccounts/blobServices/containers": (
         r"index|dead-letters|packages|dicom"
@@ -78,6 +79,8 @@ def name_problems(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(rule="names", where=resource.where, text=text)
             continue
         pattern = PATTERNS[resource.type].format(token=token)
+        if resource.type == TOPIC and scenario.values.get("eventTopicName"):
+            pattern = re.escape(scenario.values["eventTopicName"])
         if not re.fullmatch(pattern, name) or len(name) > _MOST.get(resource.type, 90):
             yield Problem(rule="names", where=resource.where, text=f"{name} is no valid name")
         if isinstance(name, Late):

@@ -8,8 +8,10 @@ from infra.check.values import Resource
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 _PROGRAMS = ("Microsoft.Web/sites", "Microsoft.App/containerApps")
-_TOPIC = "Microsoft.EventGrid/systemTopics"
-_SUBSCRIPTION = f"{_TOPIC}/eventSubscriptions"
+TOPIC = "Microsoft.EventGrid/systemTopics"
+# What is written to a site, in this order: what signs callers in names one of the settings.
+_WRITES = ("appsettings", "ftp", "scm", "authsettingsV2")
+_SUBSCRIPTION = f"{TOPIC}/eventSubscriptions"
 
 
 def order_problems(scenario: Scenario) -> Iterator[Problem]:
@@ -48,9 +50,10 @@ def _needed(
             connection = "properties.privateLinkServiceConnections.0.properties"
             if endpoint.at(f"{connection}.privateLinkServiceId") not in _sites(by_id):
                 yield endpoint
-    if resource.ref.names[-1] == "authsettingsV2":  # names one of the settings
-        for other in deployment.of_type(resource.type):
-            if other.ref.names[-1] == "appsettings":
+    if resource.ref.names[-1] in _WRITES:  # a site refuses two writes at once
+        before = _WRITES[: _WRITES.index(resource.ref.names[-1])]
+        for other in deployment.resources:
+            if other.type.startswith("Microsoft.Web/sites/") and other.ref.names[-1] in before:
                 yield other
 
 
@@ -64,7 +67,7 @@ def principal_of(resource: Resource, by_id: dict[str, Resource]) -> str:
         topics = [
             one
             for one in by_id.values()
-            if one.type == _TOPIC and resource.id.startswith(f"{one.id}/")
+            if one.type == TOPIC and resource.id.startswith(f"{one.id}/")
         ]
         return f"{topics[0].id}#identity.principalId" if topics else ""
     identities = resource.at("identity.userAssignedIdentities") or {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from infra.check.problems import Problem
-from infra.check.rules.order import ASSIGNMENT, principal_of
+from infra.check.rules.order import ASSIGNMENT, TOPIC, principal_of
 from infra.check.rules.stores import ACCOUNT, stores_of_the_code
 from infra.check.scenarios import OPERATORS, Scenario
 from infra.check.values import SUBSCRIPTION, Resource
@@ -43,7 +43,6 @@ _ON_OTHERS: Mapping[str, Mapping[str, str]] = {
         "Microsoft.MachineLearningServices/workspaces/onlineEndpoints": "AzureML Data Scientist",
     },
 }
-_TOPIC = "Microsoft.EventGrid/systemTopics"
 _DELIVERIES = (
     (
         "properties.deliveryWithResourceIdentity.destination.properties",
@@ -119,13 +118,14 @@ def _needed(scenario: Scenario) -> Iterator[Grant]:
         yield principal, source, "Storage Blob Data Reader"
         for kind, role in _ON_OTHERS[program].items():
             for resource in deployment.of_type(kind):
-                yield principal, resource.id, role
+                if not resource.ref.names[0].startswith("kvm-"):  # Azure ML's own
+                    yield principal, resource.id, role
     yield from _of_events(scenario)
 
 
 def _of_events(scenario: Scenario) -> Iterator[Grant]:
     by_id = scenario.deployment.by_id()
-    for events in scenario.deployment.of_type(f"{_TOPIC}/eventSubscriptions"):
+    for events in scenario.deployment.of_type(f"{TOPIC}/eventSubscriptions"):
         principal = principal_of(events, by_id)
         for path, service, name, role in _DELIVERIES:
             target = events.at(path) or {}

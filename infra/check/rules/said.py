@@ -7,7 +7,7 @@ from typing import Any
 from infra.check.problems import Problem
 from infra.check.rules.expected import Either, Of, OneOf, Parameter, Present
 from infra.check.rules.said_stores import BY_ACCOUNT
-from infra.check.rules.said_tables import SAID, UNTAGGED
+from infra.check.rules.said_tables import DECORATED, SAID, UNTAGGED
 from infra.check.scenarios import Scenario
 from infra.check.values import Resource, value_at
 
@@ -27,6 +27,9 @@ class _Verdict:
 
 
 def _basics(scenario: Scenario, resource: Resource) -> Iterator[str]:
+    decorators = dict(DECORATED.get(resource.type, {}))
+    if dict(resource.decorators) != decorators:
+        yield f"decorators are {decorators or 'none'}"
     if resource.type in UNTAGGED:
         return
     tags = resource.at("tags") or {}

@@ -59,6 +59,7 @@ _BY_TLS = _rule(
 )
 
 OF_LIMITS: Mapping[str, Table] = {
+    "Microsoft.Authorization/locks": {"": {"properties.level": "CanNotDelete"}},
     "Microsoft.Authorization/policyAssignments": {
         "": {
             "properties.displayName": Present(),

@@ -182,9 +182,13 @@ OF_SECRETS: Mapping[str, Table] = {
             "identity.type": "SystemAssigned",
             "properties.applicationInsights": Of("Microsoft.Insights/components"),
             "properties.hbiWorkspace": True,
-            "properties.keyVault": Of("Microsoft.KeyVault/vaults"),
+            # Its own: Azure ML gives its identity rights on both.
+            "properties.keyVault": Of("Microsoft.KeyVault/vaults", "kvm-"),
+            "properties.managedNetwork": Either(
+                {"isolationMode": "AllowOnlyApprovedOutbound"}, None
+            ),
             "properties.publicNetworkAccess": PRIVATE,
-            "properties.storageAccount": Of(STORAGE, "host"),
+            "properties.storageAccount": Of(STORAGE, "model"),
             "properties.systemDatastoresAuthMode": "Identity",
         }
     },
@@ -199,7 +203,8 @@ OF_SECRETS: Mapping[str, Table] = {
         "": {
             "sku": {"name": "Default", "capacity": Parameter("medImageInsightCount", 2)},
             "properties.endpointComputeType": "Managed",
-            "properties.egressPublicNetworkAccess": PRIVATE,
+            # The older isolation, in place of the managed network.
+            "properties.egressPublicNetworkAccess": None,
             "properties.instanceType": Parameter("medImageInsightMachine", "Standard_NC4as_T4_v3"),
             "properties.livenessProbe.initialDelay": "PT10M",
             "properties.model": "azureml://registries/azureml/models/MedImageInsight/versions/12",

@@ -46,6 +46,7 @@ OF_STORES: Mapping[str, Table] = {
         "files": {"sku.name": Parameter("storageSku", "Standard_ZRS")},
         "index": {"sku.name": Parameter("storageSku", "Standard_ZRS")},
         "host": {"sku.name": "Standard_LRS"},
+        "model": {"sku.name": "Standard_LRS"},
     },
     f"{STORAGE}/blobServices": {
         "": {
@@ -75,7 +76,7 @@ def _rule(name: str, actions: Mapping[str, Any], prefix: str) -> Mapping[str, An
 _DAYS = "daysAfterModificationGreaterThan"
 BY_ACCOUNT: Mapping[str, Table] = {
     # An erasure would be a lie where deleted vectors are kept.
-    f"{STORAGE}/blobServices": {"files": _KEPT, "index": _OFF, "host": _OFF},
+    f"{STORAGE}/blobServices": {"files": _KEPT, "index": _OFF, "host": _OFF, "model": _OFF},
     f"{STORAGE}/managementPolicies": {
         "files": _rule("cool", {"tierToCool": {_DAYS: Parameter("coolAfterDays", 90)}}, "dicom/"),
         "index": _rule("forget-dead-letters", {"delete": {_DAYS: 90}}, "dead-letters/"),

@@ -27,6 +27,7 @@ UNTAGGED = frozenset(
         f"{STORAGE}/tableServices",
         f"{STORAGE}/tableServices/tables",
         f"{STORAGE}/managementPolicies",
+        "Microsoft.Authorization/locks",
         "Microsoft.Authorization/policyAssignments",
         "Microsoft.Authorization/policyDefinitions",
         "Microsoft.Authorization/roleAssignments",
@@ -40,3 +41,12 @@ UNTAGGED = frozenset(
     }
 )
 """Types that have no tags, or whose tags say nothing that their parent's do not."""
+
+DECORATED: Mapping[str, Mapping[str, int | None]] = {
+    # A vault that has a key keeps it, whatever key another machine comes with.
+    "Microsoft.KeyVault/vaults/secrets": {"onlyIfNotExists": None},
+    # Two at once on one account: StorageAccountOperationInProgress.
+    "Microsoft.Network/privateEndpoints": {"batchSize": 1},
+    "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": {"batchSize": 1},
+}
+"""How resources of a type are made, all others without a decorator."""

@@ -43,8 +43,6 @@ FOR_THE_PLATFORM: Mapping[str, str] = {
     "AzureWebJobsStorage__blobServiceUri": f"{_HOST}.blob",
     "AzureWebJobsStorage__clientId": _IDENTITY,
     "AzureWebJobsStorage__credential": "managedidentity",
-    "AzureWebJobsStorage__queueServiceUri": f"{_HOST}.queue",
-    "AzureWebJobsStorage__tableServiceUri": f"{_HOST}.table",
     "IndexerStorage__clientId": _IDENTITY,
     "IndexerStorage__credential": "managedidentity",
     "OVERRIDE_USE_MI_FIC_ASSERTION_CLIENTID": _IDENTITY,
@@ -134,7 +132,7 @@ def _platform(scenario: Scenario, found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _secret_uri(scenario: Scenario) -> str:
-    vault = _one(scenario, "Microsoft.KeyVault/vaults")
+    vault = _one(scenario, "Microsoft.KeyVault/vaults", "kv-")
     return f"{vault}#properties.vaultUri" + "secrets/patient-hash-key"
 
 

@@ -85,6 +85,8 @@ def store_problems(scenario: Scenario) -> Iterator[Problem]:
         "files": {("container", "dicom")},
         "host": {("container", "packages")},
     }
+    if scenario.values.get("hasMedImageInsight"):
+        wanted["model"] = frozenset()
     accounts = scenario.deployment.of_type(ACCOUNT)
     for kind, needed in wanted.items():
         found = [one for one in accounts if one.ref.names[-1].startswith(kind)]

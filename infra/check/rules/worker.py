@@ -18,7 +18,9 @@ _SIZES: Mapping[str, tuple[int, str]] = {
 def worker_problems(scenario: Scenario) -> Iterator[Problem]:
     """What is wrong between the worker, its environment and its queue."""
     deployment = scenario.deployment
-    wanted = scenario.values.get("workerProfile", "Consumption-GPU-NC8as-T4")
+    wanted = "Consumption"  # a GPU is asked for once there is an image that needs it
+    if scenario.values.get("workerImage"):
+        wanted = scenario.values.get("workerProfile", "Consumption-GPU-NC8as-T4")
     profiles = {
         profile.get("name"): profile.get("workloadProfileType")
         for one in deployment.of_type(_ENVIRONMENT)
