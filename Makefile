@@ -11,7 +11,7 @@ CHROMIUM := { command -v chromium || command -v chromium-browser || command -v g
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture check-images images sbom lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker package clean
+.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture check-images images sbom lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker bench-package package clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -83,9 +83,9 @@ images: ## build the images of worker and functions (needs docker)
 	@deploy/build_images.py worker-cpu worker-cuda functions
 
 sbom: .venv/dev.stamp package ## list what the CPU worker and the functions are made of, into build/sbom
-	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-worker-cpu $$(git rev-parse HEAD) \
+	@TOOL=.tools/cyclonedx deploy/images/sbom.sh dicom-indexer-worker-cpu $$(git rev-parse HEAD) \
 		$$($(BIN)/python -m deploy.images.environment) build/sbom/worker-cpu.cdx.json
-	@TOOL_PYTHON=$(BIN)/python deploy/images/sbom.sh dicom-indexer-functions $$(git rev-parse HEAD) \
+	@TOOL=.tools/cyclonedx deploy/images/sbom.sh dicom-indexer-functions $$(git rev-parse HEAD) \
 		deploy/images/functions_python.sh build/sbom/functions.cdx.json
 	@ls build/sbom/*.json
 
@@ -125,6 +125,9 @@ bench-seed: .venv/dev.stamp ## index 4,500 generated series with it, from files 
 
 bench-worker: .venv/dev.stamp ## measure what the worker's overlapping gains, into docs/benchmarks-worker.md
 	@$(BIN)/python benchmarks/worker.py
+
+bench-package: .venv/dev.stamp $(AZURITE) .tools/functions.stamp ## measure memory and start of the package that was built, into docs/benchmarks-package.md
+	@$(BIN)/python benchmarks/run_package.py
 
 package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip
 	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py

@@ -76,7 +76,7 @@ IMAGES: Mapping[str, Image] = {
 class Shell:
     """Runs commands in the repository; `ask` gives what one printed, `run` lets people see it."""
 
-    run: Callable[[Sequence[str]], None]
+    run: Callable[[Sequence[str]], object]
     ask: Callable[[Sequence[str]], str]
 
 
@@ -254,8 +254,8 @@ def _output(command: Sequence[str]) -> str:
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not on this machine") from error
     except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip().splitlines() or [""])[-1]
-        raise BuildError(f"{' '.join(command[:3])} failed: {last}") from error
+        first = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[0]
+        raise BuildError(f"{' '.join(command[:3])}: {first}") from error
     return done.stdout
 
 

@@ -75,6 +75,14 @@ def _git(root: Path, *arguments: str) -> list[str]:
     return [name for name in done.stdout.split("\0") if name]
 
 
+def is_of(root: Path, target: Path) -> bool:
+    """Whether a package has been built, and of the files that are in the working tree now."""
+    return target.is_dir() and all(
+        (target / path).is_file() and (target / path).read_bytes() == (root / path).read_bytes()
+        for path in files_of(root)
+    )
+
+
 def requirements_of(pyproject: str) -> list[str]:
     """What the app needs, as `pyproject.toml` says it."""
     project = tomllib.loads(pyproject)["project"]

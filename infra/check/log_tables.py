@@ -84,3 +84,6 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Columns and their types, by table."""
+
+REQUESTS = frozenset({"blob event", "series check", "series"})
+"""Spans that Application Insights keeps as requests, since a message started them."""

@@ -35,8 +35,8 @@ STYLE = """
 """
 _LEGEND = (
     ("event", "events, messages"),
-    ("line", "what settings name, read or written as roles allow"),
-    ("net", "private endpoint"),
+    ("line", "read, written: as settings and roles say"),
+    ("net", "not from the internet"),
     ("open", "internet, signed in"),
     ("watch", "sent to the workspace"),
 )
@@ -163,5 +163,5 @@ def _legend(placed: Placed) -> str:
         else:
             content += rectangle(kind, Rect(x=x + 4, y=y - 11, width=18, height=13), 6)
         content += text(x + 28, y, words, "note")
-        x += 28 + text_width(words, 10.5) + 18
-    return content + text(x, y, "… is what makes a name unique", "note") + "\n"
+        x += 28 + text_width(words, 10.5) + 9
+    return content + text(x, y, "… makes a name unique", "note") + "\n"

@@ -154,6 +154,16 @@ def test_things_lie_beside_each_other_and_words_within_them(found, name):
         )
 
 
+@pytest.mark.parametrize("name", [plan.name for plan in PLANS])
+def test_no_line_runs_off_the_paper(found, name):
+    svg = drawn(placed(picture_of(found[name].deployment, "title")), "description")
+    texts = list(ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"))
+    assert len(texts) > 50
+    for text in texts:
+        if text.get("class") not in {"middle", "mark"} and not text.get("textLength"):
+            assert float(text.get("x")) + text_width(text.text, 11) <= WIDTH - 14, text.text
+
+
 def test_arrows_end_at_the_things_that_they_are_of(found):
     drawing = placed(picture_of(found[PRIVATE].deployment, ""))
     solid = {box.address: rect for box, rect in drawing.boxes}

@@ -9,6 +9,7 @@ pytest.importorskip("tree_sitter_bicep", reason="no grammar of Bicep is installe
 
 from indexer_core.telemetry import METRICS
 from infra.check.kql import complaints, has_parser
+from infra.check.log_tables import REQUESTS
 from infra.check.queries import queries_in, workbook_items
 from infra.check.rules import page_problems
 from infra.check.rules.alert_tables import ALERTS
@@ -70,6 +71,8 @@ def test_every_query_of_alerts_and_workbook_is_parsed(parser, files):
         "AppMetrics | where Sum > 1",
         'AppMetrics | where Name == "dicom_indexer.poison" | summarize by x = Properties.code',
         'AppRequests | where Name == "ingests"',
+        'AppRequests | where Name == "commit"',
+        'AppDependencies | where Name == "series"',
         'AppRequests | where AppRoleName == "worker"',
         'AppTraces | where Message startswith "nobody logs this"',
         'AzureMetrics | where MetricName == "DeadLetters"',
@@ -78,6 +81,11 @@ def test_every_query_of_alerts_and_workbook_is_parsed(parser, files):
 )
 def test_what_nobody_tells_is_found(query):
     assert wrong_in([query])
+
+
+def test_spans_that_become_requests_are_those_of_the_adapter():
+    sending = pytest.importorskip("indexer_core.adapters.telemetry.sending")
+    assert sending._STARTED_BY_A_MESSAGE == REQUESTS
 
 
 def test_the_workbook_is_one(workbook):
@@ -116,5 +124,8 @@ def test_a_runbook_that_is_missing_or_misnamed_is_found(name):
     assert runbook_problems(page.replace(f"\n### {name}\n", f"\n### {name}s\n", 1))
 
 
-def test_the_page_asks_something():
-    assert len(queries_in(PAGE.read_text(encoding="utf-8"))) >= 5
+@pytest.mark.parametrize(("name", "least"), [("operations.md", 8), ("azure.md", 1)])
+def test_every_query_of_a_page_is_right(name, least):
+    asked = queries_in((ROOT / "docs" / name).read_text(encoding="utf-8"))
+    assert len(asked) >= least
+    assert wrong_in(asked) == []

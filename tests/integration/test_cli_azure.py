@@ -426,6 +426,7 @@ def test_what_cannot_be_done_is_told_in_one_line(program, indexed, command, told
     assert told in line
 
 
-def test_no_work_needs_an_account(program):
-    (line,) = program("reconcile", "--no-work", store="local", status=1).splitlines()
+@pytest.mark.parametrize("command", ["backfill", "reconcile", "replay"])
+def test_no_work_needs_an_account(program, command):
+    (line,) = program(command, "--no-work", store="local", status=1).splitlines()
     assert "--store azure" in line

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.functions_package import LIMIT_MB, PACKAGES, check, files_of
+from deploy.functions_package import LIMIT_MB, PACKAGES, check, is_of
 from tests.support.functions_host import PYTHON, ROOT, FunctionsHost, missing
 
 BUILT = ROOT / "build" / "functions"
@@ -21,19 +21,8 @@ LIBRARIES += ("azure.functions", "azure.identity", "azure.storage.blob", "azure.
 LIBRARIES += ("azure.monitor.opentelemetry.exporter", "opentelemetry.exporter.otlp.proto.http")
 
 
-def not_there() -> str | None:
-    """Why there is no package of these files, or None."""
-    if not BUILT.is_dir():
-        return "there is no package: run `make package`"
-    for path in files_of(ROOT):
-        built = BUILT / path
-        if not built.is_file() or built.read_bytes() != (ROOT / path).read_bytes():
-            return "the package is of other files: run `make package`"
-    return None
-
-
 pytestmark = [
-    pytest.mark.skipif(not_there() is not None, reason=str(not_there())),
+    pytest.mark.skipif(not is_of(ROOT, BUILT), reason="no package of these files: `make package`"),
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 PATH = {"PYTHONPATH": f"{BUILT}:{BUILT / PACKAGES}"}

@@ -6,14 +6,17 @@ and so are its variables, its program, its health check and its user.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from deploy.functions_package import PACKAGES
 from gpu_worker.health import PORT
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX
 from indexer_core.adapters.azure.settings import PATIENT_KEY, QUIET, SOURCES, STORAGE
@@ -31,8 +34,25 @@ pytestmark = [
 ]
 
 TIMEOUT_S = 600.0
+SLIM = {
+    *("libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1"),
+    *("libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"),
+}
+"""Libraries that every Debian has, for its own package manager needs them."""
+
+PACKAGE = ROOT / "build" / "functions" / PACKAGES
 # Their licence is free text that no identifier fits; each is free software.
 WITHOUT_LICENCE_ID = {"protobuf", "transformers"}
+
+
+def plain(name):
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def pinned():
+    """Versions by name, as constraints.txt has them."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {plain(name): version for name, _, version in (line.partition("==") for line in lines)}
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +161,7 @@ def test_all_that_it_imports_is_installed_and_nothing_is_of_this_checkout(image)
     assert name == image.variables["LOGNAME"]
     if os.geteuid() == 0:
         assert int(user) == image.user
-    pins = dict(
-        line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
-    )
-    assert torch.partition("+")[0] == pins["torch"]
+    assert torch.partition("+")[0] == pinned()["torch"]
     ours = [
         file
         for file in files
@@ -156,16 +173,45 @@ def test_all_that_it_imports_is_installed_and_nothing_is_of_this_checkout(image)
     assert ours == []
 
 
-def test_what_is_installed_is_listed_with_licences_by_the_schema_of_cyclonedx(image, tmp_path):
-    listed = tmp_path / "sbom.cdx.json"
-    script = [str(ROOT / "deploy/images/sbom.sh"), "dicom-indexer-worker-cpu", "0" * 40]
+def test_of_the_system_its_compiled_files_need_what_a_slim_debian_has(image):
+    libraries = site_packages(image.python).rglob("*.so*")
+    done = subprocess.run(
+        ["ldd", *[str(file) for file in libraries if file.is_file() and not file.is_symlink()]],
+        capture_output=True,
+        text=True,
+        check=False,  # some files are data by such a name
+    )
+    own = str(image.python.parents[1].resolve())
+    found = set(re.findall(r"=> (/\S+)", done.stdout))
+    needed = {Path(name).name for name in found if not str(Path(name).resolve()).startswith(own)}
+    assert "libc.so.6" in needed
+    assert needed <= SLIM
+
+
+def listed(folder, name, python):
+    """The SBOM of what is installed for a Python."""
+    file = folder / "sbom.cdx.json"
     subprocess.run(
-        [*script, str(image.python), str(listed)],
+        [ROOT / "deploy/images/sbom.sh", name, "0" * 40, python, file],
         cwd=ROOT,
-        env={**os.environ, "TOOL_PYTHON": sys.executable},
+        env={**os.environ, "TOOL": ".tools/cyclonedx", "TOOL_PYTHON": sys.executable},
         check=True,
     )
-    text = listed.read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+# Beside the worker's, for the two use one tool.
+@pytest.mark.skipif(not PACKAGE.is_dir(), reason="there is no package: run `make package`")
+def test_what_the_functions_bring_along_is_listed_and_nothing_of_this_machine(tmp_path):
+    python = ROOT / "deploy/images/functions_python.sh"
+    components = json.loads(listed(tmp_path, "functions", python))["components"]
+    brought = {found.metadata["Name"] for found in metadata.distributions(path=[str(PACKAGE)])}
+    assert len(brought) > 20
+    assert {one["name"] for one in components} == brought
+
+
+def test_what_is_installed_is_listed_with_licences_by_the_schema_of_cyclonedx(image, tmp_path):
+    text = listed(tmp_path, "dicom-indexer-worker-cpu", image.python)
     found = json.loads(text)
     assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
     root = found["metadata"]["component"]
@@ -175,6 +221,13 @@ def test_what_is_installed_is_listed_with_licences_by_the_schema_of_cyclonedx(im
         components
     )
     assert not {"faiss-gpu", "pylibjpeg-libjpeg", "pytest", "cyclonedx-bom"} & set(components)
+    pins = pinned()
+    loose = {
+        name
+        for name, one in components.items()
+        if pins.get(plain(name)) != one["version"].partition("+")[0]
+    }
+    assert loose <= {"dicom-indexer", "pip"}
     without = {name for name, one in components.items() if not one.get("licenses")}
     assert without <= WITHOUT_LICENCE_ID
     assert all(one["purl"].startswith("pkg:pypi/") for one in components.values() if "purl" in one)

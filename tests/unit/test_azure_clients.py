@@ -4,9 +4,11 @@ import traceback
 
 import pytest
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError
+from azure.data.tables import TableClient
 
 from indexer_core.adapters.azure.clients import AzureStorage
-from indexer_core.errors import InvalidInputError
+from indexer_core.errors import IndexerError, InvalidInputError
 
 KEY = "UExBTlRFRC1LRVk="
 FULL = (
@@ -91,3 +93,36 @@ def _open(string):
 
 def test_storage_shows_its_host_and_nothing_else():
     assert repr(AzureStorage(FULL)) == "AzureStorage('acc.blob.core.windows.net')"
+
+
+class _Refusal:
+    """An answer of the service, as the SDK's errors hold it."""
+
+    reason = "refused"
+
+    def __init__(self, status_code):
+        self.status_code = status_code
+        self.headers = {"x-ms-error-code": "AuthorizationPermissionMismatch"}
+
+
+def test_who_may_use_single_tables_and_make_none_goes_on_with_those_there_are(monkeypatch):
+    """Bicep gives roles on tables; a request that makes one is above them."""
+
+    def refused(self):
+        raise HttpResponseError(response=_Refusal(403))
+
+    monkeypatch.setattr(TableClient, "create_table", refused)
+    storage = AzureStorage("acc", credential=Credential())
+    assert storage.create_table("t").url == "https://acc.table.core.windows.net"
+    # With a key a refusal is a wrong key, and is told at once.
+    with pytest.raises(IndexerError):
+        AzureStorage(FULL).create_table("t")
+
+
+def test_no_other_error_of_making_a_table_is_passed_over(monkeypatch):
+    def failed(self):
+        raise HttpResponseError(response=_Refusal(500))
+
+    monkeypatch.setattr(TableClient, "create_table", failed)
+    with pytest.raises(IndexerError):
+        AzureStorage("acc", credential=Credential()).create_table("t")

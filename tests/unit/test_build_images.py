@@ -203,3 +203,13 @@ def test_an_unknown_image_is_refused_with_the_names_that_are_known():
     done = script("--print", "worker")
     assert done.returncode == 2
     assert all(name in done.stderr for name in build_images.IMAGES)
+
+
+def test_what_docker_says_when_it_cannot_is_told_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "docker").write_text(
+        "#!/bin/sh\necho 'no such daemon' >&2\necho more >&2\nexit 1\n"
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(BuildError, match=r"^docker buildx imagetools: no such daemon$"):
+        build_images.resolved("python:3.11", Shell(run=print, ask=build_images._output))

@@ -13,7 +13,9 @@ PAGES = ("operations.md", "deploy.md", "azure.md", "cost.md")
 FOLDERS = ("indexer_core", "function_app", "gpu_worker", "local_host")
 TEXTS = {name: (ROOT / "docs" / name).read_text(encoding="utf-8") for name in PAGES}
 OPERATIONS = TEXTS["operations.md"]
-OF_OTHERS = frozenset({"deadLetterReason", "minReplicas", "patientKey"})
+OF_OTHERS = frozenset(
+    {"deadLetterReason", "minReplicas", "overrideQueryTimeRange", "patientKey", "traceId"}
+)
 """Names in mixed case that are neither parameters nor codes of ours."""
 
 

@@ -10,10 +10,11 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, Final
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError
 from azure.data.tables import TableClient, TableServiceClient
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.blob import ExponentialRetry as BlobRetry
@@ -140,10 +141,19 @@ class AzureStorage:
         return client
 
     def create_table(self, name: str) -> TableClient:
-        """Create the table where it is absent."""
+        """Create the table where it is absent, and where this program may.
+
+        The request names no table in its address, so that a role on single tables, as Bicep gives
+        it, does not reach it, although the tables are there. Whether they are, and may be used,
+        the first request to one tells.
+        """
         client = self.table(name)
         with translated(Service.TABLES, writing=True), suppress(ResourceExistsError):
-            client.create_table()
+            try:
+                client.create_table()
+            except HttpResponseError as error:
+                if self._secret is not None or error.status_code != HTTPStatus.FORBIDDEN:
+                    raise
         return client
 
     def soft_delete_days(self) -> int:

@@ -35,6 +35,17 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
     anonymousPullEnabled: false
     publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     networkRuleBypassOptions: 'AzureServices'
+    // Both take the Premium tier. An image may hold a model that nobody must carry away; what no tag
+    // names any more is no release that somebody would go back to.
+    policies: isPrivate ? {
+      exportPolicy: {
+        status: 'disabled'
+      }
+      retentionPolicy: {
+        days: 30
+        status: 'enabled'
+      }
+    } : null
   }
 }
 

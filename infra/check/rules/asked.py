@@ -8,7 +8,7 @@ from pathlib import Path
 
 from indexer_core.telemetry import FUNCTIONS_ROLE, METRICS, SPANS, WORKER_ROLE
 from infra.check.kql import complaints, has_parser
-from infra.check.log_tables import TABLES
+from infra.check.log_tables import REQUESTS, TABLES
 from infra.check.rules.stores import functions_of_the_code
 from infra.check.values import Resource
 
@@ -53,7 +53,7 @@ def wrong_names(query: str) -> Iterator[str]:
     named = _names(query, "Name") - metrics
     told_of: list[tuple[str, AbstractSet[str], AbstractSet[str]]] = [
         ("metric", metrics, set(METRICS)),
-        ("function or span", named, functions_of_the_code() | set(SPANS)),
+        ("function or span", named, _rows(tables)),
         ("metric of Event Grid", _names(query, "MetricName"), _PLATFORM),
         ("role", _names(query, "AppRoleName"), {FUNCTIONS_ROLE, WORKER_ROLE}),
         ("attribute", _attributes_in(query), _attributes(metrics | named)),
@@ -65,6 +65,16 @@ def wrong_names(query: str) -> Iterator[str]:
     for line in re.findall(r'(?:Message|Log) (?:startswith|has) "([^"]*)"', query):
         if line not in _text(_LOGS):
             yield f"for {line!r}, which nobody logs"
+
+
+def _rows(tables: list[str]) -> set[str]:
+    """Names that rows of these tables may have."""
+    names: set[str] = set()
+    if "AppRequests" in tables:
+        names |= functions_of_the_code() | REQUESTS
+    if "AppDependencies" in tables:
+        names |= set(SPANS) - REQUESTS
+    return names
 
 
 def _attributes_in(query: str) -> set[str]:

@@ -140,6 +140,13 @@ OF_PROGRAMS: Mapping[str, Table] = {
             "properties.anonymousPullEnabled": False,
             "properties.publicNetworkAccess": PRIVATE,
             "properties.networkRuleBypassOptions": "AzureServices",
+            "properties.policies": Either(
+                {
+                    "exportPolicy": {"status": "disabled"},
+                    "retentionPolicy": {"days": 30, "status": "enabled"},
+                },
+                None,
+            ),
         }
     },
     IDENTITY: {},
