@@ -75,6 +75,7 @@ def test_what_fits_is_fine():
         (["isOpen: true", "sizes: [true]"], ".sizes[0] is an integer"),
         (["isOpen: true", "sizes: 1"], ".sizes is an array"),
         (["isOpen: true", "to: { kind: 'Topic' }"], ".to.kind is one of 'Queue'"),
+        (["isOpen: true", "to: { kind: {} }"], ".to.kind is one of 'Queue'"),
         (["isOpen: true", "to: { kind: 'Queue' }"], ".to.size is missing"),
     ],
 )
