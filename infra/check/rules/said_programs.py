@@ -32,6 +32,7 @@ OF_PROGRAMS: Mapping[str, Table] = {
         "": {
             "kind": "functionapp,linux",
             "identity.type": "UserAssigned",
+            "identity.userAssignedIdentities": Present(),
             "properties.serverFarmId": Of("Microsoft.Web/serverfarms"),
             "properties.httpsOnly": True,
             "properties.keyVaultReferenceIdentity": _FUNCTIONS,
@@ -102,6 +103,7 @@ OF_PROGRAMS: Mapping[str, Table] = {
     "Microsoft.App/containerApps": {
         "": {
             "identity.type": "UserAssigned",
+            "identity.userAssignedIdentities": Present(),
             "properties.environmentId": Of("Microsoft.App/managedEnvironments"),
             "properties.workloadProfileName": OneOf(("Consumption", "worker")),
             "properties.configuration.activeRevisionsMode": "Single",
