@@ -912,3 +912,4 @@ output INDEX_ACCOUNT string = index.outputs.name
 // Kept by azd: the next deployment, on whatever machine, is given the same.
 output BUDGET_START string = budgetStart
 output IS_PRIVATE bool = isPrivate
+output SERVICE_WORKER_IMAGE_NAME string = workerImage

@@ -177,6 +177,12 @@ PLANTED = {
         "",
         "order",
     ),
+    "a worker that another machine forgets": (
+        MAIN,
+        "string = workerImage",
+        "string = ''",
+        "outputs",
+    ),
     "an output that pages use": (MAIN, "output API_ENDPOINT", "output API_END", "outputs"),
 }
 

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from infra.check.problems import Problem
 from infra.check.scenarios import Scenario
 
-KEPT = {"BUDGET_START": "budgetStart", "IS_PRIVATE": "isPrivate"}
+KEPT = {
+    "BUDGET_START": "budgetStart",
+    "IS_PRIVATE": "isPrivate",
+    # Without it the profile of the running worker would be taken from its environment.
+    "SERVICE_WORKER_IMAGE_NAME": "workerImage",
+}
 """Those that are parameters, kept so that the next deployment, wherever it runs, is given them."""
 
 _READ = (
