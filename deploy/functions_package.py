@@ -56,9 +56,7 @@ def files_of(root: Path) -> list[Path]:
     ignored = set(
         _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-from=.funcignore")
     )
-    return sorted(
-        path for name in every - ignored if (path := Path(name)) and (root / path).is_file()
-    )
+    return sorted(Path(name) for name in every - ignored if (root / name).is_file())
 
 
 def _git(root: Path, *arguments: str) -> list[str]:

@@ -83,6 +83,28 @@ def test_a_fault_in_the_worker_is_found(context, old, new, expected):
         assert any(expected in problem for problem in found), found
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told_of"),
+    [
+        ("!build/sbom/functions.cdx.json\n", "", "build/sbom/functions.cdx.json"),
+        ("!build/functions\n", "", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/__pycache__\n", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/*.pyc\n", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/testing\n", "build/functions/"),
+    ],
+)
+def test_what_is_built_for_the_functions_and_left_out_is_found(context, old, new, told_of):
+    ignoring = replace(context, ignore=changed(context.ignore, old, new))
+    found = told(FUNCTIONS, ignoring)
+    assert any(f"{told_of} reaches no builder" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("pattern", ["!build", "!build/*", "!build/sbom", "!build/functions.zip"])
+def test_what_lies_beside_what_was_built_stays_here(context, pattern):
+    more = replace(context, ignore=f"{context.ignore}{pattern}\n")
+    assert any("reaches builders" in problem for problem in check.context_problems(more))
+
+
 def test_a_script_that_cannot_be_run_is_found(context, tmp_path):
     script = tmp_path / check.FOLDER / "install_worker.sh"
     script.parent.mkdir(parents=True)
