@@ -261,7 +261,8 @@ def _output(command: Sequence[str]) -> str:
 
 def _seen(command: Sequence[str]) -> None:
     print("+", shlex.join(command), file=sys.stderr, flush=True)
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own
+    # All that a step says goes to stderr: what this prints are the images and nothing else.
+    if subprocess.run(command, cwd=ROOT, check=False, stdout=2).returncode:  # noqa: S603 - our own
         raise BuildError(f"{' '.join(command[:3])} failed")
 
 

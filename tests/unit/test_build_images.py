@@ -213,3 +213,10 @@ def test_what_docker_says_when_it_cannot_is_told_in_one_line(tmp_path, monkeypat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(BuildError, match=r"^docker buildx imagetools: no such daemon$"):
         build_images.resolved("python:3.11", Shell(run=print, ask=build_images._output))
+
+
+def test_what_a_step_says_is_not_taken_for_the_name_of_an_image(capfd):
+    build_images._seen(["echo", "4,000 files"])
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == "+ echo '4,000 files'\n4,000 files\n"
