@@ -284,9 +284,9 @@ def renew(root: Path, target: Path, install: Install) -> None:
             target.rename(old)
         new.rename(target)
         archive_of(new).rename(archive_of(target))
+        shutil.rmtree(old, ignore_errors=True)
     finally:
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
         archive_of(new).unlink(missing_ok=True)
 
 
