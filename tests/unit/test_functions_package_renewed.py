@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +121,28 @@ def test_what_is_refused_leaves_the_package_before_as_it_was(
     with pytest.raises(PackageError):
         renew(repository, target, fault)
     assert list(target.parent.iterdir()) == []
+
+
+def test_interrupted_while_it_takes_its_place_the_one_before_is_not_lost(
+    repository, target, monkeypatch
+):
+    renew(repository, target, install)
+    before, rename = whole(target), Path.rename
+
+    def interrupted(path, to):
+        if path.name == "functions.new":
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            renew(repository, target, install)
+    assert whole(target.with_name("functions.old")) == before
+    assert not is_of(repository, target)
+    renew(repository, target, install)
+    assert whole(target) == before
+    assert {path.name for path in target.parent.iterdir()} == {"functions", "functions.zip"}
 
 
 def test_where_it_is_needed_it_is_built_and_else_left_alone(
