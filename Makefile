@@ -31,14 +31,17 @@ explorer: $(PAGE) ## build the page of the Cohort Explorer (needs npm) into func
 torture: .venv/dev.stamp ## ten minutes of processes that are killed at every point of their work
 	@$(BIN)/python -m tests.torture $(TORTURE_ARGS)
 
-# What is absent leaves its tests skipped, and pytest lists them at the end.
-tools:
+# What is absent leaves its tests skipped, and pytest lists them at the end. The package is built anew
+# only where it is none of these files.
+tools: .venv/dev.stamp
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(AZURITE) $(PAGE) $(KUSTO); fi
 	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& echo "Installing Chromium (once) ..." && apt-get update -qq \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "Without the tests in a browser: put chromium on the path"
-	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp package; fi
+	@if test -n "$(PYTHON313)"; then $(MAKE) --no-print-directory .tools/functions.stamp; fi
+	@test -z "$(PYTHON313)" || $(PYTHON313) deploy/functions_package.py --if-needed \
+		|| echo "Without the tests of the package: it could not be built"
 	@echo "Installing the worker as its image does ..." && $(BIN)/python -m deploy.images.environment >/dev/null \
 		|| echo "Without the test of the worker's image"
 	@$(MAKE) --no-print-directory .venv/bench.stamp || echo "Without the peers of the index: hnswlib needs a C++ compiler"

@@ -4,10 +4,11 @@
     deploy/build_images.py --print worker-cpu worker-cuda functions
     deploy/build_images.py --registry NAME.azurecr.io --push worker-cuda
 
-With docker (buildx), or with --az in the registry itself, where no docker is. Every image is tagged
-with the commit that it is of. A base is given by its digest: the one that deploy/images/bases.json
-keeps, else the one that its tag has at this moment, which docker is asked for; --pin writes that
-down. Only the standard library is needed.
+With docker (buildx), or with --az in the registry itself. Every image is tagged with the commit
+that it is of. A base is given by its digest: the one that deploy/images/bases.json keeps, else the
+one that its tag has at this moment, which docker is asked for; --pin writes that down. So --az
+needs no docker only once somebody who has one has committed what --pin wrote. Only the standard
+library is needed.
 """
 
 import argparse
@@ -232,24 +233,40 @@ def check(names: Sequence[str], order: Order) -> None:
     program = "az" if order.az else "docker"
     if shutil.which(program) is None:
         raise BuildError(f"{program} is not on this machine; --print shows what would be run")
-    if _output(["git", "status", "--porcelain", "--untracked-files=no"]).strip():
-        raise BuildError("there are changes that are in no commit, and images are named by theirs")
+    if changes := uncommitted(ROOT):
+        raise BuildError(f"images are named by their commit, and this is in none: {changes[0]}")
+
+
+def uncommitted(root: Path) -> list[str]:
+    """Changes that are in no commit, and files that git does not know and a builder would be sent.
+
+    Those that git ignores are sent, too; a folder that holds nothing else counts as one file.
+    """
+    from deploy.images.environment import passing
+
+    changed = _output(["git", "status", "--porcelain", "--untracked-files=no"], root)
+    unknown = _output(["git", "ls-files", "-z", "--others", "--directory"], root).split("\0")
+    ignore = (root / ".dockerignore").read_text(encoding="utf-8")
+    changed_files = [line[3:] for line in changed.splitlines()]
+    return [*changed_files, *passing([name.rstrip("/") for name in unknown], ignore)]
 
 
 def _check_model(names: Sequence[str], folder: Path) -> None:
     if not any(name.startswith("worker") for name in names):
         raise BuildError("--model is for images of the worker")
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if not files:
+    every = [path for path in folder.rglob("*") if path.exists()]
+    if not any(path.is_file() for path in every):
         raise BuildError("the folder of the model is empty, or is none")
-    if any(not path.stat().st_mode & 0o004 for path in files):
-        raise BuildError("files of the model cannot be read by everybody: chmod -R a+rX it")
+    for path in every:
+        needed = 0o005 if path.is_dir() else 0o004
+        if path.stat().st_mode & needed != needed:
+            raise BuildError("files of the model cannot be read by everybody: chmod -R a+rX it")
 
 
-def _output(command: Sequence[str]) -> str:
+def _output(command: Sequence[str], root: Path = ROOT) -> str:
     try:
         done = subprocess.run(  # noqa: S603 - our own commands
-            command, cwd=ROOT, capture_output=True, text=True, check=True
+            command, cwd=root, capture_output=True, text=True, check=True
         )
     except FileNotFoundError as error:
         raise BuildError(f"{command[0]} is not on this machine") from error
@@ -261,7 +278,8 @@ def _output(command: Sequence[str]) -> str:
 
 def _seen(command: Sequence[str]) -> None:
     print("+", shlex.join(command), file=sys.stderr, flush=True)
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - our own
+    # All that a step says goes to stderr: what this prints are the images and nothing else.
+    if subprocess.run(command, cwd=ROOT, check=False, stdout=2).returncode:  # noqa: S603 - our own
         raise BuildError(f"{' '.join(command[:3])} failed")
 
 
@@ -275,7 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=", ".join(IMAGES))
     parser.add_argument("--registry", default="", metavar="SERVER", help="as NAME.azurecr.io")
     parser.add_argument("--push", action="store_true", help="push to the registry")
-    parser.add_argument("--az", action="store_true", help="build in the registry, without docker")
+    parser.add_argument("--az", action="store_true", help="build in the registry (az acr build)")
     parser.add_argument("--extras", default="", help="further extras of the worker: clip, mlflow")
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="bake a model into the worker")
     parser.add_argument("--pin", action="store_true", help="write down the bases' digests")
@@ -299,7 +317,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             push=options.push,
             az=options.az,
             extras=options.extras,
-            model=options.model,
+            # From where this was called; the commands run in the repository.
+            model=options.model and options.model.resolve(),
             prints=options.print,
         )
         if options.pin:
@@ -318,4 +337,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # run as a file, this finds what lies beside it alone
     raise SystemExit(main())

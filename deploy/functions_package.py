@@ -7,12 +7,14 @@ versions of `constraints-functions.txt`. Nothing is left to be built in Azure: a
 after a minute, and has picked another Python than the app's. Where the package lies there nothing
 can be written, so each start would compile every module again: the bytecode is part of it.
 
-What is refused: torch, weights of models (the app reads its text encoder from the index), and a
-zip of more than 200 MB.
+What is refused: torch, weights of models (the app reads its text encoder from the index), a module
+of the app that Python cannot compile, and a zip of more than 200 MB. A package is built beside the
+one that is there and takes its place once it is whole; one that is refused does not.
 """
 
 import argparse
 import compileall
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from py_compile import PycInvalidationMode
 ROOT = Path(__file__).parents[1]
 TARGET = Path("build/functions")
 PACKAGES = Path(".python_packages/lib/site-packages")
+COMMIT = Path("indexer_core/data/commit.txt")
 EXTRAS = ("azure", "cpu", "search")
 LIMIT_MB = 200
 PYTHON = "3.13"
@@ -53,12 +56,21 @@ def files_of(root: Path) -> list[Path]:
     git knows how to read `.funcignore`: its patterns are those of `.gitignore`.
     """
     every = set(_git(root, "ls-files", "-z"))
-    ignored = set(
-        _git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-from=.funcignore")
-    )
-    return sorted(
-        path for name in every - ignored if (path := Path(name)) and (root / path).is_file()
-    )
+    return sorted(Path(name) for name in every - _left_out(root) if (root / name).is_file())
+
+
+def _left_out(root: Path) -> set[str]:
+    return set(_git(root, "ls-files", "-z", "--cached", "--ignored", "--exclude-from=.funcignore"))
+
+
+def commit_of(root: Path) -> str:
+    """The commit that the deployed files are of, with ``-dirty`` where they are not as it has them.
+
+    The app then knows no commit: `indexer_core.software` takes nothing but one.
+    """
+    (head,) = (line.strip() for line in _git(root, "rev-parse", "HEAD"))
+    changed = set(_git(root, "diff", "--name-only", "--no-renames", "-z", "HEAD"))
+    return f"{head}-dirty" if changed - _left_out(root) else head
 
 
 def _git(root: Path, *arguments: str) -> list[str]:
@@ -76,11 +88,26 @@ def _git(root: Path, *arguments: str) -> list[str]:
 
 
 def is_of(root: Path, target: Path) -> bool:
-    """Whether a package has been built, and of the files that are in the working tree now."""
-    return target.is_dir() and all(
-        (target / path).is_file() and (target / path).read_bytes() == (root / path).read_bytes()
-        for path in files_of(root)
+    """Whether a package has been built, and of the files that are in the working tree now.
+
+    What is installed is decided by two of them, pyproject.toml and constraints-functions.txt.
+    """
+    if not target.is_dir():
+        return False
+    files = files_of(root)
+    return _own(target) - {COMMIT} == set(files) and all(
+        (target / path).read_bytes() == (root / path).read_bytes() for path in files
     )
+
+
+def _own(target: Path) -> set[Path]:
+    """The files of a package that are no installed ones, and no bytecode."""
+    found = {path.relative_to(target) for path in _files(target)}
+    return {
+        path
+        for path in found
+        if not path.is_relative_to(PACKAGES.parts[0]) and path.suffix != ".pyc"
+    }
 
 
 def requirements_of(pyproject: str) -> list[str]:
@@ -91,20 +118,18 @@ def requirements_of(pyproject: str) -> list[str]:
 
 
 def build(root: Path, target: Path, install: Install) -> None:
-    """Build the package in a folder of its own; whatever was there is removed.
+    """Build the package in a folder that is not there.
 
     Raises
     ------
     PackageError
         It holds what must not be deployed.
     """
-    if target.exists():
-        shutil.rmtree(target)
     for path in files_of(root):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, target / path)
-    (commit,) = (line.strip() for line in _git(root, "rev-parse", "HEAD"))
-    (target / "indexer_core" / "data" / "commit.txt").write_text(f"{commit}\n")
+    (target / COMMIT).parent.mkdir(parents=True, exist_ok=True)
+    (target / COMMIT).write_text(f"{commit_of(root)}\n")
     (target / PACKAGES).mkdir(parents=True)
     install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text()))
     for caches in [path for path in target.rglob("__pycache__") if path.is_dir()]:
@@ -117,16 +142,27 @@ def compile_modules(target: Path) -> None:
     """Put the modules' bytecode beside them, if this is the app's Python; another's is not read.
 
     It is used whatever the time of its module, which a zip does not keep.
+
+    Raises
+    ------
+    PackageError
+        A module of the app cannot be compiled. Of what some packages bring along not all is
+        Python of today, and nothing imports it.
     """
     if not is_the_apps_python():
         return
-    compileall.compile_dir(
-        target,
-        quiet=2,  # of what some packages bring along not all is Python of today
-        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
-        stripdir=str(target),
-        prependdir=_WWWROOT,
-    )
+    packages = str(target / PACKAGES.parts[0])
+    for folder, skipped in ((target, re.compile(re.escape(packages))), (Path(packages), None)):
+        compiled = compileall.compile_dir(
+            folder,
+            quiet=2,
+            rx=skipped,
+            invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
+            stripdir=str(target),
+            prependdir=_WWWROOT,
+        )
+        if not compiled and skipped is not None:
+            raise PackageError("a module of the app could not be compiled")
 
 
 def is_the_apps_python() -> bool:
@@ -223,16 +259,50 @@ def report(target: Path, archive: Path) -> Iterable[str]:
     yield f"{archive}: {archive.stat().st_size / _MB:.0f} MB of at most {LIMIT_MB}"
 
 
+def archive_of(target: Path) -> Path:
+    """The zip beside a package."""
+    return target.with_name(f"{target.name}.zip")
+
+
+def renew(root: Path, target: Path, install: Install) -> None:
+    """Build the package and its zip; what is there gives way to them once both are whole.
+
+    Raises
+    ------
+    PackageError
+        There is no package that may be deployed; what was there is as it was.
+    """
+    new, old = (target.with_name(f"{target.name}.{name}") for name in ("new", "old"))
+    try:
+        for left in (new, old):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        build(root, new, install)
+        pack(new, archive_of(new))
+        # Killed from here on, there is no zip, and so no package that looks whole.
+        archive_of(target).unlink(missing_ok=True)
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        archive_of(new).rename(archive_of(target))
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        archive_of(new).unlink(missing_ok=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build, pack and report; 0 if all went well."""
     parser = argparse.ArgumentParser(description="The Functions app as it is deployed.")
     parser.add_argument("--target", type=Path, default=TARGET, metavar="FOLDER")
-    target = parser.parse_args(arguments).target
-    archive = target.with_name(f"{target.name}.zip")
+    parser.add_argument(
+        "--if-needed", action="store_true", help="do nothing where a package of these files is"
+    )
+    options = parser.parse_args(arguments)
+    target, archive = options.target, archive_of(options.target)
     try:
-        archive.unlink(missing_ok=True)
-        build(ROOT, target, install_wheels)
-        pack(target, archive)
+        if options.if_needed and archive.is_file() and is_of(ROOT, target):
+            return 0
+        renew(ROOT, target, install_wheels)
     except PackageError as error:
         print(f"package: {error}", file=sys.stderr)
         return 1

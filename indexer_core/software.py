@@ -18,7 +18,8 @@ def commit_id() -> str:
     """The commit of this software, 40 hexadecimal digits, or ``""``; never fails.
 
     Written down when a package is built (``setup.py``); else read from the working tree that this
-    file lies in. Changes that were not committed are not seen.
+    file lies in, whose changes that were not committed are not seen. A package of the Functions app
+    that was built with such changes is of no commit.
     """
     try:
         return _written_down() or _checked_out(_TREE)

@@ -19,11 +19,22 @@ from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
 
-from deploy.images.environment import ROOT, context_files
+from deploy.images.environment import ROOT, context_files, passing
 
 FOLDER = Path("deploy/images")
-BUILT = ("build/functions/", "build/sbom/functions.cdx.json")
-"""What builds put there before an image is made of it; in no commit."""
+BUILT: Mapping[str, Sequence[str]] = {
+    "build/functions/": (
+        "build/functions/host.json",
+        "build/functions/function_app/__pycache__/app.cpython-313.pyc",
+        "build/functions/.python_packages/lib/site-packages/numpy/__pycache__/x.cpython-313.pyc",
+        "build/functions/.python_packages/lib/site-packages/numpy/testing/__init__.py",
+    ),
+    "build/sbom/functions.cdx.json": ("build/sbom/functions.cdx.json",),
+}
+"""What builds put there before an image is made of it, in no commit; with files that must reach a
+builder of it."""
+
+_BESIDE = ("build/functions.zip", "build/functions.new/host.json", "build/sbom/worker-cpu.cdx.json")
 
 NEVER = (
     ".git",
@@ -58,11 +69,13 @@ class Instruction:
 class Context:
     """What a Dockerfile is read against.
 
-    files: what reaches a builder. bases: images by the argument that names them.
+    files: what reaches a builder. ignore: the text of the ignore file, for what is yet to be built.
+    bases: images by the argument that names them.
     """
 
     root: Path
     files: Sequence[str]
+    ignore: str
     bases: Mapping[str, str]
 
 
@@ -72,6 +85,7 @@ def read_context(root: Path = ROOT) -> Context:
     return Context(
         root=root,
         files=context_files(root),
+        ignore=(root / ".dockerignore").read_text(encoding="utf-8"),
         bases={name: base["image"] for name, base in bases.items()},
     )
 
@@ -192,8 +206,10 @@ def _copies(every: Sequence[Instruction], context: Context) -> Iterator[str]:
 
 
 def _is_there(source: str, context: Context) -> bool:
-    if source in BUILT or source == ".":  # the folder of a model
+    if source == ".":  # the folder of a model
         return True
+    if source in BUILT:
+        return passing(BUILT[source], context.ignore) == list(BUILT[source])
     folder = source.rstrip("/") + "/"
     return any(name == source or name.startswith(folder) for name in context.files)
 
@@ -233,12 +249,12 @@ def _is_of_a_commit(last: Sequence[Instruction], context: Context) -> bool:
 
 def context_problems(context: Context) -> Iterator[str]:
     """What is wrong with what builders are sent."""
-    ignore = (context.root / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    patterns = [line for line in ignore if line and not line.startswith("#")]
+    lines = context.ignore.splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
     if patterns[:1] != ["*"]:
         yield ".dockerignore: begins by leaving everything out"
-    for name in context.files:
-        if name.startswith(NEVER):
+    for name in [*context.files, *passing(_BESIDE, context.ignore)]:
+        if name.startswith((*NEVER, *_BESIDE)):
             yield f".dockerignore: {name} reaches builders"
 
 

@@ -25,11 +25,14 @@ _DECIDES = ("constraints.txt", "pyproject.toml", SCRIPT)
 def context_files(root: Path, ignore: str | None = None) -> list[str]:
     """The committed and added files of the repository that reach a builder, by `.dockerignore`."""
     patterns = ignore if ignore is not None else (root / ".dockerignore").read_text()
-    rules = list(_rules(patterns.splitlines()))
     names = _git(root, "ls-files", "-z").split("\0")
-    return sorted(
-        name for name in names if name and _passes(name, rules) and (root / name).exists()
-    )
+    return sorted(name for name in passing(names, patterns) if (root / name).exists())
+
+
+def passing(names: Iterable[str], ignore: str) -> list[str]:
+    """Those of the paths that an ignore file lets through, whether they exist or not."""
+    rules = list(_rules(ignore.splitlines()))
+    return [name for name in names if name and _passes(name, rules)]
 
 
 def _rules(lines: Iterable[str]) -> Iterable[tuple[re.Pattern[str], bool]]:

@@ -26,7 +26,7 @@ def main() -> int:
     n_problems = len(problems) + len(of_page)
     print(
         f"{n_templates} templates, {len(PLANS)} deployments, {n_problems} problems. "
-        "This is not `bicep build`: see docs/adr/0035-azure-by-bicep.md."
+        "This is not `bicep build`: see docs/adr/0038-templates-without-a-compiler.md."
     )
     if type_data is None:
         print(f"Types and properties were NOT checked: no type data (set {VARIABLE} to its file).")

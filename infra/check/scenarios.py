@@ -14,6 +14,8 @@ from infra.check.values import SUBSCRIPTION
 FOLDER = Path(__file__).parents[1] / "bicep"
 OPERATORS = "00000000-0000-0000-0000-0000000000ff"
 PARAMETERS = "main.bicepparam"
+PUBLIC_PARAMETERS, PRIVATE_PARAMETERS = "dev.bicepparam", "prod-private.bicepparam"
+"""For deploying without azd: each is what the other one says of such an environment."""
 _ALWAYS: Mapping[str, str] = {
     "AZURE_LOCATION": "westeurope",
     "BUDGET_START": "2027-02-01",
@@ -132,7 +134,28 @@ def scenarios(files: Mapping[str, str]) -> list[Scenario]:
 
 
 def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
-    target, template = read_parameters(PARAMETERS, files[PARAMETERS])
+    target, values, problems = _parameters(files, PARAMETERS, plan)
+    is_private = plan.environment.get("DICOM_NETWORK") != "public"
+    if values.get("isPrivate") is not is_private:
+        text = f"private is all that DICOM_NETWORK does not call public ({plan.name})"
+        problems.append(Problem(rule="exposure", where=PARAMETERS, text=text))
+    named = PRIVATE_PARAMETERS if is_private else PUBLIC_PARAMETERS
+    same_target, same, more = _parameters(files, named, plan)
+    problems += more
+    if (same_target, same) != (target, values):
+        differ = {name for name in {*same, *values} if same.get(name) != values.get(name)}
+        text = f"is not what {PARAMETERS} says: {', '.join(sorted(differ)) or 'another template'}"
+        problems.append(Problem(rule="parameters", where=named, text=text))
+    values |= plan.values
+    deployment = expand(files, target, values)
+    return Scenario(name=plan.name, values=values, deployment=deployment, problems=tuple(problems))
+
+
+def _parameters(
+    files: Mapping[str, str], name: str, plan: _Plan
+) -> tuple[str, dict[str, Any], list[Problem]]:
+    """The template that a file is for, the values it gives its parameters, and what is wrong."""
+    target, template = read_parameters(name, files[name])
     problems = list(template.problems)
     known: dict[str, Any] = {}
     values: dict[str, Any] = {}
@@ -145,7 +168,7 @@ def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
             raise ValueError(f"{name} has no default, and is not among what must be set")
         return value
 
-    evaluator = Evaluator(PARAMETERS, known.__getitem__, {"readEnvironmentVariable": environment})
+    evaluator = Evaluator(name, known.__getitem__, {"readEnvironmentVariable": environment})
     for one in template.declared.values():
         try:
             if one.value is not None:
@@ -154,9 +177,4 @@ def _scenario(files: Mapping[str, str], plan: _Plan) -> Scenario:
             problems.append(error.problem)
         if one.kind == "param" and one.name in known:
             values[one.name] = known[one.name]
-    if values.get("isPrivate") is not (plan.environment.get("DICOM_NETWORK") != "public"):
-        text = f"private is all that DICOM_NETWORK does not call public ({plan.name})"
-        problems.append(Problem(rule="exposure", where=PARAMETERS, text=text))
-    values |= plan.values
-    deployment = expand(files, target, values)
-    return Scenario(name=plan.name, values=values, deployment=deployment, problems=tuple(problems))
+    return target, values, problems

@@ -10,6 +10,13 @@ PARAMETERS = "main.bicepparam"
 PLANTED = {
     "public unless it is said": (PARAMETERS, "'private')", "'public')", "exposure"),
     "private whatever is said": (PARAMETERS, "= !isPublic", "= true", "exposure"),
+    "a private file that makes all public": (
+        "prod-private.bicepparam",
+        "isPrivate = true",
+        "isPrivate = false",
+        "parameters",
+    ),
+    "a file that says another thing": ("dev.bicepparam", "2048", "4096", "parameters"),
     "a budget that begins some day": (
         PARAMETERS,
         "'BUDGET_START')",

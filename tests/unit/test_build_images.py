@@ -181,6 +181,90 @@ def test_a_model_that_the_worker_could_not_read_is_refused(tmp_path):
     assert "chmod" in done.stderr
 
 
+def test_a_folder_of_a_model_that_the_worker_could_not_enter_is_refused(tmp_path):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "weights").write_bytes(b"x")
+    for mode in (0o700, 0o704, 0o701):
+        inner.chmod(mode)
+        done = script("--print", "--model", str(tmp_path), "worker-cpu")
+        assert done.returncode == 1, oct(mode)
+        assert "chmod" in done.stderr
+    inner.chmod(0o705)
+    assert printed("--model", str(tmp_path), "worker-cpu")
+
+
+def test_a_model_is_looked_for_where_it_is_called_and_found_from_the_repository(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_bytes(b"x")
+    done = subprocess.run(
+        [str(SCRIPT), "--print", "--model", "model", "worker-cpu"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (*_, baked) = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    assert shlex.split(baked)[-1] == str(tmp_path / "model")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one commit, whose builders are sent one folder."""
+    root = tmp_path / "repository"
+    (root / "worker").mkdir(parents=True)
+    (root / "worker" / "known.py").write_text("")
+    (root / ".gitignore").write_text("*.log\n__pycache__/\nbuild/\n")
+    (root / ".dockerignore").write_text("*\n!worker\n**/__pycache__\n!build/functions\n")
+    who = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (
+        ["init", "--quiet"],
+        ["add", "."],
+        [*who, "commit", "--quiet", "--no-gpg-sign", "--message", "one"],
+    ):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root
+
+
+def put(root, name):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text("x")
+
+
+@pytest.mark.parametrize(
+    "name", ["worker/known.py", "worker/new.py", "worker/inner/new.py", "worker/ignored.log"]
+)
+def test_what_would_be_built_in_and_is_in_no_commit_is_found(repository, name):
+    assert build_images.uncommitted(repository) == []
+    put(repository, name)
+    (found,) = build_images.uncommitted(repository)
+    assert name.startswith(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "notes/x.txt", "worker/__pycache__/x.pyc", "build/functions/host.json"]
+)
+def test_what_no_builder_is_sent_or_is_built_for_it_is_no_change(repository, name):
+    put(repository, name)
+    assert build_images.uncommitted(repository) == []
+
+
+def test_a_change_that_is_in_no_commit_stops_a_build(with_docker, monkeypatch, repository):
+    monkeypatch.setattr(build_images, "ROOT", repository)
+    build_images.check(["worker-cpu"], Order(commit=COMMIT))
+    put(repository, "worker/new.py")
+    with pytest.raises(BuildError, match=r"in none: worker/new\.py"):
+        build_images.check(["worker-cpu"], Order(commit=COMMIT))
+
+
+def test_run_as_a_file_it_looks_at_the_changes(with_docker):
+    """Nothing is built: the docker here fails, unless a change has stopped it before."""
+    done = script("worker-cpu")
+    assert done.returncode == 1
+    assert done.stderr.startswith(("build_images: ", "+ docker"))
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("options", [[], ["--az", "--registry", "r.azurecr.io"]])
 def test_a_missing_program_is_told_in_one_line(tmp_path, options):
     for program in ("git", "env"):
@@ -213,3 +297,10 @@ def test_what_docker_says_when_it_cannot_is_told_in_one_line(tmp_path, monkeypat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(BuildError, match=r"^docker buildx imagetools: no such daemon$"):
         build_images.resolved("python:3.11", Shell(run=print, ask=build_images._output))
+
+
+def test_what_a_step_says_is_not_taken_for_the_name_of_an_image(capfd):
+    build_images._seen(["echo", "4,000 files"])
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err == "+ echo '4,000 files'\n4,000 files\n"

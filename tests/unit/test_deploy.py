@@ -52,9 +52,8 @@ def test_the_templates_that_azd_takes_exist():
 
 def test_whether_it_is_private_lies_in_the_environment_and_in_no_file_that_all_share():
     assert AZD["infra"]["module"] == "main"
-    assert [path.name for path in (ROOT / AZD["infra"]["path"]).glob("*.bicepparam")] == [
-        "main.bicepparam"
-    ]
+    text = (ROOT / AZD["infra"]["path"] / "main.bicepparam").read_text()
+    assert "readEnvironmentVariable('DICOM_NETWORK', 'private')" in text
 
 
 def test_an_azd_that_would_build_remotely_is_refused():

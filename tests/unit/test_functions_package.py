@@ -46,8 +46,6 @@ def install(packages, requirements):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     target = tmp_path_factory.mktemp("build") / "functions"
-    (target / "left").mkdir(parents=True)
-    (target / "left" / "over.py").write_text("")
     build(ROOT, target, install)
     return target
 
@@ -63,7 +61,7 @@ def test_what_the_host_needs_lies_where_it_looks(built):
 def test_nothing_else_is_deployed(built):
     roots = {path.name for path in built.iterdir()}
     other = {"tests", "docs", "benchmarks", "gpu_worker", "local_host", "indexer_client", "deploy"}
-    assert roots.isdisjoint({*other, "explorer", "infra", "left", "azure.yaml", "Makefile", ".git"})
+    assert roots.isdisjoint({*other, "explorer", "infra", "azure.yaml", "Makefile", ".git"})
     assert not (built / "indexer_core" / "testing").exists()
     assert not list(built.rglob("x.pyc"))  # of this machine
     assert not list(built.rglob("*.md"))
@@ -83,11 +81,14 @@ def test_bytecode_is_used_without_a_look_at_its_module_and_names_no_folder_of_he
     (target / "inner").mkdir(parents=True)
     module = target / "inner" / "module.py"
     module.write_text("def one():\n    return 1\n")
-    (target / "broken.py").write_text("print 'of another Python'\n")
+    (target / PACKAGES).mkdir(parents=True)
+    (target / PACKAGES / "broken.py").write_text("print 'of another Python'\n")
+    (target / PACKAGES / "whole.py").write_text("ONE = 1\n")
     monkeypatch.setattr(functions_package, "PYTHON", ".".join(map(str, sys.version_info[:2])))
     compile_modules(target)
-    assert [path.stem.partition(".")[0] for path in target.rglob("*.pyc")] == ["module"]
-    (cached,) = target.rglob("*.pyc")
+    found = {path.stem.partition(".")[0]: path for path in target.rglob("*.pyc")}
+    assert set(found) == {"module", "whole"}
+    cached = found["module"]
     data = cached.read_bytes()
     assert int.from_bytes(data[4:8], "little") == 1  # hashed, and unchecked (PEP 552)
     assert marshal.loads(data[16:]).co_filename == "/home/site/wwwroot/inner/module.py"
@@ -98,16 +99,17 @@ def test_bytecode_is_used_without_a_look_at_its_module_and_names_no_folder_of_he
     assert done.stdout.strip() == "1"
 
 
+def test_a_module_of_the_app_that_cannot_be_compiled_is_refused(small, monkeypatch):
+    monkeypatch.setattr(functions_package, "PYTHON", ".".join(map(str, sys.version_info[:2])))
+    compile_modules(small)
+    (small / "function_app" / "app.py").write_text("print 'of another Python'\n")
+    with pytest.raises(PackageError, match="could not be compiled"):
+        compile_modules(small)
+
+
 def test_files_are_those_of_the_working_tree(built):
     for path in files_of(ROOT):
         assert (built / path).read_bytes() == (ROOT / path).read_bytes(), path
-
-
-def test_it_knows_which_commit_it_is_of(built):
-    told = (built / "indexer_core" / "data" / "commit.txt").read_text().strip()
-    command = ["git", "rev-parse", "HEAD"]
-    head = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told == head.strip()
 
 
 def test_packages_are_asked_for_as_the_project_says_without_torch(built):

@@ -1,13 +1,16 @@
 """The Dockerfiles are what they must be, and what is planted in them is found."""
 
+import os
 import re
 import subprocess
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml
 
+from deploy.functions_package import files_of
 from deploy.images import check
 from deploy.images.environment import context_files
 from gpu_worker.health import PORT
@@ -81,6 +84,28 @@ def test_a_fault_in_the_worker_is_found(context, old, new, expected):
         assert found == []
     else:
         assert any(expected in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told_of"),
+    [
+        ("!build/sbom/functions.cdx.json\n", "", "build/sbom/functions.cdx.json"),
+        ("!build/functions\n", "", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/__pycache__\n", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/*.pyc\n", "build/functions/"),
+        ("!build/functions\n", "!build/functions\n**/testing\n", "build/functions/"),
+    ],
+)
+def test_what_is_built_for_the_functions_and_left_out_is_found(context, old, new, told_of):
+    ignoring = replace(context, ignore=changed(context.ignore, old, new))
+    found = told(FUNCTIONS, ignoring)
+    assert any(f"{told_of} reaches no builder" in problem for problem in found), found
+
+
+@pytest.mark.parametrize("pattern", ["!build", "!build/*", "!build/sbom", "!build/functions.zip"])
+def test_what_lies_beside_what_was_built_stays_here(context, pattern):
+    more = replace(context, ignore=f"{context.ignore}{pattern}\n")
+    assert any("reaches builders" in problem for problem in check.context_problems(more))
 
 
 def test_a_script_that_cannot_be_run_is_found(context, tmp_path):
@@ -189,8 +214,43 @@ def test_the_steps_take_one_kind_of_faiss(tmp_path, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
+WORKFLOW = (ROOT / ".github/workflows/images.yml").read_text(encoding="utf-8")
+# What GitHub runs a step by where no shell is named, and where bash is.
+SHELLS = {None: ["bash", "-e"], "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"]}
+
+
+def test_a_workflow_in_which_a_program_fails_fails(tmp_path):
+    (tmp_path / "deploy").mkdir()
+    for name in ("deploy/build_images.py", "docker"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'functions: an-image'\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    job = yaml.safe_load(WORKFLOW)["jobs"]["build"]
+    shell = job.get("defaults", {}).get("run", {}).get("shell")
+    scripts = [step["run"] for step in job["steps"] if "run" in step]
+    assert len(scripts) == 4
+    for script in scripts:
+        done = subprocess.run(
+            [*SHELLS[shell], "-c", script],
+            cwd=tmp_path,
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "IMAGE": "functions"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode, script
+
+
+@pytest.mark.parametrize("event", ["push", "pull_request"])
+def test_the_workflow_runs_when_anything_changes_that_an_image_is_built_from(context, event):
+    # YAML 1.1 takes `on` for a truth.
+    patterns = yaml.safe_load(WORKFLOW)[True][event]["paths"]
+    deployed = [path.as_posix() for path in files_of(ROOT)]
+    for name in [*context.files, *deployed, ".dockerignore", ".funcignore", "Makefile"]:
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
+
+
 def test_the_workflow_builds_every_image_and_lints_by_the_same_tool():
-    text = (ROOT / ".github/workflows/images.yml").read_text(encoding="utf-8")
+    text = WORKFLOW
     steps = [
         step.get("run", "")
         for job in yaml.safe_load(text)["jobs"].values()

@@ -64,3 +64,11 @@ def test_a_run_without_changes_loads_neither_pydicom_nor_models():
     )
     heavy = {"pydicom", "faiss", "onnxruntime", "torch"}
     assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_every_folder_of_programs_is_type_checked():
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["packages"]
+    command = ["git", "ls-files", "*.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    folders = {name.partition("/")[0] for name in done.stdout.split() if "/" in name}
+    assert set(checked) == folders - {"tests", "benchmarks", "docs"}
