@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_worker.loop import WorkerSettings
+from indexer_core.assembly import MARKER
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.events import parse_events
 from indexer_core.messages import SeriesReady, dump_ready, parse_ready
@@ -23,7 +24,7 @@ from indexer_core.telemetry import (
 )
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
-from tests.support.pipeline import MAX_WAIT_S, RETRY_S, Pipeline, slice_of
+from tests.support.pipeline import MAX_WAIT_S, QUIET_S, RETRY_S, Pipeline, slice_of
 
 HEX = "a" * 64
 EVENT = {
@@ -129,6 +130,108 @@ def test_a_deletion_a_resent_series_and_one_without_an_upload_have_no_lag(pipeli
     assert not pipeline.live()
     assert len(pipeline.telemetry.values[SERIES_LAG.name, ""]) == 1
     assert pipeline.telemetry.total(SERIES_INDEXED, "removed") == 1
+
+
+def lags(pipeline):
+    return pipeline.telemetry.values[SERIES_LAG.name, ""]
+
+
+def test_a_deletion_soon_after_a_commit_has_no_lag_and_a_further_slice_has(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a", 1)
+    upload(pipeline, "a", 2)
+    assemble_soon(pipeline, process)
+    process.work()
+    pipeline.clock.advance(5)
+    pipeline.remove("a1.dcm")
+    assemble_soon(pipeline, process)
+    pipeline.clock.advance(500)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1]
+    upload(pipeline, "a", 3)
+    assemble_soon(pipeline, process)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1] * 2
+
+
+def test_a_deletion_does_not_bring_back_what_was_counted(pipeline):
+    """The newest blob goes first: those that are left are older than what was counted."""
+    process = pipeline.process()
+    upload(pipeline, "a", 1)
+    process.events()
+    pipeline.clock.advance(1)
+    upload(pipeline, "a", 2)
+    upload(pipeline, "a", 3)
+    assemble_soon(pipeline, process)
+    process.work()
+    for name in ("a3.dcm", "a2.dcm"):
+        pipeline.remove(name)
+        assemble_soon(pipeline, process)
+        process.work()
+    assert lags(pipeline) == [QUIET_S + 1]
+
+
+def assemble_soon(pipeline, process):
+    process.events()
+    pipeline.clock.advance(QUIET_S + 1)
+    process.checks()
+
+
+def test_what_could_not_be_handed_on_at_once_is_as_late_as_it_is(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    process.events()
+    pipeline.clock.advance(QUIET_S + 1)
+    ready = pipeline.queues["ready"]
+    send, ready.send = ready.send, not_now
+    with pytest.raises(UnavailableError):
+        process.checks()
+    ready.send = send
+    pipeline.clock.advance(1000)
+    process.checks()
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1 + 1000]
+
+
+def not_now(body, *, delay_s=0.0):
+    raise UnavailableError("nobody is there")
+
+
+def test_what_was_not_handed_on_and_is_resent_has_no_lag(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    process.work()
+    for _ in range(2):
+        process.assembly.resend(key_of("a"))
+        process.checks()
+        process.work()
+    assert len(lags(pipeline)) == 1
+
+
+def test_markers_of_older_programs_are_read(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    process.work()
+    rows = pipeline.rows["instances"]
+    marker = rows.get(key_of("a"), MARKER)
+    older = {
+        name: value
+        for name, value in marker.values.items()
+        if name not in {"uploaded_s", "counted_s"}
+    }
+    rows.delete(marker)
+    rows.insert(key_of("a"), MARKER, {**older, "unsent": True})
+    process.assembly.force(key_of("a"))
+    process.checks()
+    process.work()
+    assert len(lags(pipeline)) == 1
+    pipeline.clock.advance(3600)
+    upload(pipeline, "a", 2)
+    assemble_soon(pipeline, process)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1] * 2
 
 
 def test_only_the_first_slice_since_a_check_is_a_span(pipeline):
