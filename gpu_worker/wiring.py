@@ -36,7 +36,11 @@ from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
 from indexer_core.telemetry import SILENT, WORKER_ROLE, Telemetry
-from indexer_core.telemetry_settings import read_hourly_price
+from indexer_core.telemetry_settings import (
+    TelemetrySettings,
+    read_hourly_price,
+    telemetry_if_usable,
+)
 from indexer_core.telling import Telling
 from indexer_core.templates import load_templates
 from indexer_core.thumbnails import Thumbnails
@@ -77,6 +81,7 @@ class ProgramSettings:
     grace_s: float = 25.0
     log_format: str = "json"
     health: HealthSettings = field(default_factory=HealthSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
@@ -102,6 +107,7 @@ def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
             port=_port(environment),
             stall_s=_number(environment, STALL, HealthSettings().stall_s, 1),
         ),
+        telemetry=telemetry_if_usable(environment),
     )
 
 
@@ -237,7 +243,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         around=texts_by(lambda _: model),
     )
     announcer = announcer_of(azure, clock)
-    telemetry = telemetry_of(azure.telemetry, WORKER_ROLE)
+    telemetry = telemetry_of(settings.telemetry, WORKER_ROLE)
     assembly = build_assembly(
         stores,
         indexer=lambda: indexer,
