@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gpu_worker.loop import WorkerSettings
 from indexer_core.assembly import MARKER
-from indexer_core.errors import InvalidInputError, UnavailableError
+from indexer_core.errors import UnavailableError
 from indexer_core.events import parse_events
 from indexer_core.messages import SeriesReady, dump_ready, parse_ready
 from indexer_core.telemetry import (
@@ -47,10 +47,10 @@ def test_the_time_of_an_upload_travels_and_decides_nothing(uploaded_s):
 
 
 @pytest.mark.parametrize("value", ['"now"', "-1.0", "true", "1e999", "[1.0]", "NaN"])
-def test_what_is_no_time_is_refused(value):
-    body = dump_ready(SeriesReady(series=HEX, revision=1, digest=HEX, uploaded_s=5.0))
-    with pytest.raises(InvalidInputError):
-        parse_ready(body.replace("5.0", value))
+def test_a_series_whose_time_is_none_is_worked_on_all_the_same(value):
+    ready = SeriesReady(series=HEX, revision=1, digest=HEX, uploaded_s=5.0)
+    found = parse_ready(dump_ready(ready).replace("5.0", value))
+    assert (found, found.uploaded_s) == (ready, None)
 
 
 @pytest.mark.parametrize(
