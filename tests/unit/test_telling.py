@@ -314,6 +314,21 @@ def test_a_batch_that_ends_early_says_so(pipeline):
     [span] = [span for span in pipeline.telemetry.spans if span.name == "series"]
     assert (span.attributes["outcome"], span.failed) == ("interrupted", True)
     assert "commit" not in names_of(pipeline, "a")
+    assert pipeline.telemetry.total(SERIES_INDEXED, "interrupted") == 1
+    assert len(pipeline.telemetry.values[BATCH_DURATION.name, ""]) == 1
+    assert pipeline.telemetry.values[WORKER_SECONDS.name, "cpu"][0] > 0
+
+
+def test_what_was_done_in_a_batch_that_ended_early_keeps_its_outcome(pipeline):
+    process = pipeline.process()
+    pipeline.queues["ready"].send("no series")
+    upload(pipeline, "a")
+    assemble(pipeline, process)
+    process.indexer.write = unavailable
+    with pytest.raises(UnavailableError):
+        process.work()
+    total = pipeline.telemetry.total
+    assert (total(SERIES_INDEXED, "poison"), total(SERIES_INDEXED, "interrupted")) == (1, 1)
 
 
 def unavailable(entries, reason):
