@@ -197,7 +197,21 @@ def not_now(body, *, delay_s=0.0):
     raise UnavailableError("nobody is there")
 
 
-def test_what_was_not_handed_on_and_is_resent_has_no_lag(pipeline):
+def test_what_could_not_be_read_has_its_lag_when_it_is_indexed_after_all(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    [message] = pipeline.queues["ready"].receive(1, 0.0)
+    process.assembly.recall(parse_ready(message.body))
+    pipeline.queues["ready"].delete(message)
+    pipeline.clock.advance(1000)
+    process.assembly.force(key_of("a"))
+    process.checks()
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1 + 1000]
+
+
+def test_what_was_committed_and_is_resent_has_no_lag(pipeline):
     process = pipeline.process()
     upload(pipeline, "a")
     assemble_soon(pipeline, process)
