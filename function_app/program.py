@@ -48,6 +48,7 @@ from indexer_core.ports import ImageEncoder, TextEncoder
 from indexer_core.reconcile import ReconcileReport, reconcile
 from indexer_core.rules import load_rules
 from indexer_core.telemetry import FUNCTIONS_ROLE
+from indexer_core.telemetry_settings import TelemetrySettings, telemetry_if_usable
 from indexer_core.templates import load_templates
 from indexer_core.uploads import UploadReader
 
@@ -62,7 +63,7 @@ _DECODING = ChildLimits(seconds=20, memory_bytes=1 << 30)
 class Program:
     """Services for the queue triggers, and the API; parts are made when they are first used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, telemetry: TelemetrySettings) -> None:
         self.settings = settings
         clock, ids = SystemClock(), RandomIds()
         accounts = Accounts(settings)
@@ -79,8 +80,8 @@ class Program:
             quiet_s=settings.quiet_s,
             max_wait_s=settings.max_wait_s,
             parse=parse_azure_events,
-            telemetry=telemetry_of(settings.telemetry, FUNCTIONS_ROLE),
-            queues=queues_by_name(accounts.index) if settings.telemetry.is_on else {},
+            telemetry=telemetry_of(telemetry, FUNCTIONS_ROLE),
+            queues=queues_by_name(accounts.index) if telemetry.is_on else {},
             upkeep=Upkeep(
                 self.stores.index,
                 FlatFp16Vectors(),
@@ -247,7 +248,7 @@ _first = Lock()
 @cache
 def _program() -> Program:
     try:
-        return Program(read_settings(os.environ))
+        return Program(read_settings(os.environ), telemetry_if_usable(os.environ))
     except InvalidInputError as error:
         log.error("settings cannot be used: %s", error)  # noqa: TRY400 - names, never values
         raise UnavailableError("the settings of the app cannot be used") from error

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     options = parser.parse_args(arguments)
     _log_to_stderr(JsonLines())
+    threading.excepthook = _log_of_thread
     told = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told.set())
@@ -116,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _work_until(told, worker, settings, until_idle=options.until_idle)
     except IndexerError as error:
         log.error("the worker cannot start: %s", error)  # noqa: TRY400 - one line says it all
+    except Exception:  # its text may hold what no log may: the formatters leave it out
+        log.exception("the worker failed")
     return 1
 
 
@@ -130,11 +134,12 @@ def _work_until(told: Event, worker: Worker, settings: ProgramSettings, *, until
         log.info("told to end")
     hangs = worker.pulse.age_s > settings.health.stall_s
     work.join(0 if hangs else settings.grace_s)
-    worker.telling.telemetry.flush(_FLUSH_S)
     if work.is_alive():
-        worker.shift.let_go()
+        worker.shift.let_go()  # before anything that takes time: it may be killed any moment now
         log.warning("ended in the middle of a batch; its messages are given back")
+        worker.telling.telemetry.flush(_FLUSH_S)
         _leave(0)
+    worker.telling.telemetry.flush(_FLUSH_S)
     status = _status(work.error)
     if isinstance(worker.upkeep, BackgroundKeeper) and worker.upkeep.is_busy:
         _leave(status)  # a merge that is not committed was never begun
@@ -156,6 +161,13 @@ def _status(error: BaseException | None) -> int:
     else:
         log.error("the worker failed", exc_info=error)
     return 1
+
+
+def _log_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """A thread has ended by an exception that nobody expected: the type and the place, no text."""
+    if failed.exc_type is not SystemExit:
+        about = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+        log.error("a thread failed", exc_info=about)  # type: ignore[arg-type]
 
 
 def _log_to_stderr(formatter: logging.Formatter) -> None:

@@ -25,6 +25,7 @@ PORT = "INDEXER_WORKER_HEALTH_PORT"
 PATH = "/health"
 
 _ANSWER_S = 5.0
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,20 @@ class Pulse:
         return self._clock() - self._beaten_s
 
 
+def read_port(environment: Mapping[str, str]) -> int:
+    """Where the worker answers, 0 for nowhere: of the worker, and of who asks it.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no port.
+    """
+    text = environment.get(PORT) or "0"
+    if not (text.isascii() and text.isdecimal() and int(text) <= _LAST_PORT):
+        raise InvalidInputError(f"{PORT} is a port, at most {_LAST_PORT}, or 0 for none")
+    return int(text)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -64,6 +79,9 @@ class _Server(ThreadingHTTPServer):
         # All addresses: the platform asks at the container's own. Nothing leads there from outside.
         super().__init__(("0.0.0.0", port), _Handler)  # noqa: S104
         self.is_well = is_well
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: who asked has gone, and would be told of by address, with a stack."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -121,11 +139,16 @@ def served(port: int, is_well: Callable[[], bool]) -> Iterator[int]:
 
 
 def problem(environment: Mapping[str, str]) -> str | None:
-    """What is wrong with the worker that runs here by these settings; None if nothing."""
+    """What is wrong with the worker that runs here by these settings; None if nothing.
+
+    A worker that answers nowhere is well as long as it runs: nobody can know more.
+    """
     try:
-        port = int(environment.get(PORT, ""))
-    except ValueError:
-        return f"{PORT} names no port"
+        port = read_port(environment)
+    except InvalidInputError as error:
+        return str(error)
+    if not port:
+        return None
     # No proxy of the environment comes between, as it would with urllib.
     connection = HTTPConnection("127.0.0.1", port, timeout=_ANSWER_S)
     try:

@@ -33,7 +33,7 @@ from gpu_worker.settling import (
     still_due,
     take,
 )
-from gpu_worker.telling import tell_batch, tell_series
+from gpu_worker.telling import INTERRUPTED, tell_batch, tell_series
 from gpu_worker.timing import STAGES, Timings, stage
 from gpu_worker.visibility import HeldMessages
 from gpu_worker.worker import BatchReport, Worker, WorkerSettings
@@ -173,6 +173,7 @@ class _Work:
 class _Batch:
     """Messages that were received together; those that were seen before wait for their turn."""
 
+    messages: Sequence[QueueMessage]
     work: _Work
     alone: Sequence[QueueMessage]
     is_full: bool
@@ -207,8 +208,20 @@ class _Hands:
         return self.is_busy
 
     def finish(self) -> BatchReport:
-        """Settle the oldest batch."""
+        """Settle the oldest batch; one that ends early is told of, too, and stays in hand."""
         batch = self._batches[0]
+        try:
+            manifest = self._settled_all(batch)
+        except Exception:
+            early = {message.id: INTERRUPTED for message in batch.messages}
+            self._tell(batch, {**early, **batch.outcomes})
+            raise
+        self._batches.popleft()
+        report = _reported(batch, manifest)
+        self._tell(batch, report.outcomes)
+        return report
+
+    def _settled_all(self, batch: _Batch) -> int:
         with batch.timings.running():
             manifest = self._settled(batch.work, batch.outcomes)
             for message in batch.alone:
@@ -217,22 +230,19 @@ class _Hands:
                     continue
                 work = self._work_on([message], batch.outcomes, batch.timings, _in_this_thread)
                 manifest = max(manifest, self._settled(work, batch.outcomes))
-        self._batches.popleft()
-        report = _reported(batch, manifest)
-        self._tell(batch, report)
-        return report
+        return manifest
 
     def drop(self) -> None:
         """Do no more for what is in hand."""
         for batch in self._batches:
             batch.work.preparation.abandon()
 
-    def _tell(self, batch: _Batch, report: BatchReport) -> None:
+    def _tell(self, batch: _Batch, outcomes: Outcomes) -> None:
         settled_s = time.monotonic()
         tell_batch(
             self._worker.telling,
-            report.outcomes,
-            elapsed_s=report.elapsed_s,
+            outcomes,
+            elapsed_s=settled_s - batch.started_s,
             busy_s=settled_s - max(batch.started_s, self._settled_s),
             device="cuda" if batch.work.preparation.on_gpu else "cpu",
             hourly_price=self._worker.settings.hourly_price,
@@ -262,6 +272,7 @@ class _Hands:
         with timings.running():
             work = self._work_on(fresh, outcomes, timings, self._prepare)
         return _Batch(
+            messages=messages,
             work=work,
             alone=_in_turn([message for message in messages if message.dequeue_count > 1]),
             is_full=len(messages) >= self._worker.settings.batch,

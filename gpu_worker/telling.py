@@ -96,7 +96,7 @@ def tell_batch(
     device: str,
     hourly_price: float | None,
 ) -> None:
-    """Tell of a batch that was settled.
+    """Tell of a batch that was settled, or that has ended before it was.
 
     Parameters
     ----------

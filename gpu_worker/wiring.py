@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from gpu_worker.background import BackgroundKeeper, Keeper, Keepers
 from gpu_worker.encoders.finding import FindImageEncoder, ImageEncoders
 from gpu_worker.halving import Halving
-from gpu_worker.health import PORT, HealthSettings
+from gpu_worker.health import HealthSettings, read_port
 from gpu_worker.pixel_models import open_pixel_model, texts_by
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
 from gpu_worker.projection.keeping import IndexMap
@@ -36,7 +36,11 @@ from indexer_core.ports import BlobStore, ImageEncoder, TextEncoder, Written
 from indexer_core.rules import load_rules
 from indexer_core.stores import Stores
 from indexer_core.telemetry import SILENT, WORKER_ROLE, Telemetry
-from indexer_core.telemetry_settings import read_hourly_price
+from indexer_core.telemetry_settings import (
+    TelemetrySettings,
+    read_hourly_price,
+    telemetry_if_usable,
+)
 from indexer_core.telling import Telling
 from indexer_core.templates import load_templates
 from indexer_core.thumbnails import Thumbnails
@@ -59,8 +63,6 @@ PRICE = "INDEXER_HOURLY_PRICE"
 LOG_FORMAT = "INDEXER_LOG_FORMAT"
 STALL = "INDEXER_WORKER_STALL_S"
 
-_LAST_PORT = 65535
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSettings:
@@ -77,6 +79,7 @@ class ProgramSettings:
     grace_s: float = 25.0
     log_format: str = "json"
     health: HealthSettings = field(default_factory=HealthSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
@@ -99,9 +102,10 @@ def read_program_settings(environment: Mapping[str, str]) -> ProgramSettings:
         grace_s=_number(environment, GRACE, 25.0, 0),
         log_format=read_log_format(environment),
         health=HealthSettings(
-            port=_port(environment),
+            port=read_port(environment),
             stall_s=_number(environment, STALL, HealthSettings().stall_s, 1),
         ),
+        telemetry=telemetry_if_usable(environment),
     )
 
 
@@ -237,7 +241,7 @@ def build_azure_worker(settings: ProgramSettings) -> Worker:
         around=texts_by(lambda _: model),
     )
     announcer = announcer_of(azure, clock)
-    telemetry = telemetry_of(azure.telemetry, WORKER_ROLE)
+    telemetry = telemetry_of(settings.telemetry, WORKER_ROLE)
     assembly = build_assembly(
         stores,
         indexer=lambda: indexer,
@@ -371,13 +375,6 @@ def _files_of(index: BlobStore, prefix: str) -> ReadFile:
         return found.data
 
     return read
-
-
-def _port(environment: Mapping[str, str]) -> int:
-    value = _number(environment, PORT, 0, 0)
-    if value > _LAST_PORT or value != int(value):
-        raise InvalidInputError(f"{PORT} is a port, at most {_LAST_PORT}, or 0 for none")
-    return int(value)
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float) -> float:

@@ -1,9 +1,10 @@
 """Series assembly: from single instances, in any order and repeated, to one message per content.
 
 The rows of one series share a partition: one row per blob and the marker. The marker says whether
-a check is pending, and which revision the content has. The order of the writes is what makes a
-crash between any two of them harmless; it is spelled out in docs/adr/0003 and must not be changed
-without reading it. In short:
+a check is pending and which revision the content has; and, only to measure by, when the newest blob
+of it was uploaded (`uploaded_s`) and the newest looked at (`counted_s`). The order of the writes is
+what makes a crash between any two of them harmless; it is spelled out in docs/adr/0003 and must not
+be changed without reading it. In short:
 
 - arm: note the series in `open_series`, send a delayed check with a token, flip the marker last;
 - check: flip the marker to idle first, then list; a later slice finds it idle and arms again;
@@ -44,6 +45,8 @@ _OPEN_PARTITION = "open"
 _RACES = 16
 _LOOK_S = 60.0
 """A look notes when it saw a blob before it arms the series; no longer before it than this."""
+_NO_UPLOAD = 0.0
+"""As a marker's `uploaded_s`: no upload explains its content. Tables have no empty values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +210,9 @@ class Assembly:
             if marker is None or not marker.values["digest"]:
                 return False
             self._note_open(series, marker.values["token"])
-            if isinstance(self._instances.merge(marker, {"unsent": True}), Written):
+            # It was uploaded long ago: what is handed on for another reason is no lag.
+            again = {"unsent": True, "uploaded_s": _NO_UPLOAD}
+            if isinstance(self._instances.merge(marker, again), Written):
                 return True
         raise _lost_races()
 
@@ -329,8 +334,7 @@ class Assembly:
         if wait_s > 0:
             token = self._rearm(idle, message.series, wait_s)
             return NotClosed(reason="early", token=token)
-        uploaded_s = _uploaded_s(rows, float(idle.values["armed_s"]))
-        return self._announce(idle, opened, assembled_of(message.series, rows), uploaded_s)
+        return self._announce(idle, opened, assembled_of(message.series, rows), rows)
 
     def _flip_idle(self, message: SeriesCheck) -> Row | None:
         for _ in range(_RACES):
@@ -362,7 +366,7 @@ class Assembly:
         idle: Row,
         opened: Row | None,
         assembled: AssembledSeries,
-        uploaded_s: float | None,
+        rows: Sequence[Row],
     ) -> Announced | NotClosed:
         changed = assembled.digest != idle.values["digest"]
         if not changed and not idle.values["unsent"]:
@@ -371,7 +375,15 @@ class Assembly:
         name = list_name(assembled.series, assembled.digest)
         self._lists.put_if_absent(name, dump_list(assembled))
         revision = int(idle.values["revision"]) + changed
-        values = {"revision": revision, "digest": assembled.digest, "unsent": True}
+        # What was not handed on, or not read, the last time keeps its time of upload.
+        uploaded_s = _uploaded_s(idle, rows) if changed else idle.values.get("uploaded_s")
+        values = {
+            "revision": revision,
+            "digest": assembled.digest,
+            "unsent": True,
+            "uploaded_s": uploaded_s or _NO_UPLOAD,
+            "counted_s": max([_counted_s(idle), *(float(row.values["seen_s"]) for row in rows)]),
+        }
         marked = self._instances.merge(idle, values)
         if isinstance(marked, PreconditionFailed):
             return NotClosed(reason="overtaken")
@@ -380,8 +392,7 @@ class Assembly:
                 series=assembled.series,
                 revision=revision,
                 digest=assembled.digest,
-                # What is handed on again was uploaded long ago: that is no lag.
-                uploaded_s=uploaded_s if changed else None,
+                uploaded_s=uploaded_s or None,
             ),
             assembled=assembled,
             marker=Row(
@@ -430,19 +441,27 @@ _FORGOTTEN: dict[str, Any] = {"state": "idle", "token": "", "digest": "", "unsen
 _NEW_MARKER: dict[str, Any] = {"format_version": 1, "armed_s": 0.0, "revision": 0, **_FORGOTTEN}
 
 
-def _uploaded_s(rows: Sequence[Row], armed_s: float) -> float | None:
-    """When the newest of the blobs was uploaded that have been looked at since the first of them.
+def _uploaded_s(marker: Row, rows: Sequence[Row]) -> float | None:
+    """When the newest of the blobs was uploaded that have come since the last content.
 
-    None where none has: what is new is that a blob has gone, and no upload explains it.
+    They have been looked at since the series was armed, and after all that the last content was
+    made of. None where none has: what is new is that a blob has gone, and no upload explains it.
     """
+    armed_s, counted_s = float(marker.values["armed_s"]), _counted_s(marker)
     return max(
         (
             float(row.values["event_s"])
             for row in rows
-            if row.values.get("event_s") is not None and row.values["seen_s"] >= armed_s - _LOOK_S
+            if row.values.get("event_s") is not None
+            and counted_s < row.values["seen_s"] >= armed_s - _LOOK_S
         ),
         default=None,
     )
+
+
+def _counted_s(marker: Row) -> float:
+    """When the newest blob of the last content was looked at; markers of older software lack it."""
+    return float(marker.values.get("counted_s", 0.0))
 
 
 def _is_purged(marker: Row | None) -> bool:

@@ -92,20 +92,18 @@ def parse_ready(body: str) -> SeriesReady:
     revision = fields.get("revision")
     if type(revision) is not int or revision < 1:
         raise _not_ours()
-    uploaded_s = fields.get("uploaded_s")
-    if uploaded_s is not None and not _is_time(uploaded_s):
-        raise _not_ours()
     return SeriesReady(
         series=_digest(fields, "series"),
         revision=revision,
         digest=_digest(fields, "digest"),
-        uploaded_s=uploaded_s,
+        uploaded_s=_time(fields.get("uploaded_s")),
     )
 
 
-def _is_time(value: Any) -> bool:
+def _time(value: Any) -> float | None:
+    """A time, None for anything else: what is only measured by is no reason to refuse work."""
     # An integer may be too large for a float; none of ours is.
-    return type(value) is float and isfinite(value) and value >= 0
+    return value if type(value) is float and isfinite(value) and value >= 0 else None
 
 
 def _not_ours() -> InvalidInputError:

@@ -1,11 +1,14 @@
 """Where telemetry is sent, by settings; needs no package of those that send it."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from urllib.parse import urlsplit
 
 from indexer_core.errors import InvalidInputError
+
+log = logging.getLogger(__name__)
 
 CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 IDENTITY = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
@@ -59,6 +62,18 @@ def read_telemetry(environment: Mapping[str, str]) -> TelemetrySettings:
         otlp_endpoint=_address(environment.get(OTLP, "")),
         share=_share(environment.get(SHARE, "")),
     )
+
+
+def telemetry_if_usable(environment: Mapping[str, str]) -> TelemetrySettings:
+    """As `read_telemetry`, for programs that work on: what cannot be used is one line of the log.
+
+    Nothing is sent then, not even to a second place that could be used.
+    """
+    try:
+        return read_telemetry(environment)
+    except InvalidInputError as error:
+        log.error("telemetry is not sent: %s", error)  # noqa: TRY400 - a name, never a value
+        return TelemetrySettings()
 
 
 def read_hourly_price(environment: Mapping[str, str], name: str) -> float | None:

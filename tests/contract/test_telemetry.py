@@ -4,17 +4,33 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
+from opentelemetry.sdk.metrics import Counter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
+from opentelemetry.sdk.metrics.view import SumAggregation
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from indexer_core.adapters.telemetry import telemetry_of
-from indexer_core.adapters.telemetry.exporters import Watched
+from indexer_core.adapters.telemetry.exporters import (
+    Watch,
+    WatchedMetrics,
+    WatchedSpans,
+    exporters_of,
+    watched,
+)
 from indexer_core.telemetry import METRICS, SILENT, SPANS, Span, span_id, trace_id
 from indexer_core.telemetry_settings import TelemetrySettings
 from tests.support.otlp import receiving
 
 SERIES = "a" * 64
+OUTAGE = ["telemetry is not taken by=somebody", "telemetry is taken again by=somebody"]
 PLANTED = "Planted^Name 1.2.840.99999.1"
 
 
@@ -107,12 +123,65 @@ def test_an_outage_of_a_receiver_is_told_once_and_its_end_too(caplog):
     caplog.set_level("INFO")
     well, ill = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
     moods = (well, ill, ValueError("Planted^Name"), ill, well, well)
-    watched = Watched(Moody(*moods), "somebody")
+    watched = WatchedSpans(Moody(*moods), Watch("somebody"))
     assert [watched.export([]) for _ in moods] == [well, ill, ill, ill, well, well]
-    assert [record.getMessage() for record in caplog.records] == [
-        "telemetry is not taken by=somebody",
-        "telemetry is taken again by=somebody",
-    ]
+    assert [record.getMessage() for record in caplog.records] == OUTAGE
+
+
+class MoodyMetrics(MetricExporter):
+    """The same of metrics."""
+
+    def __init__(self, *moods):
+        temporality = {Counter: AggregationTemporality.DELTA}
+        super().__init__(temporality, {Counter: SumAggregation()})
+        self.moods = iter(moods)
+
+    def export(self, metrics_data, timeout_millis=10_000, **kwargs):
+        return Moody.export(self, metrics_data)
+
+    def force_flush(self, timeout_millis=10_000):
+        return True
+
+    def shutdown(self, timeout_millis=30_000, **kwargs):
+        pass
+
+
+def test_an_outage_that_only_metrics_notice_is_told_too(caplog):
+    caplog.set_level("INFO")
+    well, ill = MetricExportResult.SUCCESS, MetricExportResult.FAILURE
+    moods = (well, ill, ValueError("Planted^Name"), well)
+    inner = MoodyMetrics(*moods)
+    both = watched("somebody", Moody(*[SpanExportResult.SUCCESS] * 4), inner)
+    for _ in moods:  # spans are taken all the time: the outage is not over by that
+        both.metrics.export(MetricsData([]))
+        both.spans.export([])
+    assert [record.getMessage() for record in caplog.records] == OUTAGE
+    assert both.metrics._preferred_temporality == inner._preferred_temporality
+    assert both.metrics._preferred_aggregation == inner._preferred_aggregation
+
+
+def test_an_outage_that_both_notice_is_told_once(caplog):
+    caplog.set_level("INFO")
+    both = watched(
+        "somebody",
+        Moody(SpanExportResult.FAILURE, SpanExportResult.SUCCESS),
+        MoodyMetrics(MetricExportResult.FAILURE, MetricExportResult.SUCCESS),
+    )
+    for _ in range(2):
+        both.spans.export([])
+        both.metrics.export(MetricsData([]))
+    assert [record.getMessage() for record in caplog.records] == OUTAGE
+
+
+def test_whatever_is_sent_anywhere_is_watched():
+    settings = TelemetrySettings(
+        connection_string=f"InstrumentationKey={UUID(int=1)}", otlp_endpoint="http://127.0.0.1:1"
+    )
+    for each in exporters_of(settings):
+        assert isinstance(each.spans, WatchedSpans)
+        assert isinstance(each.metrics, WatchedMetrics)
+        each.spans.shutdown()
+        each.metrics.shutdown()
 
 
 def span(name="series", **changes):

@@ -9,6 +9,7 @@ import pytest
 from docs import azure_picture
 from function_app.wiring import read_settings
 from gpu_worker.wiring import read_program_settings
+from indexer_core.telemetry_settings import read_telemetry
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "azure.md").read_text(encoding="utf-8")
@@ -86,6 +87,7 @@ def environment() -> Recorded:
 def test_settings_on_the_page_are_those_that_are_read():
     asked = environment()
     read_settings(asked)
+    read_telemetry(asked)
     by_all = set(asked.asked)
     read_program_settings(asked)
     told = {named(row[0]): row[2] for row in table("Settings")}

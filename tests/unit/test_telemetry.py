@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpu_worker.wiring import read_program_settings
+from indexer_core.adapters.azure.settings import PATIENT_KEY, SOURCES, STORAGE_NAME
 from indexer_core.adapters.telemetry import telemetry_of
 from indexer_core.errors import InvalidInputError
 from indexer_core.telemetry import (
@@ -29,9 +31,16 @@ from indexer_core.telemetry_settings import (
     TelemetrySettings,
     read_hourly_price,
     read_telemetry,
+    telemetry_if_usable,
 )
+from local_host.settings import read_settings as read_local_settings
 
 TEXT = st.text(max_size=40)
+LEAST = {
+    STORAGE_NAME: "abc",
+    SOURCES: '[{"scope": "a", "account": "abc", "container": "dicom"}]',
+    PATIENT_KEY: "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
 
 
 @given(TEXT)
@@ -133,6 +142,25 @@ def test_settings_that_cannot_be_used_are_refused_by_name_and_not_repeated(name,
         read_telemetry({name: value})
     assert name in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def telemetry_of_the_worker(environment):
+    return read_program_settings(environment).telemetry
+
+
+@pytest.mark.parametrize("read", [telemetry_if_usable, telemetry_of_the_worker])
+def test_programs_work_on_without_what_cannot_be_used_and_say_so_once(read, caplog):
+    assert not read({**LEAST, CONNECTION: "InstrumentationKey=x", OTLP: "localhost:4317"}).is_on
+    [record] = caplog.records
+    assert record.getMessage() == (
+        f"telemetry is not sent: {OTLP} is the http(s) address of a receiver"
+    )
+
+
+def test_the_command_line_does_not_ask_where_telemetry_is_sent(caplog):
+    found = read_local_settings(None, {**LEAST, OTLP: "localhost:4317"}, "azure")
+    assert found.azure is not None
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", "much"])

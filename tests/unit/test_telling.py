@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpu_worker.loop import WorkerSettings
-from indexer_core.errors import InvalidInputError, UnavailableError
+from indexer_core.assembly import MARKER
+from indexer_core.errors import UnavailableError
 from indexer_core.events import parse_events
 from indexer_core.messages import SeriesReady, dump_ready, parse_ready
 from indexer_core.telemetry import (
@@ -23,7 +24,7 @@ from indexer_core.telemetry import (
 )
 from indexer_core.uids import series_key
 from tests.support.dicom import uid
-from tests.support.pipeline import MAX_WAIT_S, RETRY_S, Pipeline, slice_of
+from tests.support.pipeline import MAX_WAIT_S, QUIET_S, RETRY_S, Pipeline, slice_of
 
 HEX = "a" * 64
 EVENT = {
@@ -46,10 +47,10 @@ def test_the_time_of_an_upload_travels_and_decides_nothing(uploaded_s):
 
 
 @pytest.mark.parametrize("value", ['"now"', "-1.0", "true", "1e999", "[1.0]", "NaN"])
-def test_what_is_no_time_is_refused(value):
-    body = dump_ready(SeriesReady(series=HEX, revision=1, digest=HEX, uploaded_s=5.0))
-    with pytest.raises(InvalidInputError):
-        parse_ready(body.replace("5.0", value))
+def test_a_series_whose_time_is_none_is_worked_on_all_the_same(value):
+    ready = SeriesReady(series=HEX, revision=1, digest=HEX, uploaded_s=5.0)
+    found = parse_ready(dump_ready(ready).replace("5.0", value))
+    assert (found, found.uploaded_s) == (ready, None)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,122 @@ def test_a_deletion_a_resent_series_and_one_without_an_upload_have_no_lag(pipeli
     assert not pipeline.live()
     assert len(pipeline.telemetry.values[SERIES_LAG.name, ""]) == 1
     assert pipeline.telemetry.total(SERIES_INDEXED, "removed") == 1
+
+
+def lags(pipeline):
+    return pipeline.telemetry.values[SERIES_LAG.name, ""]
+
+
+def test_a_deletion_soon_after_a_commit_has_no_lag_and_a_further_slice_has(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a", 1)
+    upload(pipeline, "a", 2)
+    assemble_soon(pipeline, process)
+    process.work()
+    pipeline.clock.advance(5)
+    pipeline.remove("a1.dcm")
+    assemble_soon(pipeline, process)
+    pipeline.clock.advance(500)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1]
+    upload(pipeline, "a", 3)
+    assemble_soon(pipeline, process)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1] * 2
+
+
+def test_a_deletion_does_not_bring_back_what_was_counted(pipeline):
+    """The newest blob goes first: those that are left are older than what was counted."""
+    process = pipeline.process()
+    upload(pipeline, "a", 1)
+    process.events()
+    pipeline.clock.advance(1)
+    upload(pipeline, "a", 2)
+    upload(pipeline, "a", 3)
+    assemble_soon(pipeline, process)
+    process.work()
+    for name in ("a3.dcm", "a2.dcm"):
+        pipeline.remove(name)
+        assemble_soon(pipeline, process)
+        process.work()
+    assert lags(pipeline) == [QUIET_S + 1]
+
+
+def assemble_soon(pipeline, process):
+    process.events()
+    pipeline.clock.advance(QUIET_S + 1)
+    process.checks()
+
+
+def test_what_could_not_be_handed_on_at_once_is_as_late_as_it_is(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    process.events()
+    pipeline.clock.advance(QUIET_S + 1)
+    ready = pipeline.queues["ready"]
+    send, ready.send = ready.send, not_now
+    with pytest.raises(UnavailableError):
+        process.checks()
+    ready.send = send
+    pipeline.clock.advance(1000)
+    process.checks()
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1 + 1000]
+
+
+def not_now(body, *, delay_s=0.0):
+    raise UnavailableError("nobody is there")
+
+
+def test_what_could_not_be_read_has_its_lag_when_it_is_indexed_after_all(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    [message] = pipeline.queues["ready"].receive(1, 0.0)
+    process.assembly.recall(parse_ready(message.body))
+    pipeline.queues["ready"].delete(message)
+    pipeline.clock.advance(1000)
+    process.assembly.force(key_of("a"))
+    process.checks()
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1 + 1000]
+
+
+def test_what_was_committed_and_is_resent_has_no_lag(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    process.work()
+    for _ in range(2):
+        process.assembly.resend(key_of("a"))
+        process.checks()
+        process.work()
+    assert len(lags(pipeline)) == 1
+
+
+def test_markers_of_older_programs_are_read(pipeline):
+    process = pipeline.process()
+    upload(pipeline, "a")
+    assemble_soon(pipeline, process)
+    process.work()
+    rows = pipeline.rows["instances"]
+    marker = rows.get(key_of("a"), MARKER)
+    older = {
+        name: value
+        for name, value in marker.values.items()
+        if name not in {"uploaded_s", "counted_s"}
+    }
+    rows.delete(marker)
+    rows.insert(key_of("a"), MARKER, {**older, "unsent": True})
+    process.assembly.force(key_of("a"))
+    process.checks()
+    process.work()
+    assert len(lags(pipeline)) == 1
+    pipeline.clock.advance(3600)
+    upload(pipeline, "a", 2)
+    assemble_soon(pipeline, process)
+    process.work()
+    assert lags(pipeline) == [QUIET_S + 1] * 2
 
 
 def test_only_the_first_slice_since_a_check_is_a_span(pipeline):
@@ -211,6 +328,21 @@ def test_a_batch_that_ends_early_says_so(pipeline):
     [span] = [span for span in pipeline.telemetry.spans if span.name == "series"]
     assert (span.attributes["outcome"], span.failed) == ("interrupted", True)
     assert "commit" not in names_of(pipeline, "a")
+    assert pipeline.telemetry.total(SERIES_INDEXED, "interrupted") == 1
+    assert len(pipeline.telemetry.values[BATCH_DURATION.name, ""]) == 1
+    assert pipeline.telemetry.values[WORKER_SECONDS.name, "cpu"][0] > 0
+
+
+def test_what_was_done_in_a_batch_that_ended_early_keeps_its_outcome(pipeline):
+    process = pipeline.process()
+    pipeline.queues["ready"].send("no series")
+    upload(pipeline, "a")
+    assemble(pipeline, process)
+    process.indexer.write = unavailable
+    with pytest.raises(UnavailableError):
+        process.work()
+    total = pipeline.telemetry.total
+    assert (total(SERIES_INDEXED, "poison"), total(SERIES_INDEXED, "interrupted")) == (1, 1)
 
 
 def unavailable(entries, reason):

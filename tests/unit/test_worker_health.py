@@ -1,13 +1,23 @@
 """Whether the worker gets on, and who is told: a pulse, an address, a program that asks it."""
 
 import socket
+import struct
 import subprocess
 import sys
 from http.client import HTTPConnection
 
 import pytest
 
-from gpu_worker.health import PATH, PORT, HealthSettings, Pulse, answering, problem, served
+from gpu_worker.health import (
+    PATH,
+    PORT,
+    HealthSettings,
+    Pulse,
+    _Server,
+    answering,
+    problem,
+    served,
+)
 from gpu_worker.loop import run
 from gpu_worker.timing import Timings, stage
 from gpu_worker.visibility import HeldMessages, Shift
@@ -136,7 +146,21 @@ def test_the_program_that_asks_tells_well_from_hung_from_gone():
         assert "too long" in str(problem({PORT: str(port)}))
     (nowhere,) = quiet_ports(1)
     assert "does not answer" in str(problem({PORT: str(nowhere)}))
-    assert PORT in str(problem({}))
+
+
+@pytest.mark.parametrize("environment", [{}, {PORT: ""}, {PORT: "0"}])
+def test_a_worker_that_answers_nowhere_is_not_ill_by_that(environment):
+    assert problem(environment) is None
+
+
+def test_who_goes_before_the_answer_leaves_no_line(capfd):
+    with _Server(0, lambda: True) as server:
+        client = socket.create_connection(("127.0.0.1", server.server_address[1]))
+        client.sendall(b"GET /he")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # by a reset
+        server.process_request_thread(*server.get_request())
+    assert capfd.readouterr() == ("", "")
 
 
 def test_as_a_program_it_says_so_by_its_exit_status_past_any_proxy():
@@ -161,7 +185,8 @@ def test_settings_of_health_are_read():
     assert found == HealthSettings(port=8080, stall_s=60)
 
 
-@pytest.mark.parametrize("value", ["x", "-1", "70000", "80.5"])
+@pytest.mark.parametrize("value", ["x", "-1", "70000", "80.5", "8080.0", "8e3", "8_080", "²"])
 def test_what_is_no_port_is_refused_by_its_name(value):
     with pytest.raises(InvalidInputError, match=PORT):
         read_program_settings({**LEAST, PORT: value})
+    assert PORT in str(problem({PORT: value}))

@@ -13,7 +13,6 @@ from typing import Any
 from indexer_core.access import OPEN, Access, parse_projects
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading, read_switch
-from indexer_core.telemetry_settings import TelemetrySettings, read_telemetry
 from indexer_core.viewer import read_viewer
 
 SECRET_MIN_BYTES = 16
@@ -38,8 +37,7 @@ class Settings:
     an earlier manifest can be searched. merge_mb: what one merge of the worker reads at most.
     reading: memory, cache and exactness. thumbnails: whether the worker keeps small pictures.
     access: who sees what through the API. easy_auth: whether the platform signs callers in.
-    viewer: where pages lead whoever wants to see a series (`indexer_core.viewer`). telemetry: where
-    functions and worker send it.
+    viewer: where pages lead whoever wants to see a series (`indexer_core.viewer`).
     """
 
     storage: str
@@ -55,7 +53,6 @@ class Settings:
     access: Access = OPEN
     easy_auth: bool = False
     viewer: str | None = None
-    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 # Read by this function alone; infra/bicep sets the same names, and a test compares the two lists.
@@ -107,7 +104,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         access=_access(environment),
         easy_auth=read_easy_auth(environment),
         viewer=read_viewer(environment, VIEWER),
-        telemetry=read_telemetry(environment),
     )
 
 

@@ -4,8 +4,14 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
+from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -32,16 +38,35 @@ class Exporters:
     metrics: MetricExporter
 
 
-class Watched(SpanExporter):
-    """Says once when nothing is taken any more, and once when it is again.
+class Watch:
+    """Says once when a place takes something no more, and once when it takes everything again.
 
     The exporters' own loggers, which say it at every try, are silenced.
     """
 
-    def __init__(self, inner: SpanExporter, place: str) -> None:
-        self._inner = inner
+    def __init__(self, place: str) -> None:
         self._place = place
-        self._is_failing = False
+        self._not_taken: set[str] = set()
+        self._lock = Lock()
+
+    def see(self, kind: str, *, is_taken: bool) -> None:
+        """Spans, or metrics, were sent; any thread may say so."""
+        with self._lock:
+            was_ill = bool(self._not_taken)
+            (self._not_taken.discard if is_taken else self._not_taken.add)(kind)
+            is_ill = bool(self._not_taken)
+        if is_ill and not was_ill:
+            log.warning("telemetry is not taken by=%s", self._place)
+        elif was_ill and not is_ill:
+            log.info("telemetry is taken again by=%s", self._place)
+
+
+class WatchedSpans(SpanExporter):
+    """Sends spans, and tells a watch what became of them."""
+
+    def __init__(self, inner: SpanExporter, watch: Watch) -> None:
+        self._inner = inner
+        self._watch = watch
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send."""
@@ -49,12 +74,7 @@ class Watched(SpanExporter):
             result = self._inner.export(spans)
         except Exception:  # noqa: BLE001 - whatever it is, nothing was sent
             result = SpanExportResult.FAILURE
-        is_failing = result is not SpanExportResult.SUCCESS
-        if is_failing and not self._is_failing:
-            log.warning("telemetry is not taken by=%s", self._place)
-        elif self._is_failing and not is_failing:
-            log.info("telemetry is taken again by=%s", self._place)
-        self._is_failing = is_failing
+        self._watch.see("spans", is_taken=result is SpanExportResult.SUCCESS)
         return result
 
     def shutdown(self) -> None:
@@ -64,6 +84,44 @@ class Watched(SpanExporter):
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what the exporter itself keeps back."""
         return self._inner.force_flush(timeout_millis)
+
+
+class WatchedMetrics(MetricExporter):
+    """Sends metrics, and tells a watch what became of them."""
+
+    def __init__(self, inner: MetricExporter, watch: Watch) -> None:
+        # What a reader asks of an exporter: sums since the last time, or since the start.
+        super().__init__(
+            inner._preferred_temporality,  # noqa: SLF001 - the SDK has no other way
+            inner._preferred_aggregation,  # noqa: SLF001
+        )
+        self._inner = inner
+        self._watch = watch
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        """Send."""
+        try:
+            result = self._inner.export(metrics_data, timeout_millis, **kwargs)
+        except Exception:  # noqa: BLE001 - whatever it is, nothing was sent
+            result = MetricExportResult.FAILURE
+        self._watch.see("metrics", is_taken=result is MetricExportResult.SUCCESS)
+        return result
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """End."""
+        self._inner.shutdown(timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Send what the exporter itself keeps back."""
+        return self._inner.force_flush(timeout_millis)
+
+
+def watched(place: str, spans: SpanExporter, metrics: MetricExporter) -> Exporters:
+    """What sends to one place, whose outage is told once, whatever it takes no more."""
+    watch = Watch(place)
+    return Exporters(spans=WatchedSpans(spans, watch), metrics=WatchedMetrics(metrics, watch))
 
 
 def exporters_of(settings: TelemetrySettings) -> Sequence[Exporters]:
@@ -99,9 +157,10 @@ def _insights(settings: TelemetrySettings) -> Exporters:
         "disable_offline_storage": True,
         "timeout": _TIMEOUT_S,
     }
-    return Exporters(
-        spans=Watched(AzureMonitorTraceExporter(**options), "ApplicationInsights"),
-        metrics=AzureMonitorMetricExporter(**options),
+    return watched(
+        "ApplicationInsights",
+        AzureMonitorTraceExporter(**options),
+        AzureMonitorMetricExporter(**options),
     )
 
 
@@ -110,7 +169,8 @@ def _otlp(endpoint: str) -> Exporters:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     # Headers, which may hold a key, come from OTEL_EXPORTER_OTLP_HEADERS as for any other program.
-    return Exporters(
-        spans=Watched(OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=_TIMEOUT_S), "OTLP"),
-        metrics=OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=_TIMEOUT_S),
+    return watched(
+        "OTLP",
+        OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=_TIMEOUT_S),
+        OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics", timeout=_TIMEOUT_S),
     )

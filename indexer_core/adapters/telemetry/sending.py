@@ -38,7 +38,7 @@ _SPANS_EVERY_S = 5.0
 _METRICS_EVERY_S = 60.0
 # What a message starts; Application Insights counts these as requests, the others as dependencies.
 _STARTED_BY_A_MESSAGE = frozenset({"blob event", "series check", "series"})
-# They tell of every try that fails, with addresses and stacks; `exporters.Watched` tells once.
+# They tell of every try that fails, with addresses and stacks; `exporters.Watch` tells once.
 _NOISY = ("opentelemetry", "azure.monitor.opentelemetry")
 
 

@@ -9,6 +9,7 @@ from gpu_worker.health import PORT
 from gpu_worker.wiring import ProgramSettings, read_program_settings
 from indexer_core.adapters.azure.settings import Settings, read_settings
 from indexer_core.errors import InvalidInputError
+from indexer_core.telemetry_settings import TelemetrySettings, read_telemetry
 from infra.check.problems import Problem
 from infra.check.scenarios import Scenario
 from infra.check.values import Late, Resource, value_at
@@ -69,6 +70,7 @@ def settings_that_are_read() -> tuple[frozenset[str], frozenset[str]]:
     """What the functions read, and what the worker reads."""
     functions, worker = _Recorded(_LEAST), _Recorded(_LEAST)
     read_settings(functions)
+    read_telemetry(functions)
     read_program_settings(worker)
     return frozenset(functions.asked), frozenset(worker.asked)
 
@@ -176,15 +178,16 @@ def _values(scenario: Scenario, found: Mapping[str, Any], *, is_worker: bool) ->
     try:
         program = read_program_settings(environment) if is_worker else None
         settings = program.azure if program else read_settings(environment)
+        telemetry = read_telemetry(environment)  # the programs would work on, and send nothing
     except InvalidInputError as error:
         yield f"the code refuses the settings: {error}"
         return
-    yield from _against(scenario, settings)
+    yield from _against(scenario, settings, telemetry)
     if program is not None:
         yield from _against_defaults(scenario, program)
 
 
-def _against(scenario: Scenario, settings: Settings) -> Iterator[str]:
+def _against(scenario: Scenario, settings: Settings, telemetry: TelemetrySettings) -> Iterator[str]:
     account = "Microsoft.Storage/storageAccounts"
     index, files = _one(scenario, account, "index"), _one(scenario, account, "files")
     if not index.endswith(f"/{settings.storage}"):
@@ -198,14 +201,14 @@ def _against(scenario: Scenario, settings: Settings) -> Iterator[str]:
     share = float(scenario.values.get("traceShare") or 1)
     expected = replace(
         read_settings(_LEAST),
-        telemetry=replace(settings.telemetry, otlp_endpoint="", share=share),
         storage=settings.storage,
         sources=settings.sources,
         topic=settings.topic,
         access=settings.access if scenario.values.get("projects") else read_settings(_LEAST).access,
         viewer=scenario.values.get("viewer") or None,
     )
-    if settings != expected:
+    told = replace(telemetry, otlp_endpoint="", share=share)
+    if (settings, telemetry) != (expected, told):
         yield "a value is not the code's default, and no parameter says so"
 
 
