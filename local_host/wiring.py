@@ -383,7 +383,10 @@ class LocalSystem:
             "series-check": (self.series_checks, parse_check),
             "series-ready": (self.series_ready, parse_ready),
         }
-        queue, parse = kinds[str(row.values["queue"])]
+        name = str(row.values["queue"])
+        if name not in kinds:
+            raise InvalidInputError(f"this version has no queue {name}")
+        queue, parse = kinds[name]
         body = str(row.values["body"])
         parse(body)
         queue.send(body)

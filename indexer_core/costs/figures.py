@@ -102,8 +102,8 @@ GPU_WORKER = (
 CPU_WORKER = (
     _figure("seriesSeconds", 0.17, "seconds a series", "docs/benchmarks-seed.md: no image model"),
     _figure("workerGpus", 0, "GPUs", "a Consumption profile"),
-    _figure("workerVcpus", 2, "vCPUs", "a Consumption profile"),
-    _figure("workerGib", 4, "GiB", "a Consumption profile"),
+    _figure("workerVcpus", 4, "vCPUs", "a Consumption profile"),
+    _figure("workerGib", 8, "GiB", "a Consumption profile"),
 )
 WORKERS = {"gpu": GPU_WORKER, "cpu": CPU_WORKER}
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from indexer_core.errors import IndexerError
 from infra.check.kql import has_parser
 from infra.check.rules import find_problems, page_problems
 from infra.check.scenarios import PLANS, read_files
@@ -13,7 +14,15 @@ PAGE = ROOT / "docs" / "operations.md"
 
 
 def main() -> int:
-    """The exit status: 0 where nothing is wrong."""
+    """The exit status: 0 where nothing is wrong, 2 where that could not be found out."""
+    try:
+        return _check()
+    except IndexerError as error:
+        print(f"infra.check: {error}", file=sys.stderr)
+        return 2
+
+
+def _check() -> int:
     files = read_files()
     type_data = find_type_data(ROOT)
     problems = find_problems(files, type_data)

@@ -155,6 +155,15 @@ def test_verify_and_log_tell_of_every_commit(two_series):
     ]
 
 
+def test_replay_leaves_a_message_for_a_queue_of_a_newer_version(two_series):
+    system = LocalSystem(settings_for(two_series.data))
+    system.rejects.message("series-of-tomorrow", "{}", "this version cannot read it")
+    system.close()
+    told = two_series.run("replay")
+    assert "replayed 0\n1 stay: messages that this version cannot read\n" in told
+    assert "series-of-tomorrow" in two_series.run("rejects")
+
+
 def test_reprocess_changes_texts_and_recipe_but_neither_vectors_nor_places(
     two_series, tmp_path, monkeypatch
 ):

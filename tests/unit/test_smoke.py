@@ -163,10 +163,34 @@ def test_trouble_in_between_is_waited_out():
     assert list(trouble) == []
 
 
+@pytest.mark.parametrize("status", [0, 408, 429, 503])
+def test_a_search_is_waited_for_so_long_and_no_longer(status):
+    trouble = [Answered(status=status, body={}, code="later")] * 3
+
+    class Shaky(Deployment):
+        def ask(self, method, path, body=None):
+            answer = super().ask(method, path, body)
+            return trouble.pop() if path == "/api/search" and trouble else answer
+
+    house = Shaky()
+    assert 6 <= house.test().run().search_s < LIMIT_S
+    trouble = [Answered(status=status, body={}, code="later")] * 1000
+    late = Shaky()
+    with pytest.raises(UnavailableError, match=r"a search gave .*later"):
+        late.test().run()
+    n_searches = sum(path == "/api/search" for _, path in late.asked)
+    assert n_searches == LIMIT_S / 2 + 1
+    assert late.files == []
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         Answered(status=501, body={}, code="notImplemented"),
+        Answered(status=200, body={}),
+        Answered(status=200, body={"value": None}),
+        Answered(status=200, body={"value": 1}),
+        Answered(status=200, body={"value": [None]}),
         Answered(status=200, body={"value": []}),
         Answered(status=200, body={"value": [{"seriesInstanceUid": "1.2"}]}),
     ],

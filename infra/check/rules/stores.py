@@ -40,12 +40,7 @@ def stores_of_the_code() -> frozenset[tuple[str, str]]:
     """What the code works on in the account of the index, as kind and name."""
     account = _Account()
     create_stores(account)  # type: ignore[arg-type]  # it only creates
-    app = func.FunctionApp(
-        http_auth_level=func.AuthLevel.FUNCTION
-    )  # its own: an app tells its functions once only
-    for blueprint in (queues, push):
-        app.register_functions(blueprint)
-    for function in app.get_functions():
+    for function in _functions():
         for binding in function.get_bindings():
             told = binding.get_dict_repr()
             if told.get("connection") == CONNECTION:
@@ -71,7 +66,8 @@ def functions_of_the_code() -> frozenset[str]:
 
 @cache
 def _functions() -> tuple[Any, ...]:
-    # An app of its own: one tells its functions once only.
+    # An app of its own: one tells its functions once only. It has all of them, because
+    # azure.functions warns of an app in which nothing is asked by HTTP.
     app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
     for blueprint in (queues, push, timers, http):
         app.register_functions(blueprint)
