@@ -92,6 +92,10 @@ def receiving():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
+            # Before it is answered: who sent it looks as soon as it has the answer.
+            with receiver.new:
+                receiver.bodies.append((self.path, str(self.headers), body))
+                receiver.new.notify_all()
             # Of Application Insights; a receiver of OTLP wants nothing in particular.
             answer = b""
             if self.path.endswith("/track"):
@@ -104,9 +108,6 @@ def receiving():
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
-            with receiver.new:
-                receiver.bodies.append((self.path, str(self.headers), body))
-                receiver.new.notify_all()
 
         def log_message(self, *_):
             pass
