@@ -135,7 +135,8 @@ class _Checker:
         if not isinstance(value, dict):
             return [f"{path} is an object"]
         name = kind["discriminator"]
-        chosen = kind["elements"].get(value.get(name))
+        told = value.get(name)
+        chosen = kind["elements"].get(told) if isinstance(told, str) else None
         if chosen is None:
             return [f"{path}.{name} is one of {', '.join(map(repr, kind['elements']))}"]
         element = self._types[int(chosen["$ref"][2:])]
