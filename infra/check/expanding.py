@@ -122,9 +122,16 @@ class _Opened:
         self._depends = depends
         self._known: dict[str, tuple[Any, frozenset[str]]] = {}
         self._pending: list[str] = []
+
+        def text_content(name: str) -> str:
+            path = beside(template.path, name)
+            if path not in expansion.files:
+                raise ValueError(f"there is no file {path}")
+            return expansion.files[path]
+
         functions: dict[str, Callable[..., Any]] = {
             "resourceGroup": lambda: {"id": scope, "name": scope.rpartition("/")[2]},
-            "loadTextContent": lambda name: expansion.files[beside(template.path, name)],
+            "loadTextContent": text_content,
         }
         self._evaluator = Evaluator(template.path, self._look, functions)
 

@@ -114,6 +114,10 @@ def test_what_waits_for_what_goes_through_modules_and_variables():
             "given twice",
         ),
         ("module m 'gone.bicep' = {\n}\n", "there is no gone.bicep"),
+        (
+            "resource r 'A.B/c@1' = {\n  name: loadTextContent('gone.json')\n}\n",
+            "there is no file gone.json",
+        ),
         ("param p int\nresource r 'A.B/c@1' = {\n  name: '${p}'\n}\n", "p is not given"),
     ],
 )
