@@ -77,7 +77,6 @@ def test_what_fits_is_fine():
         (["isOpen: true", "to: { kind: 'Topic' }"], ".to.kind is one of 'Queue'"),
         (["isOpen: true", "to: { kind: {} }"], ".to.kind is one of 'Queue'"),
         (["isOpen: true", "to: { kind: 'Queue' }"], ".to.size is missing"),
-        (["isOpen: true", "to: { kind: {} }"], ".to.kind is one of 'Queue'"),
     ],
 )
 def test_what_does_not_fit_is_told(body, text):
