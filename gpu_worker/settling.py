@@ -10,7 +10,7 @@ from concurrent.futures import wait
 
 from gpu_worker.loading import Job, Overtaken
 from gpu_worker.preparing import Prepared
-from gpu_worker.telling import span_of
+from gpu_worker.telling import log_ids, span_of
 from gpu_worker.timing import stage
 from gpu_worker.worker import Worker
 from indexer_core.announcements import Announcement, series_indexed, series_rejected
@@ -26,7 +26,6 @@ from indexer_core.errors import (
 from indexer_core.events import look_message
 from indexer_core.messages import SeriesReady, parse_ready
 from indexer_core.ports import QueueMessage
-from indexer_core.telemetry import trace_id
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +166,7 @@ def _fail(job: Job, error: Exception, worker: Worker, outcomes: Outcomes) -> Non
         told = str(error) if isinstance(error, IndexerError) else kind
         _set_aside(job, f"it failed every time it was tried: {told}", worker, outcomes)
         return
-    trace = {"trace": trace_id(job.ready.series), "span": span_of(job)}
-    log.warning("series kept for another try kind=%s", kind, extra=trace)
+    log.warning("series kept for another try kind=%s", kind, extra=log_ids(job))
     worker.ready.extend(job.message, worker.settings.retry_s)
     outcomes[job.message.id] = "failed"
 
@@ -176,8 +174,7 @@ def _fail(job: Job, error: Exception, worker: Worker, outcomes: Outcomes) -> Non
 def _set_aside(job: Job, reason: str, worker: Worker, outcomes: Outcomes) -> None:
     worker.rejects.series(job.ready, reason)
     worker.announcer.announce([series_rejected(job.ready.series, job.ready.revision, "poison")])
-    trace = {"trace": trace_id(job.ready.series), "span": span_of(job)}
-    log.warning("series set aside", extra=trace)
+    log.warning("series set aside", extra=log_ids(job))
     _poison(job.message, "poison", worker, outcomes)
 
 

@@ -123,3 +123,8 @@ def tell_batch(
 def span_of(job: OfSeries) -> str:
     """The span of this try of a series."""
     return span_of_try(job.message.id, job.message.dequeue_count)
+
+
+def log_ids(job: OfSeries) -> dict[str, str]:
+    """What leads from a line of the log to this try: `extra` of the logger's methods."""
+    return {"trace": trace_id(job.ready.series), "span": span_of(job)}

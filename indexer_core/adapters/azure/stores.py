@@ -22,6 +22,7 @@ INDEX_CONTAINER = "index"
 _QUEUE_NAMES = {name: name for name in QUEUES} | {"poison": "series-ready-poison"}
 HOST_QUEUES = ("blob-events-poison", "series-check-poison")
 """Where the functions' host puts what failed; a function files it at once."""
+_EVERY_QUEUE = (*_QUEUE_NAMES.values(), *HOST_QUEUES)
 _PAGE = 5_000
 
 
@@ -56,8 +57,7 @@ def azure_stores(
 
 def queues_by_name(storage: AzureStorage) -> dict[str, AzureQueue]:
     """Every queue of the account, those of what failed included, by its name there."""
-    names = (*_QUEUE_NAMES.values(), *HOST_QUEUES)
-    return {name: AzureQueue(storage.queue(name)) for name in names}
+    return {name: AzureQueue(storage.queue(name)) for name in _EVERY_QUEUE}
 
 
 def create_stores(storage: AzureStorage) -> None:
@@ -65,7 +65,7 @@ def create_stores(storage: AzureStorage) -> None:
     storage.create_container(INDEX_CONTAINER)
     for name in ROW_TABLES:
         storage.create_table(table_name(name))
-    for name in (*_QUEUE_NAMES.values(), *HOST_QUEUES):
+    for name in _EVERY_QUEUE:
         storage.create_queue(name)
 
 
