@@ -92,6 +92,12 @@ class Manifests:
         found = self._blobs.get(manifest_name(number))
         return None if found is None else parse_numbered(found.data, number)
 
+    def read_tagged(self, number: int) -> tuple[Manifest, str] | None:
+        """Manifest `number` with the etag it has now, for `expire`; None where there is none."""
+        found = self._blobs.get(manifest_name(number))
+        parsed = None if found is None else parse_numbered(found.data, number)
+        return (parsed, found.etag) if found and isinstance(parsed, Manifest) else None
+
     def at(self, number: int) -> Manifest:
         """Manifest `number`.
 
@@ -189,22 +195,37 @@ class Manifests:
             yield newest
             newest = self.newest(newest)
 
-    def expire(self, number: int) -> bool:
+    def expire(self, number: int, etag: str | None = None) -> bool:
         """Replace manifest `number` by its stub; False when it is none or has changed meanwhile.
 
-        Only for manifests that the newest one does not retain (`Manifest.is_retained`).
+        Only for manifests that the newest one does not retain (`Manifest.is_retained`), or, for a
+        purge, does not pin: it gives the etag that the manifest had before it looked at the pins.
         """
         name = manifest_name(number)
-        found = self._blobs.get(name)
-        if found is None or not isinstance(parse_numbered(found.data, number), Manifest):
-            return False
-        stub = dump_stub(number)
-        return isinstance(self._blobs.put_if_match(name, stub, found.etag), Written)
+        if etag is None:
+            found = self.read_tagged(number)
+            if found is None:
+                return False
+            etag = found[1]
+        return isinstance(self._blobs.put_if_match(name, dump_stub(number), etag), Written)
+
+    def renew(self, number: int) -> bool:
+        """Write manifest `number` again as it is, so that its etag changes; False when it expired.
+
+        After this no purge can expire it that looked at the pins before.
+        """
+        name = manifest_name(number)
+        while True:
+            found = self._blobs.get(name)
+            if found is None or not isinstance(parse_numbered(found.data, number), Manifest):
+                return False
+            if isinstance(self._blobs.put_if_match(name, found.data, found.etag), Written):
+                return True
 
     def rewrite(self, before: Manifest, after: Manifest) -> bool:
         """Put `after` in the place of `before`, for a purge alone; False when that has changed.
 
-        Nothing else ever changes a manifest. It must be pinned: others are not kept, but expired.
+        Nothing else ever changes what a manifest says. It must be pinned: others expire instead.
         """
         name = manifest_name(before.number)
         data = dump_manifest(after)

@@ -15,6 +15,7 @@ stay are taken over as they are stored.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from enum import Enum
 
 import pyarrow as pa
 
@@ -58,6 +59,13 @@ EXPIRED, REWRITTEN = "manifests expired", "pinned manifests rewritten"
 _ATTEMPTS = 16
 # When the collector has surely been past what nobody commits any more.
 _COLLECTED_AFTER_S = 2 * 3600.0
+
+
+class _Fate(Enum):
+    """What a purge has done to an earlier manifest."""
+
+    EXPIRED = "expired"
+    REWRITTEN = "rewritten"
 
 
 class Segments:
@@ -166,23 +174,39 @@ class Segments:
         expired: list[int] = []
         n_rewritten = 0
         for number in self._manifests.listed():
-            manifest = self._manifests.read(number)
-            if number == newest.number or not isinstance(manifest, Manifest):
+            if number == newest.number:
                 continue
+            match self._erase_manifest(number, series, newest):
+                case _Fate.EXPIRED:
+                    expired.append(number)
+                case _Fate.REWRITTEN:
+                    n_rewritten += 1
+        self._unpin(expired)
+        return len(expired), n_rewritten
+
+    def _erase_manifest(
+        self, number: int, series: frozenset[str], newest: Manifest
+    ) -> _Fate | None:
+        """Expire or rewrite one earlier manifest; None where it names nothing of the series."""
+        for _ in range(_ATTEMPTS):
+            # Before the pins are looked at: whoever pins it after that gives it another etag.
+            found = self._manifests.read_tagged(number)
+            if found is None:
+                return None
+            manifest, etag = found
             held = [s for s in manifest.segments if self._copies.is_held(s.rows, series)]
             state = self._held_state(manifest, series)
             if not held and state is None:
-                continue
+                return None
             self._copies.replaced |= {file.name for segment in held for file in segment.files()}
             if state is not None:
                 self._copies.replaced.add(state.name)
             newest = self._manifests.newest(newest)
             if number in newest.pins:
-                n_rewritten += self._rewrite(manifest, series)
-            elif self._manifests.expire(number):
-                expired.append(number)
-        self._unpin(expired)
-        return len(expired), n_rewritten
+                return _Fate.REWRITTEN if self._rewrite(manifest, series) else None
+            if self._manifests.expire(number, etag):
+                return _Fate.EXPIRED
+        raise ConflictError("others kept pinning what is to be purged; run it again later")
 
     def _rewrite(self, original: Manifest, series: frozenset[str]) -> bool:
         """Take the rows out of what a pinned manifest names, in place; False when it has gone.

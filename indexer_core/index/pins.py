@@ -60,8 +60,9 @@ class Pins:
         outcome = self._commit(Pin(number=number, name=name), "pin", newest)
         if isinstance(outcome, Abandoned):
             raise NotFoundError(outcome.reason)
-        if not isinstance(self._manifests.read(number), Manifest):
-            # A purge was faster: it does not know of names that came after it had looked for them.
+        # A purge may have looked for names before this one came. It expires a manifest only as it
+        # was then: written again it is safe, and where it has gone already the purge was faster.
+        if not self._manifests.renew(number):
             self._commit(Unpin(number=number, name=name), "unpin", outcome.manifest)
             raise NotFoundError(f"manifest {number} expired just now: a purge rewrote the index")
         return outcome

@@ -221,19 +221,24 @@ def test_a_writer_that_slept_since_before_the_fence_must_write_again(shelf):
 
 
 def test_a_manifest_that_is_pinned_while_it_expires_is_kept_or_not_pinned():
-    told = set()
+    told, said = set(), []
 
     def pin(shelf: Shelf) -> None:
         pins = Pins(shelf.manifests, shelf.clock, shelf.ids)
         try:
             pins.pin("late", shelf.unpinned)
+            told.add("kept")
+            said.append(True)
         except NotFoundError:
             told.add("expired")
             assert "late" not in str(shelf.newest.pins)
+            said.append(False)
 
     def check(shelf: Shelf) -> None:
-        if "late" in shelf.newest.pins.get(shelf.unpinned, ()):
-            told.add("kept")
+        # Whoever was told that it is kept finds it.
+        was_pinned = bool(said) and said.pop()
+        assert was_pinned == ("late" in shelf.newest.pins.get(shelf.unpinned, ()))
+        if was_pinned:
             assert shelf.keys_at(shelf.unpinned) == {"s1", "s3", "s4"}
 
     at_every_write(pin, check)
