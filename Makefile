@@ -151,7 +151,7 @@ clean: ## remove what was installed and made
 
 .venv/dev.stamp: .venv/run.stamp
 	@$(PIP) --upgrade 'pip>=25.1' # dependency groups
-	@$(PIP) --editable '.[local,azure,clip,endpoint,mlflow]' --group dev
+	@$(PIP) --editable '.[local,azure,clip,endpoint,mlflow,milvus]' --group dev
 	@touch $@
 
 .venv/bench.stamp: .venv/dev.stamp

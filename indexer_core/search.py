@@ -20,8 +20,8 @@ from indexer_core.named import Names, rows_named
 from indexer_core.nearest import Near, Searched, nearest
 from indexer_core.selection import PROVISIONAL, Selection, per_segment
 
-# Series whose texts are read for exact words.
-_CANDIDATES = 200
+CANDIDATES = 200
+"""Series whose texts are read for exact words."""
 # Above this many vectors an exact search takes half a second and more (600,000 of 512 dimensions:
 # 40 ms on two cores), so that files built for it are searched approximately unless asked otherwise.
 APPROXIMATE_ABOVE = 5_000_000
@@ -110,8 +110,16 @@ def search_words(
     The words are looked for in the texts of the nearest series only, so the cost does not grow
     with the index. Which those are does not depend on `top`: fewer hits are the first of more.
     """
-    found = search_text(snapshot, query, selection, max(top, _CANDIDATES), exact=exact)
-    candidates, farther = found[:_CANDIDATES], found[_CANDIDATES:]
+    found = search_text(snapshot, query, selection, max(top, CANDIDATES), exact=exact)
+    return ranked_by_words(found, text, top)
+
+
+def ranked_by_words(found: list[Hit], text: str, top: int) -> list[Hit]:
+    """The `top` of the `CANDIDATES` or more nearest series, exact words deciding among those.
+
+    found: nearest first, as many as there are up to the larger of `top` and `CANDIDATES`.
+    """
+    candidates, farther = found[:CANDIDATES], found[CANDIDATES:]
     words = query_words(text)
     hits: list[Hit] = []
     scores: list[float] = []  # of the best `top` so far, the least first

@@ -120,7 +120,7 @@ def test_a_series_restored_between_pages_ends_no_answer_early():
 
 
 def test_fewer_hits_by_words_are_the_first_of_more(monkeypatch):
-    monkeypatch.setattr("indexer_core.search._CANDIDATES", 9)
+    monkeypatch.setattr("indexer_core.search.CANDIDATES", 9)
     shelf = shelf_of([{"texts": ["brain" if n % 4 else "knee"] * 5} for n in range(N)], 2)
     snapshot = Reader(shelf.blobs, shelf.files).refresh()
     selection = select(snapshot)
