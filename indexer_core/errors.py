@@ -9,6 +9,7 @@
     ├── ConflictError            reload and retry; surfaces only when the budget is spent
     ├── UnavailableError         back off; the message returns to its queue; HTTP 503
     ├── EncoderUnavailableError  this program lacks what the question needs; HTTP 501
+    ├── NotOnThisHomeError       this home of the index cannot answer it; HTTP 501
     ├── UnknownOutcomeError      read back before doing anything else
     └── CorruptIndexError        stop and alert; never repaired silently
 
@@ -30,6 +31,7 @@ class ErrorKind(StrEnum):
     CORRUPT_INDEX = "corruptIndex"
     MANIFEST_EXPIRED = "manifestExpired"
     IMAGE_ENCODER_UNAVAILABLE = "imageEncoderUnavailable"
+    NOT_ON_THIS_HOME = "notOnThisHome"
 
 
 class IndexerError(Exception):
@@ -72,6 +74,12 @@ class EncoderUnavailableError(IndexerError):
     """A program lacks the encoder for the pictures of an index: asking again will not help."""
 
     kind = ErrorKind.IMAGE_ENCODER_UNAVAILABLE
+
+
+class NotOnThisHomeError(IndexerError):
+    """An index on Milvus cannot answer this; the same index from its segments can."""
+
+    kind = ErrorKind.NOT_ON_THIS_HOME
 
 
 class UnknownOutcomeError(IndexerError):

@@ -147,3 +147,21 @@ class VectorIndex(Protocol):
 
     def record(self, hit: Hit) -> dict[str, Any]:
         """The series record of a hit, coordinates included."""
+
+
+class IndexHome(Protocol):
+    """Where states of an index come from; not for use by several threads at once."""
+
+    def refresh(self) -> VectorIndex | None:
+        """The newest state that it has; None while nothing is indexed, or followed yet."""
+
+    def at(self, number: int) -> VectorIndex:
+        """The state of an earlier manifest, as far as it is kept, without what is hidden by now.
+
+        Raises
+        ------
+        ManifestExpiredError
+            It is not kept here, or not any more.
+        UnavailableError
+            It has not been followed yet.
+        """
