@@ -199,6 +199,11 @@ def key_of(entity_id: str) -> str:
     return entity_id.rpartition("@")[0]
 
 
+def number_of(entity_id: str) -> int:
+    """The number of the vector in the id of an entity."""
+    return int(entity_id.rpartition("#")[2])
+
+
 def _versions(
     loaded: LoadedSegment, rows: Rows, places: _Places, further: Sequence[tuple[float, ...]]
 ) -> list[str]:
