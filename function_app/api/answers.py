@@ -45,7 +45,7 @@ from function_app.pages import level_of
 from function_app.search import SearchRequest, search
 from indexer_core import __version__
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.selection import Conditions, select
+from indexer_core.selection import Conditions
 
 INTERPRET_PARAMETER = Parameter(
     name="interpret",
@@ -192,7 +192,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     ready = service.searchable(number)
     found = search(
         request,
-        ready.snapshot,
+        ready.index,
         ready.encoder,
         service.template_names,
         service.image_texts(ready),
@@ -201,7 +201,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     met = understood.conditions
     if asked["facets"]:
         counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=met)
-        found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
+        found = {**found, "facets": facets(counted, ready.index)["facets"]}
     return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(met))
 
 
@@ -218,8 +218,8 @@ def _trace(call: Call, service: Service) -> Answer:
 
 def _status(call: Call, service: Service) -> Answer:
     ready = service.searchable()
-    manifest = ready.snapshot.manifest
-    selection = select(ready.snapshot, Conditions(scopes=call.caller.scopes))
+    manifest = service.snapshot(ready.index.state.number).manifest
+    seen = ready.index.select(Conditions(scopes=call.caller.scopes))
     projection = manifest.projection
     whole = {
         "segments": len(manifest.segments),
@@ -229,7 +229,7 @@ def _status(call: Call, service: Service) -> Answer:
     value = {
         "manifest": manifest.number,
         "newest": ready.newest,
-        "series": selection.n_passed,
+        "series": seen.n_passed,
         "spaces": {space.name: space.live for space in manifest.spaces},
         "building": {space.name: space.building for space in manifest.spaces if space.building},
         "projection": None if projection is None else projection.version,

@@ -161,7 +161,7 @@ def _save(call: Call, service: Service) -> Answer:
     question = None if uids else ask(text, met, today=today, interpret=asked.get("interpret", True))
 
     def drawn() -> Draft:
-        snapshot = service.searchable().snapshot
+        snapshot = service.snapshot()
         if question is not None:
             return draw(snapshot, question)
         return draw_named(snapshot, uids, text=text, scopes=call.caller.scopes)
@@ -190,7 +190,7 @@ def _whole(call: Call, service: Service, cohort: Cohort, least: int = 0) -> Answ
 
 
 def _then(service: Service, cohort: Cohort) -> Snapshot:
-    return service.searchable(cohort.manifest).snapshot
+    return service.snapshot(cohort.manifest)
 
 
 def _series(call: Call, service: Service) -> Answer:
@@ -209,7 +209,7 @@ def _series(call: Call, service: Service) -> Answer:
 
 def _news(call: Call, service: Service) -> Answer:
     cohort = _named(call, service)
-    now = service.searchable().snapshot
+    now = service.snapshot()
     found = difference(news(cohort, then=_then(service, cohort), now=now))
     return Answer(value=found, manifest=now.manifest.number, returned=len(found["series"]))
 
@@ -223,7 +223,7 @@ def _difference(call: Call, service: Service) -> Answer:
             after,
             then=_then(service, before),
             now=_then(service, after),
-            hidden=service.searchable().snapshot.manifest.suppressed,
+            hidden=service.snapshot().manifest.suppressed,
         )
     )
     return Answer(value=found, manifest=after.manifest, returned=len(found["series"]))

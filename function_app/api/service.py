@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
 
@@ -12,20 +12,35 @@ from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
 from indexer_core.image_texts import text_tower
-from indexer_core.index.adoption import QueryReader, Searchable
+from indexer_core.index.adoption import QueryReader
+from indexer_core.index.adoption import Searchable as Followed
 from indexer_core.index.commit import Manifests
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.index.recent import RecentSnapshots
 from indexer_core.index.rows import IndexRow
 from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
-from indexer_core.similar import image_encoder_of
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.stores import Stores
 from indexer_core.templates import template_names
 from indexer_core.thumbnails import thumbnail_of
 from indexer_core.uploads import UploadReader
+from indexer_core.vector_index import VectorIndex
 
 FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searchable:
+    """A state of the index with the encoder of its text vectors.
+
+    newest: the number of the newest manifest. It is higher than that of the state while nothing
+    newer can be searched, and where an earlier one was asked for.
+    """
+
+    index: VectorIndex
+    encoder: TextEncoder
+    newest: int
 
 
 class Writing(Protocol):
@@ -111,7 +126,23 @@ class Service:
             That manifest is not kept any more.
         """
         with self._lock:
-            return self._searchable(manifest)
+            ready = self._queries_now()
+            return Searchable(
+                index=SnapshotIndex(self._snapshot(ready.snapshot, manifest)),
+                encoder=ready.encoder,
+                newest=ready.newest,
+            )
+
+    def snapshot(self, manifest: int | None = None) -> Snapshot:
+        """The same state with its segments, for what is told of all its rows.
+
+        Raises
+        ------
+        NotFoundError, ManifestExpiredError
+            As `searchable`.
+        """
+        with self._lock:
+            return self._snapshot(self._queries_now().snapshot, manifest)
 
     def compared(self, manifest: int | None, since: int) -> tuple[Snapshot, Snapshot | None]:
         """One state of the index, and manifest `since` as it was; None where it is not kept.
@@ -125,22 +156,24 @@ class Service:
             As `searchable`.
         """
         with self._lock:
-            return self._searchable(manifest).snapshot, self._recent.at(since)
+            now = self._snapshot(self._queries_now().snapshot, manifest)
+            return now, self._recent.at(since)
 
-    def _searchable(self, manifest: int | None) -> Searchable:
-        """As `searchable`: the reader follows the manifests for one request at a time."""
+    def _queries_now(self) -> Followed:
+        """What is searched now: the reader follows the manifests for one request at a time."""
         ready = self._queries.refresh()
         if ready is None:
             raise NotFoundError("nothing is indexed yet")
         if ready.newest == ready.snapshot.manifest.number:  # others are not as they were
             self._recent.note(ready.snapshot)
-        if manifest is None:
-            return ready
-        return replace(ready, snapshot=self._past.at(manifest))
+        return ready
+
+    def _snapshot(self, now: Snapshot, manifest: int | None) -> Snapshot:
+        return now if manifest is None else self._past.at(manifest)
 
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
-        """What puts words into the image space of a snapshot; None where nothing here does."""
-        return self._image_texts(image_encoder_of(ready.snapshot), ready.encoder)
+        """What puts words into the image space of a state; None where nothing here does."""
+        return self._image_texts(ready.index.state.image_encoder, ready.encoder)
 
     def thumbnail(self, row: IndexRow) -> bytes | None:
         """The small picture of a row as a WebP file; None where there is none to be shown."""
