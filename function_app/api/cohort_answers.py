@@ -41,6 +41,7 @@ from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import RECORD_COLUMNS
 
+_ERRORS = ("manifestExpired", "notOnThisHome")
 _NAME = Parameter(
     name="name", place="path", schema=COHORT_NAME, description="the cohort", required=True
 )
@@ -80,6 +81,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             writes=True,
             max_body_bytes=MAX_NAMES_BYTES,
             answer=COHORT_ANSWER,
+            errors=("notOnThisHome",),
         ),
         Operation(
             name="cohort",
@@ -89,7 +91,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _show(call, service),
             parameters=(_NAME, _VERSION, _LEAST),
             answer=COHORT_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortSeries",
@@ -100,7 +102,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             parameters=(_NAME, _VERSION, format_parameter("uids", "dicom-json")),
             answer=COHORT_SERIES_ANSWER,
             answer_types=(*FILE_TYPES, UIDS, DICOM_JSON),
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortNews",
@@ -110,7 +112,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _news(call, service),
             parameters=(_NAME, _VERSION),
             answer=NEWS_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortDifference",
@@ -120,7 +122,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _difference(call, service),
             parameters=(_NAME, _VERSION, _WITH, _WITH_VERSION),
             answer=NEWS_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
     )
 

@@ -71,7 +71,7 @@ def point_operations(service: Service) -> tuple[Operation, ...]:
                 AT,
             ),
             answer_types=(POINTS,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
         Operation(
             name="mapMatches",
@@ -82,7 +82,7 @@ def point_operations(service: Service) -> tuple[Operation, ...]:
             body=_MATCHES_BODY,
             max_body_bytes=MAX_NAMES_BYTES,
             answer_types=(POINTS,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
     )
 

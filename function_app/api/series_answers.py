@@ -77,6 +77,7 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _thumbnail(call, service),
             parameters=(UID_PARAMETER,),
             answer_types=(_WEBP,),
+            errors=("notOnThisHome",),
             nothing="there is no picture of it that may be shown",
         ),
     )

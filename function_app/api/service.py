@@ -2,45 +2,27 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
 
+from function_app.homes import Home, Searchable
 from function_app.manifests import KeptManifests
 from function_app.trace import trace_series
 from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
 from indexer_core.image_texts import text_tower
-from indexer_core.index.adoption import QueryReader
-from indexer_core.index.adoption import Searchable as Followed
 from indexer_core.index.commit import Manifests
+from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader, Snapshot
-from indexer_core.index.recent import RecentSnapshots
 from indexer_core.index.rows import IndexRow
-from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
-from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.stores import Stores
 from indexer_core.templates import template_names
 from indexer_core.thumbnails import thumbnail_of
 from indexer_core.uploads import UploadReader
-from indexer_core.vector_index import VectorIndex
 
 FindImageTexts = Callable[[str, TextEncoder], ImageTextEncoder | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searchable:
-    """A state of the index with the encoder of its text vectors.
-
-    newest: the number of the newest manifest. It is higher than that of the state while nothing
-    newer can be searched, and where an earlier one was asked for.
-    """
-
-    index: VectorIndex
-    encoder: TextEncoder
-    newest: int
 
 
 class Writing(Protocol):
@@ -61,11 +43,11 @@ class Service:
 
     Parameters
     ----------
-    reader
-        The one that `queries` follows the index with.
+    home
+        Where answers come from.
     tracing
-        Another one, for `trace`: that asks tables for minutes where much is on its way, and must
-        keep no search waiting.
+        A reader of its own, for `trace`: that asks tables for minutes where much is on its way,
+        and must keep no search waiting.
     exact
         Whether searches are exact (True) or may be approximate (False); None: by size.
     uploads
@@ -82,8 +64,7 @@ class Service:
     def __init__(
         self,
         stores: Stores,
-        reader: Reader,
-        queries: QueryReader,
+        home: Home,
         *,
         tracing: Reader,
         exact: bool | None,
@@ -102,10 +83,8 @@ class Service:
         self.kept = KeptManifests(Manifests(stores.index))
         self.now_s = stores.clock.now_s
         self._stores = stores
-        self._reader = reader
-        self._queries = queries
-        self._past = PastSnapshots(reader)
-        self._recent = RecentSnapshots(reader)
+        self._home = home
+        self.home_name = home.name
         self._lock = Lock()
         self._tracing = tracing
         self._tracing_lock = Lock()
@@ -126,23 +105,25 @@ class Service:
             That manifest is not kept any more.
         """
         with self._lock:
-            ready = self._queries_now()
-            return Searchable(
-                index=SnapshotIndex(self._snapshot(ready.snapshot, manifest)),
-                encoder=ready.encoder,
-                newest=ready.newest,
-            )
+            return self._home.searchable(manifest)
+
+    def manifest(self) -> Manifest:
+        """The newest manifest that the home knows."""
+        with self._lock:
+            return self._home.manifest()
 
     def snapshot(self, manifest: int | None = None) -> Snapshot:
-        """The same state with its segments, for what is told of all its rows.
+        """The state with its segments, for what is told of all its rows.
 
         Raises
         ------
         NotFoundError, ManifestExpiredError
             As `searchable`.
+        NotOnThisHomeError
+            No segments are opened here.
         """
         with self._lock:
-            return self._snapshot(self._queries_now().snapshot, manifest)
+            return self._home.snapshot(manifest)
 
     def compared(self, manifest: int | None, since: int) -> tuple[Snapshot, Snapshot | None]:
         """One state of the index, and manifest `since` as it was; None where it is not kept.
@@ -152,38 +133,38 @@ class Service:
 
         Raises
         ------
-        NotFoundError, ManifestExpiredError
-            As `searchable`.
+        NotFoundError, ManifestExpiredError, NotOnThisHomeError
+            As `snapshot`.
         """
         with self._lock:
-            now = self._snapshot(self._queries_now().snapshot, manifest)
-            return now, self._recent.at(since)
-
-    def _queries_now(self) -> Followed:
-        """What is searched now: the reader follows the manifests for one request at a time."""
-        ready = self._queries.refresh()
-        if ready is None:
-            raise NotFoundError("nothing is indexed yet")
-        if ready.newest == ready.snapshot.manifest.number:  # others are not as they were
-            self._recent.note(ready.snapshot)
-        return ready
-
-    def _snapshot(self, now: Snapshot, manifest: int | None) -> Snapshot:
-        return now if manifest is None else self._past.at(manifest)
+            return self._home.compared(manifest, since)
 
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
         """What puts words into the image space of a state; None where nothing here does."""
         return self._image_texts(ready.index.state.image_encoder, ready.encoder)
 
     def thumbnail(self, row: IndexRow) -> bytes | None:
-        """The small picture of a row as a WebP file; None where there is none to be shown."""
+        """The small picture of a row as a WebP file; None where there is none to be shown.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            Rows of this home do not tell whether it may be.
+        """
+        self._home.refuse()
         return thumbnail_of(self._stores.index, row)
 
     def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """The stages of each series of this UID or key that the caller may see.
 
         Before them the manifest that they are told of.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            No segments are opened here.
         """
+        self._home.refuse()
         with self._tracing_lock:
             number = self._tracing.refresh().manifest.number
             if number == 0:

@@ -60,6 +60,6 @@ def _newest(service: Service) -> Answer:
 
 
 def _kept(call: Call, service: Service) -> Answer:
-    newest = service.snapshot().manifest
+    newest = service.manifest()
     value = service.kept.listed(newest, sees_all=call.caller.scopes is None)
     return Answer(value={"value": value, "nextLink": None}, manifest=newest.number)

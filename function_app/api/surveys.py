@@ -110,7 +110,7 @@ def survey_operations(service: Service) -> tuple[Operation, ...]:
             ),
             answer=MAP_ANSWER,
             answer_types=(ARROW,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
     )
 
