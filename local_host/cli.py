@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
-from local_host.azure_arguments import add_cost, add_smoke
+from local_host.azure_arguments import add_cost, add_size, add_smoke
 from local_host.cohort_arguments import add_cohort
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
@@ -51,6 +51,7 @@ _MODULES = {
     "audit": "audit_command",
     "cohort": "cohort_commands",
     "cost": "cost_command",
+    "size": "size_command",
     "smoke": "smoke_command",
 }
 
@@ -279,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     cohort = add("cohort", "sets of series that are kept, cited and compared")
     add_cohort(cohort, common, _add_filter)
     add_cost(add("cost", "what an index on Azure costs, and what further series do"))
+    add_size(add("size", "how large an index gets, where it fits, and when to go to Milvus"))
     add_smoke(add("smoke", "try a deployment: upload a file, find it, delete it, find it no more"))
 
     trace = add("trace", "every stage that a series has passed")
