@@ -14,7 +14,7 @@ manifests can still be searched until their dead are swept.
 ``pyarrow.compute.utf8_lower`` of the value, items of lists too, and null where a filter would call
 it unknown (null, "" or "unknown"). `flags` has "provisional" where the map says so. What is shown,
 counted or grouped by needs the value as it is written: the `series` collection has it, as
-``modalityAsWritten``, and the whole record in `row`.
+``modalityAsWritten`` (lists of texts, too), and the whole record in `row`.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ _MAX_ITEMS = 1024
 
 
 def as_written(field: str) -> str:
-    """The field of the `series` collection that has the value of a text field as it is written."""
+    """The field of the `series` collection that has a text or list as it is written."""
     return f"{field}AsWritten"
 
 
@@ -76,6 +76,8 @@ def series_schema() -> CollectionSchema:
     schema = _with_filter_fields()
     for field in STRING_FIELDS:
         schema.add_field(as_written(field), DataType.VARCHAR, max_length=MAX_BYTES, nullable=True)
+    for field in LIST_FIELDS:
+        _add_list(schema, as_written(field))
     schema.add_field(ROW, DataType.VARCHAR, max_length=MAX_BYTES)
     schema.add_field(IS_PLACED, DataType.BOOL)
     # A collection has to have a vector: the place on the map is one.
@@ -104,13 +106,17 @@ def _with_filter_fields() -> CollectionSchema:
     for name in BOOL_FIELDS:
         schema.add_field(name, DataType.BOOL, nullable=True)
     for name in LIST_FIELDS:
-        schema.add_field(
-            name,
-            DataType.ARRAY,
-            element_type=DataType.VARCHAR,
-            max_capacity=_MAX_ITEMS,
-            max_length=MAX_BYTES,
-        )
+        _add_list(schema, name)
     for name in (IMAGE_COUNT, BORN, DIED):
         schema.add_field(name, DataType.INT64)
     return schema
+
+
+def _add_list(schema: CollectionSchema, name: str) -> None:
+    schema.add_field(
+        name,
+        DataType.ARRAY,
+        element_type=DataType.VARCHAR,
+        max_capacity=_MAX_ITEMS,
+        max_length=MAX_BYTES,
+    )

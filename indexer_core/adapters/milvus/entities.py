@@ -1,0 +1,302 @@
+"""Rows of segments as entities of the collections, and back.
+
+An entity is a function of what its series is, and of the number of the manifest that it was born
+with. Its id says the former: ``KEY@VERSION`` in the `series` collection, ``KEY@VERSION#NUMBER`` in
+those of vectors. So writing an entity twice is writing it once, and versions tell, without building
+anything, which series need new ones.
+
+`row` is the row as JSON, without its facts and the URLs of its blobs, compressed: what is found is
+shown from it. Where that is more than Milvus takes, the evidence is left out.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from indexer_core.adapters.milvus.schema import (
+    BORN,
+    DIED,
+    FOREVER,
+    ID,
+    IMAGE_COUNT,
+    IS_PLACED,
+    KEY,
+    MAX_BYTES,
+    NUMBER,
+    PLACE,
+    ROW,
+    SCOPE,
+    UID,
+    VECTOR,
+    as_written,
+)
+from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.filters import UNKNOWN
+from indexer_core.index.loaded import LoadedSegment, OpenedRows
+from indexer_core.index.rows import (
+    BOOL_FIELDS,
+    COUNT_FIELDS,
+    LIST_FIELDS,
+    NUMBER_FIELDS,
+    STRING_FIELDS,
+    IndexRow,
+)
+from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.selection import PROVISIONAL
+
+Entity = dict[str, Any]
+Rows = NDArray[np.int64]
+
+_VERSION_DIGITS = 16
+_FAST = 1
+"""Level of compression: the text is short, and there are many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Places:
+    """Where some rows are on the map.
+
+    xy: float32 (n, 2), 0 where there is no place. is_placed, is_provisional: bool (n,).
+    """
+
+    xy: NDArray[np.float32]
+    is_placed: NDArray[np.bool_]
+    is_provisional: NDArray[np.bool_]
+
+
+def series_versions(loaded: LoadedSegment, rows: Rows, projection: str | None) -> list[str]:
+    """Which version of its series each of some rows is, in the `series` collection.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Of rows that are alive.
+    projection
+        Version of the map in force; None where there is none.
+    """
+    places = _places(loaded, rows, projection)
+    at = zip(places.is_placed.tolist(), places.xy.tolist(), strict=True)
+    further = [tuple(xy) if is_placed else () for is_placed, xy in at]
+    return _versions(loaded, rows, places, further)
+
+
+def vector_versions(loaded: LoadedSegment, rows: Rows, projection: str | None) -> list[str]:
+    """The same in the collections of vectors, where a place on the map is nothing to look at."""
+    return _versions(loaded, rows, _places(loaded, rows, projection), [()] * len(rows))
+
+
+def series_entities(
+    loaded: LoadedSegment, rows: Rows, projection: str | None, born: int
+) -> list[Entity]:
+    """The entities of some rows in the `series` collection: one each.
+
+    Parameters
+    ----------
+    rows, projection
+        As of `series_versions`.
+    born
+        Number of the manifest that they count from.
+
+    Raises
+    ------
+    InvalidInputError
+        A row is longer than Milvus takes, even without its evidence.
+    """
+    opened, places = loaded.rows, _places(loaded, rows, projection)
+    keys = opened.keys_at(rows)
+    versions = series_versions(loaded, rows, projection)
+    columns = {
+        ID: [f"{key}@{version}" for key, version in zip(keys, versions, strict=True)],
+        **_filter_fields(opened, rows, places),
+        **{as_written(name): _taken(opened, name, rows).to_pylist() for name in STRING_FIELDS},
+        **{as_written(name): _lists(opened, name, rows) for name in LIST_FIELDS},
+        ROW: [_packed(opened.texts.row(row)) for row in rows.tolist()],
+        IS_PLACED: places.is_placed.tolist(),
+        PLACE: list(places.xy),
+        **_life(len(rows), born),
+    }
+    return _entities(columns)
+
+
+def vector_entities(
+    loaded: LoadedSegment,
+    rows: Rows,
+    space: str,
+    encoder_id: str,
+    projection: str | None,
+    born: int,
+) -> list[Entity]:
+    """The entities of some rows in the `text` or `image` collection: one for every vector.
+
+    Parameters
+    ----------
+    rows, projection, born
+        As of `series_entities`.
+    space, encoder_id
+        Whose vectors.
+
+    Raises
+    ------
+    CorruptIndexError
+        The segment has no vectors of this encoder.
+    """
+    opened, places = loaded.rows, _places(loaded, rows, projection)
+    counts = loaded.counts(space)[rows].astype(np.int64)
+    n_vectors = int(counts.sum())
+    owners = np.repeat(np.arange(len(rows)), counts)
+    numbers = np.arange(n_vectors) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys, versions = opened.keys_at(rows), vector_versions(loaded, rows, projection)
+    names = [f"{key}@{version}" for key, version in zip(keys, versions, strict=True)]
+    of_rows = _filter_fields(opened, rows, places)
+    owned = owners.tolist()
+    columns: dict[str, Sequence[Any]] = {
+        ID: [f"{names[row]}#{number}" for row, number in zip(owned, numbers.tolist(), strict=True)],
+        **{name: [values[row] for row in owned] for name, values in of_rows.items()},
+        NUMBER: numbers.tolist(),
+        **_life(n_vectors, born),
+    }
+    if n_vectors:
+        first = opened.starts(space)[rows]
+        columns[VECTOR] = list(_vectors(loaded, space, encoder_id, first[owners] + numbers))
+    return _entities(columns)
+
+
+def row_of(entity: Mapping[str, Any]) -> IndexRow:
+    """The row of an entity of the `series` collection, without facts and blobs.
+
+    Raises
+    ------
+    CorruptIndexError
+        Its `row` is not what `series_entities` writes.
+    """
+    try:
+        said = json.loads(zlib.decompress(base64.b64decode(entity[ROW])))
+        return IndexRow(alive=True, **said)
+    except (ValueError, TypeError, zlib.error) as error:
+        raise CorruptIndexError("an entity of Milvus holds no row") from error
+
+
+def key_of(entity_id: str) -> str:
+    """The series key in the id of an entity."""
+    return entity_id.rpartition("@")[0]
+
+
+def _versions(
+    loaded: LoadedSegment, rows: Rows, places: _Places, further: Sequence[tuple[float, ...]]
+) -> list[str]:
+    orders = (order for _, order in loaded.rows.ranks(rows))
+    said = zip(orders, places.is_provisional.tolist(), further, strict=True)
+    return [
+        sha256(json.dumps([*order, flag, *more]).encode()).hexdigest()[:_VERSION_DIGITS]
+        for order, flag, more in said
+    ]
+
+
+def _places(loaded: LoadedSegment, rows: Rows, projection: str | None) -> _Places:
+    xy = np.zeros((len(rows), 2), dtype=np.float32)
+    is_placed, is_provisional = (np.zeros(len(rows), dtype=np.bool_) for _ in range(2))
+    points = None if projection is None else loaded.points(projection)
+    if points is not None:
+        is_placed = loaded.counts(IMAGE_SPACE)[rows] > 0
+        numbers = loaded.rows.starts(IMAGE_SPACE)[rows[is_placed]]
+        xy[is_placed] = points.xy[numbers]
+        if points.is_provisional is not None:
+            is_provisional[is_placed] = points.is_provisional[numbers]
+    return _Places(xy=xy, is_placed=is_placed, is_provisional=is_provisional)
+
+
+def _filter_fields(opened: OpenedRows, rows: Rows, places: _Places) -> dict[str, list[Any]]:
+    """What all three collections hold of some rows but for `_life`, by field."""
+    fields: dict[str, list[Any]] = {
+        KEY: opened.keys_at(rows),
+        SCOPE: _taken(opened, "scope", rows).to_pylist(),
+        UID: _taken(opened, "seriesInstanceUid", rows).to_pylist(),
+        IMAGE_COUNT: _taken(opened, IMAGE_COUNT, rows).to_pylist(),
+    }
+    for name in STRING_FIELDS:
+        fields[name] = _compared(_taken(opened, name, rows)).to_pylist()
+    for name in (*NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS):
+        fields[name] = _taken(opened, name, rows).to_pylist()
+    for name in LIST_FIELDS:
+        fields[name] = _lists(opened, name, rows, is_lower=True)
+    flags = fields["flags"]
+    for place in np.flatnonzero(places.is_provisional).tolist():
+        flags[place] = [*flags[place], PROVISIONAL]
+    return fields
+
+
+def _life(n: int, born: int) -> dict[str, list[int]]:
+    return {BORN: [born] * n, DIED: [FOREVER] * n}
+
+
+def _taken(opened: OpenedRows, name: str, rows: Rows) -> pa.Array:
+    column = opened.column(name).take(pa.array(rows, type=pa.int64()))
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _compared(texts: pa.Array) -> pa.Array:
+    """Texts as filters compare them, null where they take them for unknown."""
+    is_unknown = pc.is_in(texts, value_set=pa.array(["", UNKNOWN]))
+    return pc.if_else(is_unknown, pa.scalar(None, pa.string()), pc.utf8_lower(texts))
+
+
+def _lists(opened: OpenedRows, name: str, rows: Rows, *, is_lower: bool = False) -> list[list[str]]:
+    """Lists of texts of some rows."""
+    lists = opened.column(name).take(pa.array(rows, type=pa.int64()))
+    texts = pc.fill_null(lists.values.cast(pa.string()), "")
+    if is_lower:
+        texts = pc.utf8_lower(texts)
+    items, ends = texts.to_pylist(), lists.offsets.to_pylist()
+    return [items[first:end] for first, end in pairwise(ends)]
+
+
+def _vectors(
+    loaded: LoadedSegment, space: str, encoder_id: str, numbers: Rows
+) -> NDArray[np.float32]:
+    """Vectors of these numbers, at least one: those that lie side by side are read together."""
+    reader = loaded.vectors(space, encoder_id)
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return np.concatenate([reader.reconstruct(int(run[0]), len(run)) for run in runs])
+
+
+def _packed(row: IndexRow) -> str:
+    """A row as text that Milvus takes."""
+    packed = _as_text(row, row.record or {})
+    if len(packed) > MAX_BYTES:
+        packed = _as_text(row, {**(row.record or {}), "evidence": {}})
+    if len(packed) > MAX_BYTES:
+        raise InvalidInputError(
+            f"the record of series {row.series_key} is longer than the {MAX_BYTES:,} bytes "
+            "that Milvus takes"
+        )
+    return packed
+
+
+def _as_text(row: IndexRow, record: Mapping[str, Any]) -> str:
+    said = {
+        "series_key": row.series_key,
+        "revision": row.revision,
+        "recipe": row.recipe,
+        "write_id": row.write_id,
+        "digest": row.digest,
+        "record": record,
+        "text_count": row.text_count,
+        "image_count": row.image_count,
+    }
+    text = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    return base64.b64encode(zlib.compress(text.encode(), _FAST)).decode()
+
+
+def _entities(columns: Mapping[str, Iterable[Any]]) -> list[Entity]:
+    names = tuple(columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
