@@ -16,11 +16,13 @@ _ZILLIZ = "quoted: docs.zilliz.com/docs/choose-the-right-cu-type-and-size, from"
 _LIMITS = "quoted: milvus.io/docs/limitations.md"
 
 FIRST_HOME = (
-    figure("rowBytes", 780, "file bytes a series", "measured: 20,000 made-up series in one file"),
+    figure(
+        "segmentRowBytes", 780, "file bytes a series", "measured: 20,000 made-up series in one file"
+    ),
     figure("pointBytes", 8, "file bytes an image", "measured: x and y in float32"),
     figure("readerRowBytes", 64, "bytes of memory a series", "indexer_core/index/footprint.py"),
     figure(
-        "segmentBytes", 131e6, "bytes", "simulated: what the merge policy lets a segment grow to"
+        "segmentBytes", 108.5e6, "bytes", "simulated: largest that commits of 32 series merge to"
     ),
     figure("manifestBytes", 1_305, "manifest bytes a segment", "measured: dump_manifest"),
     figure("merging", 2, "times stored", "what was merged stays for the retention time"),

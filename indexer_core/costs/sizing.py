@@ -122,7 +122,7 @@ def size_of(shape: Shape, precision: Precision, figures: Figures) -> Size:
     image_values = shape.n_images * shape.image_dimension
     text_bytes, image_bytes = (n * precision.bits / 8 for n in (text_values, image_values))
     copies = (text_values + image_values) * precision.rescored_bits / 8
-    rows = shape.n_series * f["rowBytes"] + shape.n_images * f["pointBytes"]
+    rows = shape.n_series * f["segmentRowBytes"] + shape.n_images * f["pointBytes"]
     disk = text_bytes + image_bytes + copies + rows
     n_segments = ceil(disk / f["segmentBytes"])
     read_s = text_bytes / (f["readGbPerS"] * _GB)

@@ -49,8 +49,8 @@ def test_a_million_series_by_hand():
     assert size.stored_bytes == 2 * size.disk_bytes
     assert size.read_s == pytest.approx(5.12 / 13.1)
     assert size.exact_s == pytest.approx(5.12 / 13.1 / 0.8)
-    assert size.n_segments == 61  # 7.956 GB of 131 MB each, rounded up
-    assert size.manifest_bytes == 61 * 1305
+    assert size.n_segments == 74  # 7.956 GB of 108.5 MB each, rounded up
+    assert size.manifest_bytes == 74 * 1305
 
 
 def test_one_bit_keeps_a_copy_on_disk_to_score_again_by():
