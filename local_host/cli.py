@@ -18,6 +18,7 @@ from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
 from local_host.azure_arguments import add_cost, add_size, add_smoke
 from local_host.cohort_arguments import add_cohort
+from local_host.milvus_arguments import add_milvus
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
 
 _EPILOG = """
@@ -53,6 +54,7 @@ _MODULES = {
     "cost": "cost_command",
     "size": "size_command",
     "smoke": "smoke_command",
+    "milvus": "milvus_commands",
 }
 
 _PATH_HELP = "folder or file; with --store azure CONTAINER or CONTAINER/FOLDER of the sources"
@@ -279,6 +281,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_map(add)
     cohort = add("cohort", "sets of series that are kept, cited and compared")
     add_cohort(cohort, common, _add_filter)
+    add_milvus(
+        add("milvus", "the same index on Milvus, for more series than fit one process"), common
+    )
     add_cost(add("cost", "what an index on Azure costs, and what further series do"))
     add_size(add("size", "how large an index gets, where it fits, and when to go to Milvus"))
     add_smoke(add("smoke", "try a deployment: upload a file, find it, delete it, find it no more"))

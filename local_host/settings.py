@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpu_worker.pixel_settings import PixelSettings, read_pixel_settings
+from indexer_core.adapters.milvus.settings import MilvusSettings, read_milvus_settings
 from indexer_core.errors import InvalidInputError
 from indexer_core.reading import Reading, read_reading, read_switch
 from indexer_core.viewer import read_viewer
@@ -19,6 +20,8 @@ DATA_VARIABLE = "DICOM_INDEXER_DATA"
 DEFAULT_DATA = ".dicom-indexer"
 THUMBNAILS = "DICOM_INDEXER_THUMBNAILS"
 VIEWER = "DICOM_INDEXER_VIEWER"
+MILVUS = "DICOM_INDEXER_MILVUS_"
+"""Before URI, TOKEN, PREFIX and TIMEOUT_S."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Settings:
     reading: memory, cache and exactness (DICOM_INDEXER_MEMORY_MB and so on). pixels: the model that
     names what is on pictures (DICOM_INDEXER_PIXEL_MODEL and so on). thumbnails: whether small
     pictures of series are kept. viewer: where pages lead whoever wants to see a series
-    (`indexer_core.viewer`).
+    (`indexer_core.viewer`). milvus: what searches are answered from instead of segments.
     """
 
     data: Path
@@ -50,6 +53,7 @@ class Settings:
     merge_mb: float = 512.0
     thumbnails: bool = True
     viewer: str | None = None
+    milvus: MilvusSettings | None = None
 
 
 def read_settings(
@@ -78,6 +82,7 @@ def read_settings(
         merge_mb=_number("DICOM_INDEXER_MERGE_MB", environment, 512.0),
         thumbnails=read_switch(environment, THUMBNAILS),
         viewer=read_viewer(environment, VIEWER),
+        milvus=read_milvus_settings(environment, MILVUS),
     )
 
 

@@ -7,12 +7,12 @@ patient keys among them. So its loggers are silenced, and errors are told withou
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import UnavailableError
 
 CONSISTENCY = "Strong"
@@ -20,29 +20,6 @@ CONSISTENCY = "Strong"
 
 MAX_PER_REQUEST = 16_384
 """Entities that Milvus gives in one answer, at most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MilvusSettings:
-    """Which Milvus, and which collections in it.
-
-    Parameters
-    ----------
-    uri
-        ``http://host:19530``, the address of a managed service, or, with milvus-lite, the path of
-        a folder that ends in ``.db``.
-    token
-        ``user:password`` or an API key; "" where none is asked for. Never logged.
-    prefix
-        Of the names of the collections: one for every index that shares a Milvus.
-    timeout_s
-        Of one request.
-    """
-
-    uri: str
-    token: str = ""
-    prefix: str = "dicom"
-    timeout_s: float = 60.0
 
 
 @contextmanager

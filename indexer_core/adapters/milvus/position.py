@@ -2,6 +2,10 @@
 
 Milvus has no compare-and-set, the blob store has. Whoever searches reads the position and sees the
 state that it names, whatever a follower is writing meanwhile.
+
+The same blob says under ``following`` who writes, and what is unfinished: see
+`indexer_core.adapters.milvus.ledger`. In one blob because a claim that is taken over then changes
+the etag that the one before would move the position with: whoever was outrun cannot move it.
 """
 
 import json
@@ -13,6 +17,7 @@ from indexer_core.errors import CorruptIndexError
 from indexer_core.ports import BlobReader
 
 FORMAT_VERSION = 1
+FOLLOWING = "following"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,9 @@ class Position:
         Of the map whose places the collection has; None where there is none.
     n_series
         Searchable series at `applied`.
+    states
+        Manifest numbers whose states the collections hold, ascending; the last is `applied`. A
+        follower that was behind goes to the newest manifest at once: those between are not there.
     """
 
     generation: str = ""
@@ -49,6 +57,7 @@ class Position:
     spaces: Mapping[str, FollowedSpace] = field(default_factory=dict)
     projection_version: str | None = None
     n_series: int = 0
+    states: tuple[int, ...] = ()
 
 
 def position_name(prefix: str) -> str:
@@ -56,11 +65,12 @@ def position_name(prefix: str) -> str:
     return f"milvus/{prefix}/position.json"
 
 
-def dump_position(position: Position) -> bytes:
-    """Canonical JSON with ``formatVersion``."""
-    return json.dumps(
-        {"formatVersion": FORMAT_VERSION, **asdict(position)}, sort_keys=True
-    ).encode()
+def dump_position(position: Position, following: Mapping[str, Any] | None = None) -> bytes:
+    """Canonical JSON with ``formatVersion``; `following` is for followers alone."""
+    body: dict[str, Any] = {"formatVersion": FORMAT_VERSION, **asdict(position)}
+    if following:
+        body[FOLLOWING] = dict(following)
+    return json.dumps(body, sort_keys=True).encode()
 
 
 def parse_position(data: bytes, name: str) -> Position:
@@ -71,12 +81,25 @@ def parse_position(data: bytes, name: str) -> Position:
     CorruptIndexError
         The bytes are none, or of a later version.
     """
+    return parse_parts(data, name)[0]
+
+
+def parse_parts(data: bytes, name: str) -> tuple[Position, dict[str, Any]]:
+    """The same with what is for followers alone.
+
+    Raises
+    ------
+    CorruptIndexError
+        As `parse_position`.
+    """
     try:
         body: dict[str, Any] = json.loads(data)
         if body.pop("formatVersion") != FORMAT_VERSION:
             raise CorruptIndexError(f"{name}: written by another version of this software")
+        following = dict(body.pop(FOLLOWING, {}))
         spaces = {key: FollowedSpace(**said) for key, said in body.pop("spaces").items()}
-        return Position(spaces=spaces, **body)
+        states = tuple(body.pop("states"))
+        return Position(spaces=spaces, states=states, **body), following
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptIndexError(f"{name}: not a position") from error
 

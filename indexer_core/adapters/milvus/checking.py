@@ -1,0 +1,220 @@
+"""Proving that collections hold the state that the position names: by ids, some by content."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.client import every
+from indexer_core.adapters.milvus.collections import counts_at, is_of
+from indexer_core.adapters.milvus.contents import Contents, Part
+from indexer_core.adapters.milvus.entities import Entity
+from indexer_core.adapters.milvus.position import Position, read_position
+from indexer_core.adapters.milvus.schema import BORN, DIED, ID, KEY, SERIES, Names
+from indexer_core.errors import NotFoundError, UnavailableError
+from indexer_core.index.commit import Manifests
+from indexer_core.index.files import ImmutableFiles
+from indexer_core.index.reader import Reader
+from indexer_core.ports import BlobStore, VectorFiles
+
+_ATTEMPTS = 3
+_BATCH = 500
+_TOLD = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Entities of one collection.
+
+    Parameters
+    ----------
+    n_equal
+        Those that are there as they should be.
+    n_missing
+        Those that are not there.
+    n_extra
+        Those that are there and should not, or twice.
+    n_hidden
+        Those of suppressed series, of whatever version.
+    n_different
+        Those with another content, of the ones that were looked into.
+    """
+
+    n_equal: int
+    n_missing: int
+    n_extra: int
+    n_hidden: int
+    n_different: int
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.n_missing or self.n_extra or self.n_hidden or self.n_different)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was found of the state of a manifest; `series`: keys of some series that differ."""
+
+    number: int
+    collections: Mapping[str, Compared] = field(default_factory=dict)
+    series: tuple[str, ...] = ()
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the collections are equal to the manifest."""
+        return all(found.is_equal for found in self.collections.values())
+
+
+def verify(
+    client: MilvusClient,
+    blobs: BlobStore,
+    vector_files: VectorFiles,
+    *,
+    prefix: str,
+    files: ImmutableFiles | None = None,
+    look_into: int = 1,
+) -> Proof:
+    """Compare what can be searched with the manifest that it is said to be.
+
+    Every entity is compared by its id; memory is that of a batch, beside the rows of the index.
+    Nothing is written, and a follower may go on meanwhile.
+
+    Parameters
+    ----------
+    look_into
+        Series of each batch of 500 whose entities are compared field by field, vectors included.
+
+    Raises
+    ------
+    NotFoundError
+        Nothing was followed yet, or the manifest has expired since.
+    UnavailableError
+        Milvus does not answer, or a follower kept moving on.
+    """
+    manifests = Manifests(blobs)
+    for _ in range(_ATTEMPTS):
+        position = read_position(blobs, prefix)
+        if not position.generation:
+            raise NotFoundError("nothing was followed yet: dicom-indexer milvus follow does it")
+        manifest = manifests.at(position.applied)
+        reader = Reader(blobs, vector_files, files=files, follows=False)
+        with manifests.unless_expired(manifest):
+            contents = Contents(reader.adopt(manifest), reader)
+            compared = {
+                kind: _Comparison(client, prefix, position, contents, kind)
+                for kind in (SERIES, *position.spaces)
+            }
+            for each in compared.values():
+                each.compare(look_into)
+        now = read_position(blobs, prefix)
+        if now.generation == position.generation and position.applied in now.states:
+            # What was suppressed meanwhile is gone from this state, too.
+            hidden = manifests.newest(manifest).suppressed - contents.suppressed
+            return _proof(contents.number, compared, hidden)
+    raise UnavailableError("a follower kept moving on: verify again, or stop it first")
+
+
+def _proof(number: int, compared: Mapping[str, "_Comparison"], hidden: frozenset[str]) -> Proof:
+    series = {key for one in compared.values() for key in one.differing} - hidden
+    return Proof(
+        number=number,
+        collections={kind: one.told(hidden) for kind, one in compared.items()},
+        series=tuple(sorted(series)[:_TOLD]),
+    )
+
+
+class _Comparison:
+    """One collection against what it should hold."""
+
+    def __init__(
+        self, client: MilvusClient, prefix: str, position: Position, contents: Contents, kind: str
+    ) -> None:
+        self._client = client
+        names = Names(prefix=prefix, generation=position.generation)
+        self._name = names.collection(kind)
+        self._contents = contents
+        self._kind = kind
+        self._state = counts_at(position.applied)
+        self._n = dict.fromkeys(("equal", "extra", "hidden", "different"), 0)
+        self._missing: list[str] = []
+        self.differing: set[str] = set()
+
+    def compare(self, look_into: int) -> None:
+        """Go through the snapshot, then through what else the collection has."""
+        for part in self._contents.parts(_BATCH):
+            self._compare_part(part)
+            if look_into:
+                some = Part(loaded=part.loaded, rows=part.rows[:look_into])
+                self._look_into(some)
+        for batch in every(self._client, self._name, f"{BORN} >= 0", (ID, KEY, BORN, DIED)):
+            self._compare_there(batch)
+
+    def told(self, hidden: frozenset[str]) -> Compared:
+        """What was found, without what is missing of some series."""
+        return Compared(
+            n_equal=self._n["equal"],
+            n_missing=sum(key not in hidden for key in self._missing),
+            n_extra=self._n["extra"],
+            n_hidden=self._n["hidden"],
+            n_different=self._n["different"],
+        )
+
+    def _compare_part(self, part: Part) -> None:
+        keys = part.loaded.rows.keys_at(part.rows)
+        there = [each[ID] for each in self._that(f"{self._state} and {is_of(keys)}", (ID,))]
+        n_there = len(there)
+        left = set(there)
+        for key, ids in zip(keys, self._contents.ids(self._kind, part), strict=True):
+            for one in ids:
+                if one in left:
+                    left.discard(one)
+                    self._n["equal"] += 1
+                    n_there -= 1
+                else:
+                    self._missing.append(key)
+                    self.differing.add(key)
+        self._n["extra"] += n_there
+        self.differing.update(one.partition("@")[0] for one in left)
+
+    def _compare_there(self, batch: Iterable[Entity]) -> None:
+        """Entities of series that the snapshot does not show."""
+        number, suppressed = self._contents.number, self._contents.suppressed
+        keys = {each[KEY] for each in batch}
+        parts, _ = self._contents.of(keys)
+        strange = keys.difference(*(part.loaded.rows.keys_at(part.rows) for part in parts))
+        for each in batch:
+            if each[KEY] in suppressed:
+                self._n["hidden"] += 1
+            elif each[KEY] in strange and each[BORN] <= number < each[DIED]:
+                self._n["extra"] += 1
+            else:
+                continue
+            self.differing.add(each[KEY])
+
+    def _look_into(self, part: Part) -> None:
+        wanted = {each[ID]: each for each in self._contents.entities(self._kind, part, 0)}
+        keys = part.loaded.rows.keys_at(part.rows)
+        for each in self._that(f"{self._state} and {is_of(keys)}", ("*",)):
+            if each[ID] in wanted and _content(each) != _content(wanted[each[ID]]):
+                self._n["different"] += 1
+                self.differing.add(each[KEY])
+
+    def _that(self, where: str, fields: Iterable[str]) -> Iterable[Entity]:
+        for batch in every(self._client, self._name, where, list(fields)):
+            yield from batch
+
+
+def _content(entity: Entity) -> dict[str, Any]:
+    """What an entity holds, its life aside, so that it can be compared."""
+    return {name: _value(value) for name, value in entity.items() if name not in (BORN, DIED)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, str | int | float | None):
+        return value
+    values = list(value)
+    is_vector = bool(values) and not isinstance(values[0], str)
+    return np.array(values, dtype=np.float32).tolist() if is_vector else values

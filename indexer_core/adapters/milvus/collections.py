@@ -1,0 +1,160 @@
+"""The collections of one index as a follower writes them: every request under its claim.
+
+What is sent twice is the same as what is sent once: entities are replaced by their ids, deaths are
+set, deletions name what is to be gone.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.client import create, every, translated
+from indexer_core.adapters.milvus.entities import Entity
+from indexer_core.adapters.milvus.ledger import Ledger
+from indexer_core.adapters.milvus.position import FollowedSpace
+from indexer_core.adapters.milvus.schema import (
+    BORN,
+    DIED,
+    FOREVER,
+    ID,
+    KEY,
+    PLACE,
+    SERIES,
+    VECTOR,
+    Names,
+    series_schema,
+    vector_schema,
+)
+
+PER_REQUEST = 1_000
+"""Entities that are written at once, at most."""
+_GENERATION = r"g[0-9a-f]{32}"
+
+
+class Collections:
+    """The collections of one prefix.
+
+    Parameters
+    ----------
+    timeout_s
+        Of one request.
+    """
+
+    def __init__(
+        self, client: MilvusClient, prefix: str, ledger: Ledger, *, timeout_s: float
+    ) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._ledger = ledger
+        self._timeout_s = timeout_s
+
+    def generations(self) -> dict[str, set[str]]:
+        """By generation the kinds of collections that are there."""
+        with translated():
+            names = self._client.list_collections()
+        pattern = re.compile(rf"{re.escape(self._prefix)}_({_GENERATION})_([a-z]+)")
+        found: dict[str, set[str]] = {}
+        for match in filter(None, map(pattern.fullmatch, names)):
+            found.setdefault(match[1], set()).add(match[2])
+        return found
+
+    def drop(self, generation: str, kinds: Iterable[str]) -> None:
+        """Drop collections of a generation."""
+        for kind in sorted(kinds):
+            with self._writing():
+                self._client.drop_collection(self._name(generation, kind), timeout=self._timeout_s)
+
+    def create(self, generation: str, spaces: Mapping[str, FollowedSpace]) -> None:
+        """Create those of a generation."""
+        with self._writing():
+            create(self._client, self._name(generation, SERIES), series_schema(), PLACE)
+        for space, said in spaces.items():
+            with self._writing():
+                schema = vector_schema(said.dimension)
+                create(self._client, self._name(generation, space), schema, VECTOR)
+
+    def of(self, generation: str, kind: str) -> "OneCollection":
+        """One of them."""
+        return OneCollection(self._client, self._name(generation, kind), self._timeout_s, self)
+
+    def _name(self, generation: str, kind: str) -> str:
+        return Names(prefix=self._prefix, generation=generation).collection(kind)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._ledger.writing(), translated():
+            yield
+
+
+class OneCollection:
+    """A collection; see `Collections.of`."""
+
+    def __init__(
+        self, client: MilvusClient, name: str, timeout_s: float, whole: Collections
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._timeout_s = timeout_s
+        self._writing = whole._writing  # noqa: SLF001 - one class in two
+
+    def of_series(self, keys: Collection[str]) -> list[Entity]:
+        """Id, birth and death of all entities of some series."""
+        return self.that(is_of(keys))
+
+    def that(self, where: str) -> list[Entity]:
+        """The same of those that an expression holds of."""
+        return [each for batch in self.batches(where) for each in batch]
+
+    def batches(self, where: str) -> Iterator[list[Entity]]:
+        """The same, batch by batch."""
+        yield from every(self._client, self._name, where, (ID, KEY, BORN, DIED))
+
+    def put(self, entities: Sequence[Entity]) -> None:
+        """Write entities, in place of those of the same ids."""
+        for some in in_batches(entities, PER_REQUEST):
+            with self._writing():
+                self._client.upsert(self._name, some, timeout=self._timeout_s)
+
+    def set_death(self, ids: Sequence[str], died: int) -> None:
+        """Say when some entities that are there have died."""
+        for some in in_batches(ids, PER_REQUEST):
+            changes = [{ID: each, DIED: died} for each in some]
+            with self._writing():
+                self._client.upsert(
+                    self._name, changes, timeout=self._timeout_s, partial_update=True
+                )
+
+    def delete_series(self, keys: Collection[str]) -> None:
+        """Delete all versions of some series."""
+        for some in in_batches(sorted(keys), PER_REQUEST):
+            self.delete(is_of(some))
+
+    def delete(self, where: str) -> None:
+        """Delete what an expression holds of."""
+        with self._writing():
+            self._client.delete(self._name, filter=where, timeout=self._timeout_s)
+
+
+def counts_at(number: int) -> str:
+    """The expression of what a state sees."""
+    return f"{BORN} <= {number} and {DIED} > {number}"
+
+
+def later_than(number: int) -> tuple[str, str]:
+    """Expressions of what was born after a state, and of what has died after it."""
+    return f"{BORN} > {number}", f"{DIED} > {number} and {DIED} < {FOREVER}"
+
+
+def in_batches(items: Sequence[Any], n: int) -> Iterator[list[Any]]:
+    """`n` at most at a time."""
+    for first in range(0, len(items), n):
+        yield list(items[first : first + n])
+
+
+def is_of(keys: Collection[str]) -> str:
+    """The expression of all versions of some series."""
+    return f"{KEY} in {json.dumps(sorted(keys))}"

@@ -1,0 +1,354 @@
+"""The follower: keeps the collections equal to the newest manifest, and says how far they are.
+
+One step goes from the state that can be searched to the newest manifest, however many lie between:
+
+1. The claim is taken (`indexer_core.adapters.milvus.ledger`).
+2. Whatever an attempt before has left is taken back: what was born after the state, and deaths
+   after it.
+3. That there is an attempt is written down, with the number of its manifest.
+4. Series that were suppressed are deleted, all versions of them.
+5. Every series that changed is settled: what is to count and is not there is inserted, what counts
+   and should not has died. Nobody sees any of it yet.
+6. One compare-and-set moves the position.
+7. States that are no longer kept are given up, in the position first; then their dead are deleted.
+
+So whoever is killed anywhere leaves a collection that shows the state it showed, and whoever comes
+next begins at 1. Steps 2 and 5 look at what is there, not at what should have been written, so that
+doing them twice is doing them once.
+
+Where the state before cannot be told, because its manifest has expired or a purge wrote it anew,
+or the collections are in doubt, every series is compared instead of those that changed. Another
+encoder, collections that are gone, or a wish lead to new collections, filled beside those in use;
+a filling that was killed goes on where it was.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.collections import Collections, in_batches
+from indexer_core.adapters.milvus.contents import Contents, spaces_of
+from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
+from indexer_core.adapters.milvus.moving import (
+    FollowPolicy,
+    alone,
+    digest_of,
+    moved,
+    replaced,
+    trimmed,
+    used_generations,
+)
+from indexer_core.adapters.milvus.schema import DIED, SERIES
+from indexer_core.adapters.milvus.settling import Settler, Told
+from indexer_core.errors import NotFoundError
+from indexer_core.index.changes import changes_between
+from indexer_core.index.commit import Manifests
+from indexer_core.index.files import ImmutableFiles
+from indexer_core.index.manifest import EMPTY, Manifest
+from indexer_core.index.reader import Reader, Snapshot
+from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
+
+_MOST_READ = 256
+"""Manifests between two states that are read, at most."""
+
+APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED = "applied", "current", "held", "overtaken", "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a step did.
+
+    outcome: `APPLIED`, `CURRENT` (nothing to do), `HELD` (by another follower), `OVERTAKEN` (by
+    the collector, a purge or another follower: take the next step), `STOPPED` (because it was
+    told to). number: of the manifest that can be searched now.
+    """
+
+    outcome: str
+    number: int
+
+
+class Stopped(Exception):  # noqa: N818 - nothing is wrong
+    """The follower was told to stop between two batches."""
+
+
+class Follower:
+    """Follows one index; not for use by several threads at once.
+
+    Parameters
+    ----------
+    prefix
+        Of the collections.
+    files
+        Opens the files of segments; None: from `blobs`, in memory.
+    told
+        Is told how far long work is.
+    is_stopped
+        Asked between batches whether to stop.
+    """
+
+    def __init__(
+        self,
+        client: MilvusClient,
+        blobs: BlobStore,
+        vector_files: VectorFiles,
+        *,
+        prefix: str,
+        clock: Clock,
+        ids: Ids,
+        policy: FollowPolicy | None = None,
+        files: ImmutableFiles | None = None,
+        told: Told | None = None,
+        is_stopped: Callable[[], bool] | None = None,
+    ) -> None:
+        self.policy = policy or FollowPolicy()
+        self.ledger = Ledger(
+            blobs, prefix, clock=clock, owner=ids.new_id(), claim_s=self.policy.claim_s
+        )
+        self.collections = Collections(client, prefix, self.ledger, timeout_s=self.policy.timeout_s)
+        self.manifests = Manifests(blobs)
+        self._clock = clock
+        self._ids = ids
+        self._told = told
+        self._is_stopped = is_stopped
+        self._open = partial(Reader, blobs, vector_files, files=files)
+        self._reader = self._open()
+        self._newest = EMPTY
+        self._applied: tuple[str, Snapshot] | None = None
+        self._has_looked = False
+
+    def step(self) -> Step:
+        """Go to the newest manifest.
+
+        Raises
+        ------
+        UnavailableError, UnknownOutcomeError
+            Milvus or the blob store did not answer: take the step again.
+        CorruptIndexError
+            A file of the index, or the position, is damaged.
+        """
+        entry = self.ledger.read()
+        self._newest = self.manifests.newest(self._newest)
+        if not self._newest.number or not self._is_due(entry):
+            return self._done(CURRENT)
+        if not self.ledger.take():
+            return self._done(HELD)
+        try:
+            with self.manifests.unless_expired(self._newest):
+                self._follow()
+        except (ClaimLostError, NotFoundError):
+            self._newest = EMPTY
+            return self._ended(OVERTAKEN)
+        except Stopped:
+            return self._ended(STOPPED)
+        return self._ended(APPLIED)
+
+    def _done(self, outcome: str) -> Step:
+        return Step(outcome=outcome, number=self.ledger.entry.position.applied)
+
+    def _ended(self, outcome: str) -> Step:
+        self.ledger.give_up()
+        return self._done(outcome)
+
+    def _is_due(self, entry: Entry) -> bool:
+        position, following = entry.position, entry.following
+        if (position.applied, following.digest) != (self._newest.number, digest_of(self._newest)):
+            return True
+        wishes = following.attempts, following.in_doubt, following.is_rebuild_wanted
+        return (
+            not self._has_looked
+            or any(wishes)
+            or following.building is not None
+            or following.swept < position.floor
+            or trimmed(entry, self.policy, self._clock.now_s()) != entry
+            or self._is_other_or_lost(entry)
+            or bool(self._unused(entry))
+        )
+
+    def _follow(self) -> None:
+        self._drop_unused()
+        entry = self.ledger.entry
+        if (
+            entry.following.is_rebuild_wanted
+            or entry.following.building is not None
+            or self._is_other_or_lost(entry)
+        ):
+            self._build()
+        else:
+            self._apply()
+        self._sweep()
+        self._has_looked = True
+
+    def _apply(self) -> None:
+        """Bring the collections in use to the newest manifest."""
+        entry = self.ledger.entry
+        position, following = entry.position, entry.following
+        settler = self._settler(position.generation, position.spaces)
+        touched: set[str] = set()
+        if following.attempts or following.in_doubt or not self._has_looked:
+            # A backup that was put back may be behind what was applied.
+            touched = settler.take_back(min(position.applied, self._newest.number))
+        before = None if following.in_doubt else self._before(entry)
+        erased = None if before is None else self._erased_by(following.attempts, before)
+        passed = None if before is None else self._suppressed_between(before)
+        contents = self._contents()
+        is_same = before is not None and before.manifest.number == contents.number
+        if is_same and not (touched or following.attempts):
+            return
+        attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
+        self.ledger.write(self.ledger.entry.noted(attempts=attempts))
+        if before is None or erased is None:
+            settler.erase(contents.suppressed)
+            settler.settle_all(contents, self._telling)
+        else:
+            self._settle(settler, contents, before, touched, erased | (passed or frozenset()))
+        self._move(self.ledger.entry, contents, keeps=erased is not None and passed is not None)
+
+    def _settle(
+        self,
+        settler: Settler,
+        contents: Contents,
+        before: Snapshot,
+        touched: set[str],
+        passed: frozenset[str],
+    ) -> None:
+        changes = changes_between(before, self._reader.snapshot)
+        # Hidden meanwhile and shown again: what there was of them may have been purged.
+        hidden = changes.hidden | passed
+        settler.erase(hidden)
+        keys = sorted((changes.keys | changes.shown | hidden | touched) - contents.suppressed)
+        for some in in_batches(keys, self.policy.batch):
+            settler.settle(contents, some)
+            self._telling(len(some), len(keys))
+        if changes.is_other_map:
+            settler.settle_all(contents, self._telling)
+
+    def _build(self) -> None:
+        """Fill new collections, or go on with it, and move the position to them."""
+        contents = self._contents()
+        building = self.ledger.entry.following.building
+        is_wanted = self.ledger.entry.following.is_rebuild_wanted
+        if building is None or is_wanted or building.spaces != contents.spaces:
+            building = Building(generation=f"g{self._ids.new_id()}", spaces=contents.spaces)
+            noted = self.ledger.entry.noted(building=building, is_rebuild_wanted=False)
+            self.ledger.write(noted)
+        settler = self._settler(building.generation, building.spaces)
+        if building.is_created:
+            settler.erase(contents.suppressed)
+            settler.settle_all(contents, self._telling)
+        else:
+            self._create(building)
+            settler.fill(contents, self._telling)
+        entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
+        self._move(entry, contents, keeps=False)
+
+    def _create(self, building: Building) -> None:
+        """Create collections; what a killed attempt has left of them may be half made."""
+        there = self.collections.generations().get(building.generation, set())
+        self.collections.drop(building.generation, there)
+        self.collections.create(building.generation, building.spaces)
+        created = replace(building, is_created=True)
+        self.ledger.write(self.ledger.entry.noted(building=created))
+
+    def _move(self, entry: Entry, contents: Contents, *, keeps: bool) -> None:
+        digest, now_s = digest_of(self._newest), self._clock.now_s()
+        entry = moved(entry, contents, digest, now_s, keeps=keeps)
+        self.ledger.write(trimmed(entry, self.policy, now_s))
+        self._applied = digest, self._reader.snapshot
+
+    def _sweep(self) -> None:
+        """Delete what no state that is kept can see; the position gives them up first."""
+        entry = trimmed(self.ledger.entry, self.policy, self._clock.now_s())
+        if entry != self.ledger.entry:
+            self.ledger.write(entry)
+        position = entry.position
+        if entry.following.swept < position.floor:
+            settler = self._settler(position.generation, position.spaces)
+            for kind in settler.kinds:
+                settler.of(kind).delete(f"{DIED} <= {position.floor}")
+            self.ledger.write(self.ledger.entry.noted(swept=position.floor))
+
+    def _leave_one_state(self) -> None:
+        """Give up all states but the one in use: they would lose what is written again."""
+        entry = alone(self.ledger.entry)
+        if entry != self.ledger.entry:
+            self.ledger.write(entry)
+
+    def _contents(self) -> Contents:
+        """The newest manifest, opened."""
+        return Contents(self._reader.adopt(self._newest), self._reader)
+
+    def _before(self, entry: Entry) -> Snapshot | None:
+        """The state that can be searched; None where that cannot be told any more."""
+        applied, digest = entry.position.applied, entry.following.digest
+        if self._applied is not None and self._applied[0] == digest:
+            return self._applied[1]
+        manifest = self.manifests.read(applied)
+        if not isinstance(manifest, Manifest) or digest_of(manifest) != digest:
+            return None
+        reader = self._open()
+        try:
+            with self.manifests.unless_expired(manifest):
+                snapshot = reader.adopt(manifest)
+        except NotFoundError:
+            return None
+        self._reader, self._applied = reader, (digest, snapshot)
+        return snapshot
+
+    def _erased_by(self, attempts: Iterable[int], before: Snapshot) -> frozenset[str] | None:
+        """Series that unfinished attempts may have deleted; None where that cannot be told."""
+        found: set[str] = set()
+        for number in attempts:
+            manifest = self.manifests.read(number)
+            if not isinstance(manifest, Manifest):
+                return None
+            found |= manifest.suppressed
+        return frozenset(found) - before.manifest.suppressed
+
+    def _suppressed_between(self, before: Snapshot) -> frozenset[str] | None:
+        """Series that were suppressed at some time since; None where that cannot be told.
+
+        Then a purge, which makes manifests expire, may have gone by as well.
+        """
+        between = range(before.manifest.number + 1, self._newest.number)
+        if len(between) > _MOST_READ:
+            return None
+        return self._erased_by(between, before)
+
+    def _drop_unused(self) -> None:
+        entry = self.ledger.entry
+        for generation, kinds in self._unused(entry).items():
+            self.collections.drop(generation, kinds)
+        used = used_generations(entry, self.policy, self._clock.now_s())
+        retired = {each: at_s for each, at_s in entry.following.retired.items() if each in used}
+        if retired != entry.following.retired:
+            self.ledger.write(self.ledger.entry.noted(retired=retired))
+
+    def _unused(self, entry: Entry) -> dict[str, set[str]]:
+        """Collections that nobody needs: an attempt has left them, or others replaced them."""
+        used = used_generations(entry, self.policy, self._clock.now_s())
+        there = self.collections.generations()
+        return {each: kinds for each, kinds in there.items() if each not in used}
+
+    def _is_other_or_lost(self, entry: Entry) -> bool:
+        """Whether the collections in use have vectors of other encoders, or are not there."""
+        position = entry.position
+        there = self.collections.generations().get(position.generation, set())
+        is_lost = not there >= {SERIES, *position.spaces}
+        return is_lost or position.spaces != spaces_of(self._newest)
+
+    def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
+        return Settler(
+            collections=self.collections,
+            generation=generation,
+            kinds=(SERIES, *spaces),
+            batch=self.policy.batch,
+            before_reviving=self._leave_one_state,
+        )
+
+    def _telling(self, done: int, total: int) -> None:
+        if self._told is not None:
+            self._told(done, total)
+        if self._is_stopped is not None and self._is_stopped():
+            raise Stopped

@@ -1,0 +1,118 @@
+"""How the position moves, and which states stay searchable: pure functions of an entry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from indexer_core.adapters.milvus.contents import Contents
+from indexer_core.adapters.milvus.ledger import Entry
+from indexer_core.adapters.milvus.position import Position
+from indexer_core.index.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowPolicy:
+    """How an index is followed.
+
+    Parameters
+    ----------
+    timeout_s
+        Of one request to Milvus; a claim lasts four times as long.
+    batch
+        Series that are looked at together.
+    keep_s, keep_states
+        How long a state that was followed by another can still be searched, and how many of them.
+    retire_s
+        How long collections stay that others have replaced: readers ask them until they look at
+        the position.
+    """
+
+    timeout_s: float = 30.0
+    batch: int = 200
+    keep_s: float = 900.0
+    keep_states: int = 32
+    retire_s: float = 300.0
+
+    @property
+    def claim_s(self) -> float:
+        """How long a claim lasts."""
+        return 4 * self.timeout_s
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Which content a manifest has: a purge, or a backup, may put another under its number."""
+    names = [manifest.commit_id, *(file.name for file in manifest.files())]
+    names += sorted(manifest.suppressed)
+    return sha256("\n".join(names).encode()).hexdigest()
+
+
+def moved(entry: Entry, contents: Contents, digest: str, now_s: float, *, keeps: bool) -> Entry:
+    """The entry once the collections of its position are equal to a manifest.
+
+    Parameters
+    ----------
+    digest
+        Of the manifest.
+    keeps
+        Whether the states before can still be told; else what was dead in them is to go.
+    """
+    position, following = entry.position, entry.following
+    before = zip(position.states, following.moved_s, strict=True)
+    kept = [each for each in before if keeps and each[0] < contents.number]
+    states = (*(number for number, _ in kept), contents.number)
+    return Entry(
+        position=Position(
+            generation=position.generation,
+            applied=contents.number,
+            floor=states[0],
+            spaces=contents.spaces,
+            projection_version=contents.projection_version,
+            n_series=contents.n_series,
+            states=states,
+        ),
+        following=replace(
+            following,
+            digest=digest,
+            attempts=(),
+            in_doubt=False,
+            moved_s=(*(at_s for _, at_s in kept), now_s),
+        ),
+    )
+
+
+def trimmed(entry: Entry, policy: FollowPolicy, now_s: float) -> Entry:
+    """The same without the states that are not to be searched any more."""
+    moved_s = entry.following.moved_s
+    n_earlier = max(0, len(moved_s) - 1)
+    n_gone = max(0, n_earlier - policy.keep_states)
+    while n_gone < n_earlier and moved_s[n_gone + 1] < now_s - policy.keep_s:
+        n_gone += 1
+    return _without(entry, n_gone)
+
+
+def alone(entry: Entry) -> Entry:
+    """The same with the state in use alone."""
+    return _without(entry, max(0, len(entry.position.states) - 1))
+
+
+def replaced(entry: Entry, generation: str, now_s: float) -> Entry:
+    """The same with another generation in use, and nothing being built."""
+    old = entry.position.generation
+    retired: Mapping[str, float] = {**entry.following.retired, **({old: now_s} if old else {})}
+    position = replace(entry.position, generation=generation)
+    return replace(entry.noted(building=None, retired=retired, swept=0), position=position)
+
+
+def used_generations(entry: Entry, policy: FollowPolicy, now_s: float) -> set[str]:
+    """Generations whose collections somebody may need."""
+    building = entry.following.building
+    used = {at for at, at_s in entry.following.retired.items() if at_s + policy.retire_s > now_s}
+    return used | {entry.position.generation} | ({building.generation} if building else set())
+
+
+def _without(entry: Entry, n_states: int) -> Entry:
+    if not n_states:
+        return entry
+    states = entry.position.states[n_states:]
+    position = replace(entry.position, states=states, floor=states[0])
+    return replace(entry.noted(moved_s=entry.following.moved_s[n_states:]), position=position)

@@ -1,0 +1,151 @@
+"""An index in memory and a Milvus that follows it: commits, and what must be there then."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.client import every
+from indexer_core.adapters.milvus.collections import counts_at
+from indexer_core.adapters.milvus.entities import series_entities, vector_entities
+from indexer_core.adapters.milvus.follower import Follower, FollowPolicy
+from indexer_core.adapters.milvus.ledger import Following
+from indexer_core.adapters.milvus.position import Position, read_position
+from indexer_core.adapters.milvus.schema import BORN, DIED, FOREVER, ID, KEY, SERIES, Names
+from indexer_core.index.commit import Committed
+from indexer_core.index.reader import Reader
+from indexer_core.index.updates import Restore, Suppress
+from indexer_core.index.upkeep import Upkeep
+from indexer_core.testing.faults import FaultPlan
+from tests.support.erasing import Shelf
+
+PREFIX = "test"
+
+
+class AroundClient:
+    """A Milvus client whose writes go through a plan of faults."""
+
+    def __init__(self, client: MilvusClient, plan: FaultPlan) -> None:
+        self._client = client
+        self._plan = plan
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._client, name)
+        if name in ("upsert", "delete", "create_collection", "drop_collection"):
+            return lambda *args, **kwargs: self._plan.write(
+                f"milvus.{name}", lambda: call(*args, **kwargs)
+            )
+        if name in ("query", "query_iterator", "list_collections"):
+            return lambda *args, **kwargs: self._plan.read(
+                f"milvus.{name}", lambda: call(*args, **kwargs)
+            )
+        return call
+
+
+class Followed(Shelf):
+    """Another shelf, with a client of an empty Milvus."""
+
+    def __init__(self, client: MilvusClient) -> None:
+        super().__init__()
+        self.client = client
+
+    def follower(self, client: Any = None, blobs: Any = None, **policy: Any) -> Follower:
+        """One of a new process."""
+        return Follower(
+            client or self.client,
+            blobs or self.blobs,
+            self.files,
+            prefix=PREFIX,
+            clock=self.clock,
+            ids=self.ids,
+            policy=FollowPolicy(**policy),
+        )
+
+    @property
+    def position(self) -> Position:
+        """What can be searched."""
+        return read_position(self.blobs, PREFIX)
+
+    @property
+    def following(self) -> Following:
+        """What followers tell each other."""
+        return self.follower().ledger.read().following
+
+    def suppress(self, *keys: str) -> None:
+        """Hide series."""
+        self.commit(Suppress(series_keys=frozenset(keys)))
+
+    def restore(self, *keys: str) -> None:
+        """Show them again."""
+        self.commit(Restore(series_keys=frozenset(keys)))
+
+    def compact(self) -> None:
+        """Merge all segments."""
+        Upkeep(self.blobs, self.files, clock=self.clock, ids=self.ids).compact(full=True)
+
+    def is_committed(self, update: Any) -> bool:
+        """Whether an update was taken."""
+        return isinstance(self.commit(update), Committed)
+
+    def entities(self, kind: str, where: str = f"{BORN} >= 0") -> list[dict[str, Any]]:
+        """All of the collection in use."""
+        name = Names(prefix=PREFIX, generation=self.position.generation).collection(kind)
+        return [each for batch in every(self.client, name, where, ["*"]) for each in batch]
+
+    def keys(self) -> set[str]:
+        """Series that have any entity, in any version and collection."""
+        kinds = (SERIES, *self.position.spaces)
+        return {each[KEY] for kind in kinds for each in self.entities(kind)}
+
+    def wanted(self, number: int) -> dict[str, dict[str, dict[str, Any]]]:
+        """By kind and id what a state is to hold, built from its segments in one go."""
+        snapshot = Reader(self.blobs, self.files).at(number)
+        manifest = snapshot.manifest
+        version = None if manifest.projection is None else manifest.projection.version
+        found: dict[str, dict[str, dict[str, Any]]] = {
+            kind: {} for kind in (SERIES, *(space.name for space in manifest.spaces))
+        }
+        for segment in snapshot.segments:
+            loaded, rows = segment.loaded, np.flatnonzero(segment.live)
+            if not len(rows):
+                continue
+            entities = series_entities(loaded, rows, version, number)
+            found[SERIES].update({each[ID]: each for each in entities})
+            for space in manifest.spaces:
+                entities = vector_entities(loaded, rows, space.name, space.live, version, number)
+                found[space.name].update({each[ID]: each for each in entities})
+        return found
+
+    def assert_equal(self, number: int | None = None) -> None:
+        """The collections are what a state is; the newest holds no trace of what is hidden."""
+        newest = self.newest
+        if number is None:
+            number = newest.number
+            assert self.position.applied == number
+        assert number in self.position.states
+        for kind, wanted in self.wanted(number).items():
+            there = self.entities(kind, counts_at(number))
+            assert Counter(each[ID] for each in there) == Counter(wanted.keys()), kind
+            for each in there:
+                assert plain(each) == plain(wanted[each[ID]])
+        if number == newest.number:
+            assert self.keys().isdisjoint(newest.suppressed)
+            for kind in (SERIES, *self.position.spaces):
+                for each in self.entities(kind):
+                    assert each[BORN] <= number
+                    assert self.position.floor < each[DIED] <= number or each[DIED] == FOREVER
+
+
+def plain(entity: Mapping[str, Any]) -> dict[str, Any]:
+    """An entity without its life, in values that can be compared."""
+    return {
+        name: [float(np.float32(one)) for one in value]
+        if name in ("vector", "place")
+        else list(value)
+        if isinstance(value, list | tuple)
+        else value
+        for name, value in entity.items()
+        if name not in (BORN, DIED)
+    }
