@@ -149,7 +149,7 @@ _DIVISORS = {
     *("batch", "pollSeconds", "segmentBytes", "readGbPerS", "vcpuGbPerS", "memoryShare"),
     *("share-fp32", "share-fp16", "share-int8", "share-1-bit", "share-milvus"),
     *("hnswM", "loadShare", "nodeGib", "nodeVcpus"),
-    *("slicesPerSeries", "workers", "collectLimit", "pageBlobs", "segmentCpu"),
+    *("workers", "collectLimit", "pageBlobs", "segmentCpu"),
 }
 
 

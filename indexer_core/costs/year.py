@@ -100,7 +100,7 @@ def year_of(figures: Figures, policy: MergePolicy) -> Year:
     """A year of these figures, merged by a policy."""
     f = values(figures)
     files = files_a_second(figures)
-    series = [rate / f["slicesPerSeries"] for rate in files]
+    series = [rate * _series_a_file(f) for rate in files]
     commits = [rate / batch_of(rate, figures) for rate in series]
     commits_a_day = sum(commits) * _HOUR_S / 7
     series_a_day = sum(series) * _HOUR_S / 7
@@ -124,9 +124,13 @@ def year_of(figures: Figures, policy: MergePolicy) -> Year:
     )
 
 
+def _series_a_file(f: dict[str, float]) -> float:
+    return 1 / max(1.0, f["slicesPerSeries"])
+
+
 def _loads(files: tuple[float, ...], f: dict[str, float]) -> tuple[Load, ...]:
     """Each is a multiple of the files a second."""
-    a_series = 1 / f["slicesPerSeries"]
+    a_series = _series_a_file(f)
     messages = (
         f["eventQueueOperations"]
         + (f["checks"] * f["checkQueueOperations"] + f["readyQueueOperations"]) * a_series
