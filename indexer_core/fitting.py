@@ -31,11 +31,11 @@ from indexer_core.selection import (
 
 # Doubts are counted in halves: one for what is not known, two for what is known to be missed.
 _OUT = np.iinfo(np.uint16).max
-_UNMET_SHIFT = 1
+UNKNOWN_HALVES, UNMET_HALVES = 1, 2
 _FAR = 0.45
 """Similarity of questions that have nothing to do with the archive: the best of MiniLM's stay below
 (0.10 to 0.43 for eleven of them, measured over the sample files); other encoders may lie higher."""
-_ASKS_FOR = frozenset({"=", "~"})
+ASKS_FOR = frozenset({"=", "~"})
 """Operators of filters that a series may miss and still be near."""
 
 
@@ -246,11 +246,11 @@ def _doubt_of(
         is_open = ~result.passed[rows]
         is_unmet = is_open & ~result.unknown[rows]
         misses |= is_unmet
-        if each.operator in _ASKS_FOR:
-            doubt += is_unmet.astype(np.uint16) << _UNMET_SHIFT
+        if each.operator in ASKS_FOR:
+            doubt += is_unmet.astype(np.uint16) * np.uint16(UNMET_HALVES)
         else:
             is_out |= is_unmet
         if each.field not in conditions.with_unknown:
-            doubt += is_open & ~is_unmet
+            doubt += (is_open & ~is_unmet).astype(np.uint16) * np.uint16(UNKNOWN_HALVES)
     doubt[is_out] = _OUT
     return doubt, misses

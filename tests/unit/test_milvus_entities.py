@@ -9,6 +9,7 @@ import pytest
 
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.milvus.entities import (
+    items_of,
     key_of,
     row_of,
     series_entities,
@@ -79,8 +80,8 @@ def test_fields_are_as_filters_compare_them_and_as_they_are_written():
     assert (entity["model"], entity["modelAsWritten"]) == (None, "unknown")
     assert (entity["sex"], entity["sexAsWritten"]) == (None, "")
     assert (entity["plane"], entity["planeAsWritten"]) == (None, None)
-    assert (entity["sequence"], entity["sequenceAsWritten"]) == (["t1", "flair"], ["T1", "Flair"])
-    assert (entity["flags"], entity["flagsAsWritten"]) == (["slicegap"], ["sliceGap"])
+    assert (entity["sequence"], entity["sequenceAsWritten"]) == ("\nt1\nflair\n", "\nT1\nFlair\n")
+    assert (entity["flags"], entity["flagsAsWritten"]) == ("\nslicegap\n", "\nsliceGap\n")
     assert (entity["hasPixels"], entity["sliceThicknessMm"], entity["ageYears"]) == (
         False,
         2.5,
@@ -91,6 +92,20 @@ def test_fields_are_as_filters_compare_them_and_as_they_are_written():
     place = PROJECTOR.project(unit_vectors("is1/1", 1, IMAGE_DIMENSION))[0]
     assert entity["isPlaced"]
     np.testing.assert_array_equal(entity["place"], place)
+
+
+def test_of_lists_only_an_empty_sequence_is_unknown():
+    loaded = loaded_of([row("s1", 1, "w", record={"sequence": [], "flags": []})])
+    [entity] = series_entities(loaded, every(loaded), VERSION, 12)
+    assert (entity["sequence"], entity["flags"]) == (None, "")
+    assert items_of(entity["sequenceAsWritten"]) == items_of(entity["flagsAsWritten"]) == []
+
+
+def test_a_short_key_is_how_a_key_begins():
+    key = "0123456789abcdef" * 4
+    loaded = loaded_of([row(key, 1, "w"), row("s1", 1, "w")])
+    found = {each["seriesKey"]: each for each in series_entities(loaded, every(loaded), None, 1)}
+    assert {name: each["shortKey"] for name, each in found.items()} == {key: key[:16], "s1": "s1"}
 
 
 def test_a_row_comes_back_without_its_facts_and_blobs():
@@ -168,9 +183,9 @@ def test_provisional_is_a_flag_of_all_collections():
         series_entities(loaded, every(loaded), VERSION, 1),
         vector_entities(loaded, every(loaded), "image", IMAGE, VERSION, 1),
     ):
-        assert [each["flags"] for each in entities] == [["slicegap", "provisional"], []]
+        assert [each["flags"] for each in entities] == ["\nslicegap\nprovisional\n", ""]
     [first, _] = series_entities(loaded, every(loaded), VERSION, 1)
-    assert first["flagsAsWritten"] == ["sliceGap"]
+    assert items_of(first["flagsAsWritten"]) == ["sliceGap"]
     assert row_of(first).record["flags"] == ["sliceGap"]
 
 

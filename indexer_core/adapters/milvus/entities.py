@@ -30,18 +30,21 @@ from indexer_core.adapters.milvus.schema import (
     ID,
     IMAGE_COUNT,
     IS_PLACED,
+    ITEM,
     KEY,
     MAX_BYTES,
     NUMBER,
     PLACE,
     ROW,
     SCOPE,
+    SHORT_KEY,
     UID,
     VECTOR,
     as_written,
 )
 from indexer_core.errors import CorruptIndexError, InvalidInputError
 from indexer_core.filters import UNKNOWN
+from indexer_core.index.keys import SHORT_DIGITS
 from indexer_core.index.loaded import LoadedSegment, OpenedRows
 from indexer_core.index.rows import (
     BOOL_FIELDS,
@@ -119,7 +122,7 @@ def series_entities(
         ID: [f"{key}@{version}" for key, version in zip(keys, versions, strict=True)],
         **_filter_fields(opened, rows, places),
         **{as_written(name): _taken(opened, name, rows).to_pylist() for name in STRING_FIELDS},
-        **{as_written(name): _lists(opened, name, rows) for name in LIST_FIELDS},
+        **{as_written(name): _joined(_items(opened, name, rows)) for name in LIST_FIELDS},
         ROW: [_packed(opened.texts.row(row)) for row in rows.tolist()],
         IS_PLACED: places.is_placed.tolist(),
         PLACE: list(places.xy),
@@ -186,6 +189,11 @@ def row_of(entity: Mapping[str, Any]) -> IndexRow:
         raise CorruptIndexError("an entity of Milvus holds no row") from error
 
 
+def items_of(joined: str) -> list[str]:
+    """The items of a list, as the collections have it."""
+    return joined.split(ITEM)[1:-1]
+
+
 def key_of(entity_id: str) -> str:
     """The series key in the id of an entity."""
     return entity_id.rpartition("@")[0]
@@ -217,8 +225,10 @@ def _places(loaded: LoadedSegment, rows: Rows, projection: str | None) -> _Place
 
 def _filter_fields(opened: OpenedRows, rows: Rows, places: _Places) -> dict[str, list[Any]]:
     """What all three collections hold of some rows but for `_life`, by field."""
+    keys = opened.keys_at(rows)
     fields: dict[str, list[Any]] = {
-        KEY: opened.keys_at(rows),
+        KEY: keys,
+        SHORT_KEY: [key[:SHORT_DIGITS] for key in keys],
         SCOPE: _taken(opened, "scope", rows).to_pylist(),
         UID: _taken(opened, "seriesInstanceUid", rows).to_pylist(),
         IMAGE_COUNT: _taken(opened, IMAGE_COUNT, rows).to_pylist(),
@@ -227,11 +237,12 @@ def _filter_fields(opened: OpenedRows, rows: Rows, places: _Places) -> dict[str,
         fields[name] = _compared(_taken(opened, name, rows)).to_pylist()
     for name in (*NUMBER_FIELDS, *COUNT_FIELDS, *BOOL_FIELDS):
         fields[name] = _taken(opened, name, rows).to_pylist()
-    for name in LIST_FIELDS:
-        fields[name] = _lists(opened, name, rows, is_lower=True)
-    flags = fields["flags"]
+    flags = _items(opened, "flags", rows, is_lower=True)
     for place in np.flatnonzero(places.is_provisional).tolist():
-        flags[place] = [*flags[place], PROVISIONAL]
+        flags[place].append(PROVISIONAL)
+    fields["flags"] = _joined(flags)
+    names = _joined(_items(opened, "sequence", rows, is_lower=True))
+    fields["sequence"] = [each or None for each in names]
     return fields
 
 
@@ -250,14 +261,19 @@ def _compared(texts: pa.Array) -> pa.Array:
     return pc.if_else(is_unknown, pa.scalar(None, pa.string()), pc.utf8_lower(texts))
 
 
-def _lists(opened: OpenedRows, name: str, rows: Rows, *, is_lower: bool = False) -> list[list[str]]:
-    """Lists of texts of some rows."""
+def _items(opened: OpenedRows, name: str, rows: Rows, *, is_lower: bool = False) -> list[list[str]]:
+    """The lists of texts of some rows."""
     lists = opened.column(name).take(pa.array(rows, type=pa.int64()))
     texts = pc.fill_null(lists.values.cast(pa.string()), "")
-    if is_lower:
-        texts = pc.utf8_lower(texts)
-    items, ends = texts.to_pylist(), lists.offsets.to_pylist()
-    return [items[first:end] for first, end in pairwise(ends)]
+    # No item is told from others by a line break: names and flags have none.
+    texts = pc.replace_substring(texts, ITEM, " ")
+    items, ends = (pc.utf8_lower(texts) if is_lower else texts).to_pylist(), lists.offsets
+    return [items[first:end] for first, end in pairwise(ends.to_pylist())]
+
+
+def _joined(lists: Iterable[Sequence[str]]) -> list[str]:
+    """Lists as the collections have them."""
+    return [f"{ITEM}{ITEM.join(items)}{ITEM}" if items else "" for items in lists]
 
 
 def _vectors(

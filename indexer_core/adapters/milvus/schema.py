@@ -11,10 +11,11 @@ So nothing of a manifest that is half applied can be seen, in no collection, and
 manifests can still be searched until their dead are swept.
 
 **Values.** Filters compare without regard to case, and Milvus does not: text fields hold
-``pyarrow.compute.utf8_lower`` of the value, items of lists too, and null where a filter would call
-it unknown (null, "" or "unknown"). `flags` has "provisional" where the map says so. What is shown,
+``pyarrow.compute.utf8_lower`` of the value, and null where a filter would call it unknown (null, ""
+or "unknown"; of `sequence`, an empty list). Lists are texts, too, with `ITEM` around every item:
+Milvus evaluates its arrays slowly. `flags` has "provisional" where the map says so. What is shown,
 counted or grouped by needs the value as it is written: the `series` collection has it, as
-``modalityAsWritten`` (lists of texts, too), and the whole record in `row`.
+``modalityAsWritten``, and the whole record in `row`.
 """
 
 from dataclasses import dataclass
@@ -37,13 +38,16 @@ FOREVER = (1 << 62) - 1
 
 ID, KEY, SCOPE, UID, NUMBER, VECTOR = "id", "seriesKey", "scopeName", "uid", "number", "vector"
 """`scopeName` and `uid` are as written; `number`: which vector of its series, from 0 on."""
-IMAGE_COUNT, BORN, DIED = "imageCount", "born", "died"
+SHORT_KEY, IMAGE_COUNT, BORN, DIED = "shortKey", "imageCount", "born", "died"
+"""`shortKey`: how the key begins, as `indexer_core.named` says."""
 ROW, PLACE, IS_PLACED = "row", "place", "isPlaced"
 """`row`: see `indexer_core.adapters.milvus.entities`. `place`: x and y, 0 where it has none."""
 
+ITEM = "\n"
+"""Before, between and after the items of a list; "" is an empty list."""
+
 MAX_BYTES = 65_535
 """Longest text that Milvus takes."""
-_MAX_ITEMS = 1024
 
 
 def as_written(field: str) -> str:
@@ -74,10 +78,8 @@ class Names:
 def series_schema() -> CollectionSchema:
     """The schema of the `series` collection."""
     schema = _with_filter_fields()
-    for field in STRING_FIELDS:
+    for field in (*STRING_FIELDS, *LIST_FIELDS):
         schema.add_field(as_written(field), DataType.VARCHAR, max_length=MAX_BYTES, nullable=True)
-    for field in LIST_FIELDS:
-        _add_list(schema, as_written(field))
     schema.add_field(ROW, DataType.VARCHAR, max_length=MAX_BYTES)
     schema.add_field(IS_PLACED, DataType.BOOL)
     # A collection has to have a vector: the place on the map is one.
@@ -97,7 +99,8 @@ def _with_filter_fields() -> CollectionSchema:
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field(ID, DataType.VARCHAR, is_primary=True, max_length=512)
     schema.add_field(KEY, DataType.VARCHAR, max_length=256)
-    for name in (SCOPE, UID, *STRING_FIELDS):
+    schema.add_field(SHORT_KEY, DataType.VARCHAR, max_length=256)
+    for name in (SCOPE, UID, *STRING_FIELDS, *LIST_FIELDS):
         schema.add_field(name, DataType.VARCHAR, max_length=MAX_BYTES, nullable=True)
     for name in NUMBER_FIELDS:
         schema.add_field(name, DataType.DOUBLE, nullable=True)
@@ -105,18 +108,6 @@ def _with_filter_fields() -> CollectionSchema:
         schema.add_field(name, DataType.INT64, nullable=True)
     for name in BOOL_FIELDS:
         schema.add_field(name, DataType.BOOL, nullable=True)
-    for name in LIST_FIELDS:
-        _add_list(schema, name)
     for name in (IMAGE_COUNT, BORN, DIED):
         schema.add_field(name, DataType.INT64)
     return schema
-
-
-def _add_list(schema: CollectionSchema, name: str) -> None:
-    schema.add_field(
-        name,
-        DataType.ARRAY,
-        element_type=DataType.VARCHAR,
-        max_capacity=_MAX_ITEMS,
-        max_length=MAX_BYTES,
-    )
