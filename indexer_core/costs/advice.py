@@ -8,7 +8,7 @@ from indexer_core.costs.milvus_sizing import MADE, milvus_size
 from indexer_core.costs.sizing import KEPT, Shape, reading_of, size_of
 
 MOST_SEGMENTS = 1_000
-"""Above so many segments nobody has measured a reader."""
+"""A judgement: 64 cost a search nothing (docs/benchmarks-index.md), and more were not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ def advise(shape: Shape, wanted_s: float, figures: Figures) -> Advice:
         slow = f"even an approximate search would take {reading.approximate_s:.2f} s there"
         return _milvus(shape, wanted_s, f"it fits {machine.name}, but {slow}", figures)
     if size.n_segments > MOST_SEGMENTS:
-        many = f"{size.n_segments:,} segments are more than a reader was ever measured with"
+        many = f"{size.n_segments:,} segments are far more than the 64 that were measured"
         return _milvus(shape, wanted_s, f"it fits {machine.name}, but {many}", figures)
     exact = reading.exact_s <= wanted_s
     home = "functions" if machine.vcpus == 0 else "one machine"

@@ -42,7 +42,9 @@ LIMITS = (
     figure("instanceLimit", 40, "instances", "maximumInstances of infra/bicep"),
     figure("exactTexts", 5e6, "texts", "indexer_core.search.APPROXIMATE_ABOVE"),
     figure("largestVm", 512, "GiB", "Standard_E64s_v5"),
-    figure("mostSegments", 1_000, "segments", "indexer_core.costs.advice.MOST_SEGMENTS"),
+    figure(
+        "mostSegments", 1_000, "segments", "a judgement: 64 were measured; advice.MOST_SEGMENTS"
+    ),
     figure("milvusLimit", 1_000, "entities a second", "docs/benchmarks-milvus.md"),
 )
 

@@ -122,7 +122,12 @@ def _growing(year: Year, f: dict[str, float]) -> tuple[Limit, ...]:
             *("memory of one machine", gib, f["largestVm"] * f["memoryShare"], "GiB"), "Milvus"
         ),
         growing(
-            *("segments of a reader", year.segments_at(1), f["mostSegments"], "segments measured"),
+            *(
+                "segments of a reader",
+                year.segments_at(1),
+                f["mostSegments"],
+                "segments, a judgement",
+            ),
             "a larger bound of merges (INDEXER_MERGE_MB) with more memory; Milvus",
         ),
         growing(
