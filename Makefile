@@ -135,8 +135,8 @@ bench-package: .venv/dev.stamp $(AZURITE) .tools/functions.stamp ## measure memo
 bench-milvus: .venv/dev.stamp ## measure both homes of the index at 500,000 vectors (half an hour), into docs/benchmarks-milvus.md
 	@$(BIN)/python benchmarks/milvus.py $(MILVUS_ARGS)
 
-package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip
-	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py
+package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip (WITH=milvus)
+	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py $(addprefix --with=,$(WITH))
 
 clean: ## remove what was installed and made
 	rm -rf .venv .tools .bench explorer/node_modules infra/check/kusto/node_modules .dicom-indexer build dist *.egg-info

@@ -85,7 +85,7 @@ class BothHomes:
             ids=RandomIds(),
             files=self.index.files,
         )
-        self.home = MilvusHome(client, self.index.blobs, prefix=PREFIX)
+        self.home = MilvusHome(settings, self.index.blobs)
         self._n = 0
 
     def add(self, n_series: int) -> float:

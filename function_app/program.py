@@ -13,6 +13,7 @@ from function_app.api.router import Router
 from function_app.api.service import Service
 from function_app.api.wiring import build_router
 from function_app.handlers import Services
+from function_app.homes import SegmentsHome
 from function_app.wiring import build_services
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, announcer_of
 from indexer_core.adapters.azure.events import parse_azure_events
@@ -102,13 +103,13 @@ class Program:
         self._find_encoder = loaded_once(in_store(self.stores.index, _load, (ENCODER_PREFIX,)))
         background = InBackground(self._find_encoder)
         queries = QueryReader(reader, self._manifests, find=background, first=background.now)
+        home = SegmentsHome(reader, queries)
         self._rules = load_rules()
         self.api: Router = build_router(
             self.stores,
             Service(
                 self.stores,
-                reader,
-                queries,
+                home,
                 tracing=self.stores.reader(FlatFp16Vectors()),
                 exact=settings.reading.exact,
                 uploads=UploadReader(

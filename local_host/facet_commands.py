@@ -18,6 +18,7 @@ def run_facets(options: argparse.Namespace, settings: Settings) -> int:
     from function_app.facets import FacetsRequest, facets
     from indexer_core.filters import parse_filter
     from indexer_core.selection import Conditions
+    from indexer_core.snapshot_index import SnapshotIndex
 
     request = FacetsRequest(
         fields=tuple(options.fields or _USUAL),
@@ -27,7 +28,7 @@ def run_facets(options: argparse.Namespace, settings: Settings) -> int:
         least=options.least,
     )
     request.check()
-    found = facets(request, reading(settings).snapshot(options.at))
+    found = facets(request, SnapshotIndex(reading(settings).snapshot(options.at)))
     if options.format == "json":
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:

@@ -43,11 +43,12 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
     """Print the records."""
     from function_app.search import records
     from indexer_core.search import blobs_of
+    from indexer_core.snapshot_index import SnapshotIndex
 
     filters = _filters(options)
     snapshot = reading(settings).snapshot(options.at)
     rows = []
-    for hit, record in records(snapshot, filters):
+    for hit, record in records(SnapshotIndex(snapshot), filters):
         blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
         rows.append({**record, **blobs})
     output.write_records(rows, options.format, options.output, include_blobs=options.include_blobs)
@@ -110,12 +111,12 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
 def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
     """What the API answers to a search."""
     from function_app.search import search
-    from indexer_core.similar import image_encoder_of
+    from indexer_core.snapshot_index import SnapshotIndex
     from indexer_core.templates import template_names
 
-    encoder = system.encoder_of(snapshot)
-    tower = system.image_texts(image_encoder_of(snapshot), encoder)
-    return search(request, snapshot, encoder, template_names(), tower)
+    encoder, index = system.encoder_of(snapshot), SnapshotIndex(snapshot)
+    tower = system.image_texts(index.state.image_encoder, encoder)
+    return search(request, index, encoder, template_names(), tower)
 
 
 def _fields(given: list[str]) -> frozenset[str]:

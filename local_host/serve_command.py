@@ -114,6 +114,7 @@ def router_of(
     from function_app.api.callers import local_callers
     from function_app.api.service import Service
     from function_app.api.wiring import build_router
+    from function_app.homes import SegmentsHome
     from indexer_core.encoders import InBackground
     from indexer_core.index.adoption import QueryReader
     from indexer_core.index.commit import Manifests
@@ -136,12 +137,12 @@ def router_of(
     background = InBackground(system.encoders.find)
     manifests = Manifests(system.index)
     queries = QueryReader(reader, manifests, find=background, first=background.now)
+    home = SegmentsHome(reader, queries)
     return build_router(
         system.stores,
         Service(
             system.stores,
-            reader,
-            queries,
+            home,
             tracing=system.stores.reader(system.vector_files),
             exact=system.reading.exact,
             uploads=uploads,

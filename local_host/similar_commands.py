@@ -26,6 +26,7 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
     from indexer_core.filters import parse_filter
     from indexer_core.index.segment import IMAGE_SPACE
     from indexer_core.selection import Conditions
+    from indexer_core.snapshot_index import SnapshotIndex
     from indexer_core.uploads import UploadReader
 
     if sum(each is not None for each in (options.uid, options.file, options.text)) != 1:
@@ -36,24 +37,24 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
     data = None if options.file is None else _bytes_of(Path(options.file))
     with closing(reading(settings)) as system:  # it may open a model
         snapshot = system.snapshot(options.at, searched=[IMAGE_SPACE])
-        exact = system.reading.exact
+        index, exact = SnapshotIndex(snapshot), system.reading.exact
         if options.text is not None:
             words = PixelsSearchRequest(
                 text=options.text, conditions=conditions, page=page, with_texts=False, exact=exact
             )
             words.check()
-            found = pixels_search(words, snapshot, _image_texts(system, snapshot), None, ())
+            found = pixels_search(words, index, _image_texts(system, snapshot), None, ())
         elif data is not None:
             asked = UploadRequest(data=data, conditions=conditions, page=page, exact=exact)
             with DecodingChildren() as children:
                 reader = UploadReader(
                     decoding=children, find_encoder=system.encoders.images.find, rules=system.rules
                 )
-                found = similar_to_upload(asked, snapshot, reader)
+                found = similar_to_upload(asked, index, reader)
         else:
             uid = whole_uid(snapshot, options.uid)
             found = similar(
-                SimilarRequest(uid=uid, conditions=conditions, page=page, exact=exact), snapshot
+                SimilarRequest(uid=uid, conditions=conditions, page=page, exact=exact), index
             )
     output.print_hits(found, options.format)
     return 0
