@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer_core.adapters.milvus.client import MilvusSettings, connect
+from indexer_core.adapters.milvus.client import connect
 from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
     EVERYTHING,
@@ -23,6 +23,7 @@ from indexer_core.adapters.milvus.expressions import (
 )
 from indexer_core.adapters.milvus.schema import KEY, SERIES
 from indexer_core.adapters.milvus.schema import Names as Collections
+from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter, parse_filter
 from indexer_core.fitting import fitting

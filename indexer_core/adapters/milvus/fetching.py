@@ -18,6 +18,7 @@ from indexer_core.adapters.milvus.schema import (
     IS_PLACED,
     KEY,
     PLACE,
+    REVISION,
     ROW,
     as_written,
 )
@@ -120,7 +121,7 @@ class FetchedRows:
 _TYPES = {
     **dict.fromkeys((KEY, *STRING_FIELDS), pa.string()),
     **dict.fromkeys(NUMBER_FIELDS, pa.float64()),
-    **dict.fromkeys((*COUNT_FIELDS, IMAGE_COUNT), pa.int64()),
+    **dict.fromkeys((*COUNT_FIELDS, IMAGE_COUNT, REVISION), pa.int64()),
     **dict.fromkeys(BOOL_FIELDS, pa.bool_()),
     **dict.fromkeys(LIST_FIELDS, pa.list_(pa.string())),
 }

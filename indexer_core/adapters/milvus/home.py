@@ -4,12 +4,13 @@ from dataclasses import replace
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import MilvusSettings, connect, count, translated
+from indexer_core.adapters.milvus.client import connect, count, translated
 from indexer_core.adapters.milvus.expressions import in_state
 from indexer_core.adapters.milvus.index import MilvusIndex
 from indexer_core.adapters.milvus.position import Position, read_position
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import SERIES, Names
+from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import ManifestExpiredError, UnavailableError
 from indexer_core.ports import BlobReader
 
@@ -47,14 +48,14 @@ class MilvusHome:
         return self._index
 
     def at(self, number: int) -> MilvusIndex:
-        """The state of an earlier manifest: from the floor of the position on.
+        """The state of an earlier manifest: one of those that the position names.
 
         Series that were suppressed or purged since are in no state any more.
 
         Raises
         ------
         ManifestExpiredError
-            It lies below the floor.
+            It is not one of them, or not any more.
         UnavailableError
             It has not been followed yet, or as of `refresh`.
         """
@@ -63,10 +64,11 @@ class MilvusHome:
             raise UnavailableError(
                 f"manifest {number} is not on Milvus yet: it holds those up to {position.applied}"
             )
-        if number < position.floor:
+        if number not in position.states:
+            kept = ", ".join(map(str, position.states))
             raise ManifestExpiredError(
-                f"manifest {number} is not on Milvus any more: it holds {position.floor} to "
-                f"{position.applied}; earlier ones can be asked of the segments while they are kept"
+                f"manifest {number} is not kept on Milvus: it holds {kept}; others can be asked of "
+                "the segments while those are kept"
             )
         if number == position.applied:
             return index

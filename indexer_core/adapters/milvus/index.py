@@ -4,15 +4,18 @@ See `indexer_core.vector_index` for what it answers. Milvus finds and counts. Wh
 fetched as rows (`indexer_core.adapters.milvus.fetching`), and what is shown, judged, grouped and
 counted of rows is the core's code, as on segments.
 
-Searching, counting and looking at a page cost what Milvus makes of them. Four things fetch from
-every series that meets the conditions: listing them their keys, grouping them scope and group, and
-a facet its field; some hundred bytes a series, a second or so for each hundred thousand.
+Searching, counting and looking at a page cost what Milvus makes of them. Some things fetch from
+every series that meets the conditions: to list them their keys, to sort them the field that it
+goes by, to count groups scope and group, and for a facet its field. That is some hundred bytes a
+series, and a second or so for every hundred thousand.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
@@ -34,6 +37,7 @@ from indexer_core.named import Names
 from indexer_core.search import CANDIDATES, Hit, Precision, ranked_by_words, record_of
 from indexer_core.selection import Conditions, select
 from indexer_core.similar import Pictured, nearest_to_any, pictured_by
+from indexer_core.sorting import Sort, first_behind, series_erased
 from indexer_core.vector_index import Chosen, State, Vector
 
 _GROUPS_AT_ONCE = 500
@@ -87,7 +91,22 @@ class ChosenSeries:
 
     def listed(self) -> Iterator[Hit]:
         """Every one, in series-key order, without scores."""
-        return self._reader.listing(self.where)
+        return self._reader.listed(self._reader.keys(self.where))
+
+    def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
+        """The first in the order of a field, which is fetched of every one of them."""
+        found = self._reader.columns(self.where, (KEY, sort.field))
+        segments, place = [*found.segments], None
+        if after is not None:
+            told = self._reader.columns(with_values(KEY, [after]), (KEY, sort.field))
+            if not told.n_series:
+                raise series_erased()
+            segments, place = [*segments, *told.segments], (len(segments), 0)
+        rows = [np.flatnonzero(each.live) for each in found.segments]
+        none = np.empty(0, dtype=np.int64)
+        rows += [none] * (len(segments) - len(rows))
+        hits = first_behind(segments, rows, sort, top, place=place)
+        return list(self._reader.listed([hit.key for hit in hits]))
 
     def without(self, keys: Sequence[str]) -> "ChosenSeries":
         """The same less the series of these keys."""

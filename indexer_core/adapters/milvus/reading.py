@@ -77,9 +77,9 @@ class StateReader:
             for row, near in zip(range(segment.n_live), numbered, strict=False)
         ]
 
-    def listing(self, where: str) -> Iterator[Hit]:
-        """Every series that an expression holds of, in key order, without scores."""
-        for segment in fetched_when_needed(self.keys(where), self._shown):
+    def listed(self, keys: Sequence[str]) -> Iterator[Hit]:
+        """Series of these keys, in this order, without scores; fetched as they are looked at."""
+        for segment in fetched_when_needed(keys, self._shown):
             for row in range(segment.n_live):
                 yield Hit(segment=segment, row=row, score=0.0, text=None)
 
