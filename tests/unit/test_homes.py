@@ -37,7 +37,7 @@ class Followed:
     def _home(self, stores, _reader):
         self.home = FollowedSnapshots(stores.index)
         return MilvusAnswers(
-            lambda: self.home,
+            self.home,
             Manifests(stores.index),
             find=lambda _: Encoder(),
             setting=SETTING,
@@ -129,25 +129,6 @@ def test_where_nothing_is_indexed_nothing_is_found():
     assert problem_of(response) == "unavailable"  # opened, and not followed
 
 
-def test_a_milvus_that_cannot_be_reached_is_tried_again(followed):
-    home, n_tries = followed.home, []
-
-    def opened():
-        n_tries.append(1)
-        if len(n_tries) == 1:
-            raise UnavailableError("no Milvus")
-        return home
-
-    answers = MilvusAnswers(
-        opened, followed.api.manifests, find=lambda _: Encoder(), setting=SETTING
-    )
-    with pytest.raises(UnavailableError, match="no Milvus"):
-        answers.searchable(None)
-    assert answers.searchable(None).index.state.n_series == 3
-    assert answers.searchable(None).newest == followed.home.applied
-    assert len(n_tries) == 2
-
-
 def switch(index: SwitchingIndex) -> None:
     switcher = index.switcher()
     switcher.start(TEXT_SPACE, NEW.encoder_id, NEW.dimension)
@@ -161,9 +142,7 @@ def switched():
     index.add({"a": 1, "b": 1})
     home, encoders = FollowedSnapshots(index.blobs), {OLD.encoder_id: OLD}
     home.applied = index.manifest.number
-    answers = MilvusAnswers(
-        lambda: home, Manifests(index.blobs), find=encoders.get, setting=SETTING
-    )
+    answers = MilvusAnswers(home, Manifests(index.blobs), find=encoders.get, setting=SETTING)
     before = answers.searchable(None)
     assert before.encoder is OLD
     switch(index)
@@ -199,8 +178,6 @@ def test_a_state_that_cannot_know_what_was_hidden_since_does_not_answer(switched
 
 def test_without_any_encoder_there_is_no_answer(switched):
     index, home, _, _ = switched
-    answers = MilvusAnswers(
-        lambda: home, Manifests(index.blobs), find=lambda _: None, setting=SETTING
-    )
+    answers = MilvusAnswers(home, Manifests(index.blobs), find=lambda _: None, setting=SETTING)
     with pytest.raises(UnavailableError, match=f"text encoder {NEW.encoder_id}"):
         answers.searchable(None)
