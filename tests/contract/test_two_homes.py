@@ -8,14 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer_core.adapters.milvus.entities import series_entities, vector_entities
-from indexer_core.adapters.milvus.schema import DIED, ID, SERIES, Names
+from indexer_core.adapters.milvus.schema import DIED, ID, SERIES
 from indexer_core.errors import ManifestExpiredError, NotFoundError, UnavailableError
 from indexer_core.filters import parse_filter
 from indexer_core.grouping import Level
 from indexer_core.index.reader import Reader
 from indexer_core.selection import ANYTHING, Conditions
 from indexer_core.sorting import NEWEST_FIRST
-from tests.support.following import PREFIX
 from tests.support.segments import IMAGE_DIMENSION, PROJECTION, TEXT, TEXT_DIMENSION, unit_vectors
 from tests.support.two_homes import MILVUS, SEGMENTS, Made, TwoHomes, some_series
 
@@ -24,13 +23,21 @@ QUERY = unit_vectors("question", 1, TEXT_DIMENSION)[0]
 PICTURE = unit_vectors("picture", 1, IMAGE_DIMENSION)[0]
 
 
-def opened(tmp_path_factory):
-    return TwoHomes(str(tmp_path_factory.mktemp("milvus") / "m.db"))
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("milvus") / "m.db")
+
+
+@pytest.fixture
+def homes(uri):
+    homes = TwoHomes(uri)
+    yield homes
+    homes.close()
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    homes = opened(tmp_path_factory)
+def empty(uri):
+    homes = TwoHomes(uri)
     yield homes
     homes.close()
 
@@ -79,9 +86,9 @@ FIRST = {name: Made(look=name, record={"modality": "MR"}) for name in ("a", "b",
 
 
 @pytest.fixture(scope="module")
-def changed(tmp_path_factory):
+def changed(uri):
     """Five manifests, of which Milvus has the first that has series, and the last."""
-    homes = opened(tmp_path_factory)
+    homes = TwoHomes(uri)
     first = homes.add(FIRST)
     homes.follow()
     homes.add({"b": Made(look="other", record={"modality": "CT"}), "e": Made(look="e")}, revision=2)
@@ -128,14 +135,12 @@ def test_a_state_is_one_object_until_another_was_followed(changed):
     assert homes.newest(MILVUS) is homes.newest(MILVUS)
 
 
-def test_what_is_half_applied_is_not_seen(tmp_path_factory):
-    homes = opened(tmp_path_factory)
+def test_what_is_half_applied_is_not_seen(homes):
     number = homes.add(FIRST)
     homes.follow()
     before = homes.newest(MILVUS)
     homes.add({"a": Made(look="new"), "z": Made(look="z")}, revision=2)
     snapshot = Reader(homes.shelf.blobs, homes.shelf.files).refresh()
-    names = Names(prefix=PREFIX, generation=homes.shelf.position.generation)
     version = PROJECTION.version
     for segment in snapshot.segments:
         rows = segment.live.nonzero()[0]
@@ -147,7 +152,7 @@ def test_what_is_half_applied_is_not_seen(tmp_path_factory):
         for kind, some in entities.items():
             new = [each for each in some if each["seriesKey"] in ("a", "z")]
             if new:
-                homes.shelf.client.upsert(names.collection(kind), new)
+                homes.shelf.client.upsert(homes.shelf.collection(kind), new)
     for kind in (SERIES, "text", "image"):
         dead = [
             {ID: each[ID], DIED: number + 1}
@@ -155,40 +160,33 @@ def test_what_is_half_applied_is_not_seen(tmp_path_factory):
             if each["seriesKey"] == "a" and each["born"] <= number
         ]
         assert dead
-        homes.shelf.client.upsert(names.collection(kind), dead, partial_update=True)
+        homes.shelf.client.upsert(homes.shelf.collection(kind), dead, partial_update=True)
     assert homes.newest(MILVUS) is before
     assert found(before) == ["a", "b", "c", "d"]
     assert before.select(Conditions(filters=(parse_filter("modality=MR"),))).n_passed == 4
-    homes.close()
 
 
-def test_a_series_that_is_removed_while_it_is_looked_at_is_told(tmp_path_factory):
-    homes = opened(tmp_path_factory)
+def test_a_series_that_is_removed_while_it_is_looked_at_is_told(homes):
     homes.add(FIRST)
     homes.follow()
     index = homes.newest(MILVUS)
     hits = index.select(ANYTHING).by_images(PICTURE, 4, exact=True)
-    names = Names(prefix=PREFIX, generation=homes.shelf.position.generation)
-    homes.shelf.client.delete(names.collection(SERIES), filter='seriesKey == "b"')
+    homes.shelf.client.delete(homes.shelf.collection(SERIES), filter='seriesKey == "b"')
     with pytest.raises(UnavailableError, match="removed while it was looked at"):
         index.record(hits[0])
-    homes.close()
 
 
-def test_collections_that_are_gone_are_told(tmp_path_factory):
-    homes = opened(tmp_path_factory)
+def test_collections_that_are_gone_are_told(homes):
     homes.add(FIRST)
     homes.follow()
-    for name in homes.shelf.client.list_collections():
-        homes.shelf.client.drop_collection(name)
+    homes.shelf.drop()
     with pytest.raises(UnavailableError, match="Milvus did not answer"):
         homes.newest(MILVUS)
-    homes.close()
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    homes, series = opened(tmp_path_factory), some_series()
+def both(uri):
+    homes, series = TwoHomes(uri), some_series()
     keys = sorted(series)
     for part in (keys[::2], keys[1::2]):
         homes.add({key: series[key] for key in part})

@@ -17,14 +17,12 @@ from indexer_core.index.rows import IndexRow
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, Points, SegmentWriter, SpaceVectors
 from indexer_core.index.updates import AddSegment
 from indexer_core.snapshot_index import SnapshotIndex
-from tests.support.following import PREFIX, Followed
+from tests.support.following import Followed
 from tests.support.segments import (
     IMAGE,
     IMAGE_DIMENSION,
-    OPEN,
     PROJECTION,
     PROJECTOR,
-    PROJECTOR_FILE,
     TEXT,
     TEXT_DIMENSION,
     unit_vectors,
@@ -95,11 +93,9 @@ class TwoHomes:
     """An index in memory, and a Milvus in a folder."""
 
     def __init__(self, uri: str) -> None:
-        self._settings = MilvusSettings(uri=uri, prefix=PREFIX)
-        self.shelf = Followed(connect(self._settings))
-        self.shelf.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
-        self.shelf.commit(OPEN)
-        self.milvus = MilvusHome(self._settings, self.shelf.blobs)
+        self.shelf = Followed(connect(MilvusSettings(uri=uri)))
+        settings = MilvusSettings(uri=uri, prefix=self.shelf.prefix)
+        self.milvus = MilvusHome(settings, self.shelf.blobs)
 
     def add(self, series: Mapping[str, Made | None], revision: int = 1) -> int:
         """Commit a segment of these; None: removed. The number of the manifest."""
