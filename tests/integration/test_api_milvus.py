@@ -9,7 +9,7 @@ from function_app.homes import MilvusAnswers
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.index.commit import Manifests
 from indexer_core.index.segment import PREFIX as SEGMENTS
-from indexer_core.index.updates import Suppress
+from indexer_core.index.updates import Restore, Suppress
 from tests.support.api import Api, Encoder, problem_of, record
 
 pytest.importorskip("milvus_lite")
@@ -205,6 +205,25 @@ def test_what_is_hidden_is_found_no_more_and_what_is_replaced_only_as_it_is(both
     assert set(keys) == RECORDS.keys() - {"1.2.3"}
     assert keys["1.2.4"] == "XA"
     assert problem_of(both.milvus.ask("GET", "/api/series/1.2.3")) == "notFound"
+
+
+def test_what_is_hidden_is_found_no_more_before_a_follower_has_seen_it(both):
+    number = both.segments.manifests.newest().number
+    both.segments.commit(Suppress(series_keys=frozenset({"1.2.3", "1.2.4"})))
+    status = both.milvus.told("GET", "/api/status")
+    assert (status["manifest"], status["lag"], status["series"]) == (number, 1, len(RECORDS) - 2)
+    both.segments.add({"late": record("late")})
+    body = {"text": "text", "top": 100, "facets": ["modality", "scope"]}
+    found = both.milvus.told("POST", "/api/search", body=body)
+    assert {hit["seriesKey"] for hit in found["value"]} == RECORDS.keys() - {"1.2.3", "1.2.4"}
+    wanted = both.segments.told("POST", "/api/search", body={**body, "manifest": number})
+    assert (found["count"], found["facets"]) == (wanted["count"], wanted["facets"])
+    assert both.milvus.ask("GET", "/api/series/1.2.3").status == 404
+    assert both.milvus.ask("GET", "/api/series/1.2.3/similar").status == 404
+    both.segments.commit(Restore(series_keys=frozenset({"1.2.3", "1.2.4"})))
+    assert both.milvus.told("GET", "/api/status")["series"] == len(RECORDS)
+    both.follow()
+    assert both.same("POST", "/api/search", body=body)["count"] == len(RECORDS) + 1
 
 
 def test_a_state_that_milvus_never_had_has_expired(both):

@@ -1,15 +1,21 @@
 """What a service on Milvus answers: how far it is, what it cannot, with which encoder."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from function_app.homes import MilvusAnswers
-from indexer_core.errors import UnavailableError
+from function_app.milvus_home import milvus_home
+from indexer_core.adapters.milvus.settings import MilvusSettings
+from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.updates import Restore, Suppress
+from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from tests.conftest import ROOT
 from tests.support.api import Api, Encoder, problem_of, record
 from tests.support.encoders import NEW, OLD, SwitchingIndex
 from tests.support.followed import FollowedSnapshots
@@ -127,6 +133,26 @@ def test_where_nothing_is_indexed_nothing_is_found():
     followed = Followed({})
     response = followed.api.ask("POST", "/api/search", body={"text": "head"})
     assert problem_of(response) == "unavailable"  # opened, and not followed
+
+
+def test_without_milvus_client_one_line_says_what_to_install(monkeypatch):
+    for name in [each for each in sys.modules if each.split(".")[0] == "pymilvus"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    monkeypatch.delitem(sys.modules, "indexer_core.adapters.milvus.home", raising=False)
+    monkeypatch.delitem(sys.modules, "indexer_core.adapters.milvus.client", raising=False)
+    settings = MilvusSettings(uri="http://127.0.0.1:1")
+    with pytest.raises(InvalidInputError, match=r"dicom-indexer\[milvus\]"):
+        milvus_home(settings, MemoryBlobs(ManualClock()))
+
+
+def test_only_who_asks_for_milvus_loads_its_client():
+    script = """
+import sys
+import function_app.program, function_app.milvus_home, local_host.settings, local_host.answering
+sys.exit("pymilvus" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 0
 
 
 def switch(index: SwitchingIndex) -> None:
