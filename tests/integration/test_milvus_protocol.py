@@ -105,11 +105,11 @@ class TestErasure:
         follower.step()
         followed.suppress("s1")
         follower.step()
-        assert "s1" not in followed.keys()
+        assert "s1" not in followed.all_keys()
         followed.restore("s1")
         follower.step()
         followed.assert_equal()
-        assert "s1" in followed.keys()
+        assert "s1" in followed.all_keys()
 
     @pytest.mark.parametrize("is_new", [False, True])
     def test_a_purge_that_is_jumped_over_leaves_no_version(self, followed, is_new):
@@ -134,7 +134,7 @@ class TestErasure:
         followed.add(s4=1)
         (followed.follower() if is_new else follower).step()
         followed.assert_equal()
-        assert "s2" not in followed.keys()
+        assert "s2" not in followed.all_keys()
 
     def test_what_a_given_up_attempt_has_deleted_comes_back_when_it_is_shown_again(self, followed):
         applied = followed.position.applied
