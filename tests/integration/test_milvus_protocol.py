@@ -72,21 +72,6 @@ class TestStates:
         followed.assert_equal()
         followed.assert_equal(first)
 
-    def test_a_version_that_counts_again_is_written_again(self, followed):
-        """As after a map was put back: earlier states are given up, for they would lose it."""
-        follower = followed.follower(keep_s=LONG_S)
-        follower.step()
-        applied = followed.position.applied
-        (dead,) = [each[ID] for each in followed.entities(SERIES) if each[KEY] == "s1"]
-        name = followed.collection(SERIES)
-        followed.client.upsert(name, [{ID: dead, DIED: applied}], partial_update=True)
-        followed.add(s9=1)
-        follower.step()
-        assert len(followed.position.states) == 2
-        follower.ledger.note(in_doubt=True)
-        follower.step()
-        followed.assert_equal()
-
     def test_a_merge_writes_nothing(self, followed):
         followed.add(s1=2)
         follower = followed.follower()
@@ -151,6 +136,68 @@ class TestErasure:
         followed.restore("s1")
         followed.follow()
         followed.assert_equal()
+
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_series_that_are_hidden_while_others_are_filled_go_from_those_in_use(
+        self, followed, is_late
+    ):
+        old = followed.collection(SERIES)
+        seen: list[set[str]] = []
+
+        class Watched:
+            """A client that looks at the collection in use whenever the new one is written to."""
+
+            def __getattr__(self, name):
+                return getattr(followed.client, name)
+
+            def upsert(self, *args, **kwargs):
+                if is_late and not seen:
+                    followed.suppress("s1")
+                    followed.clock.advance(20)
+                found = followed.client.query(old, filter=f"{DIED} > 0", output_fields=[KEY])
+                seen.append({each[KEY] for each in found})
+                return followed.client.upsert(*args, **kwargs)
+
+        followed.switch("second-text")
+        if not is_late:
+            followed.suppress("s1")
+        follower = followed.follower(Watched(), batch=1)
+        assert follower.step().outcome == APPLIED
+        assert "s1" in seen[0] if is_late else "s1" not in seen[0]
+        assert "s1" not in seen[-1]
+        follower.step()
+        followed.assert_equal()
+
+    def test_another_encoder_leads_to_new_collections(self, followed):
+        generation = followed.position.generation
+        followed.switch("second-text")
+        assert followed.follower().step().outcome == APPLIED
+        assert followed.position.generation != generation
+        assert followed.position.spaces["text"].encoder == "second-text"
+        followed.assert_equal()
+
+
+class TestMaps:
+    def test_another_map_writes_places_anew_and_vectors_only_where_a_flag_differs(self, followed):
+        before = {kind: ids_of(followed, kind) for kind in (SERIES, "text")}
+        followed.publish("second map")
+        follower = followed.follower()
+        follower.step()
+        followed.assert_equal()
+        assert followed.position.projection_version == "second map"
+        assert len(ids_of(followed) - before[SERIES]) == 3
+        assert len(ids_of(followed, "text") - before["text"]) < 15
+
+    def test_a_map_that_comes_back_gives_up_the_states_that_would_lose_their_places(self, followed):
+        first = followed.newest.projection.version
+        follower = followed.follower(keep_s=LONG_S)
+        for version in ("second map", first):
+            followed.publish(version)
+            follower.step()
+            followed.assert_equal()
+        assert len(followed.position.states) == 2
+        for number in followed.position.states:
+            followed.assert_equal(number)
 
 
 class TestTruth:
