@@ -13,7 +13,8 @@ from indexer_core.adapters.milvus.schema import DIED, ID, KEY, SERIES
 from indexer_core.errors import NotFoundError
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.upkeep import Upkeep
-from tests.support.following import Followed, milvus
+from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
+from tests.support.following import AroundClient, Followed, milvus
 
 LONG_S = 10_000.0
 
@@ -174,6 +175,52 @@ class TestErasure:
         assert followed.follower().step().outcome == APPLIED
         assert followed.position.generation != generation
         assert followed.position.spaces["text"].encoder == "second-text"
+        followed.assert_equal()
+
+
+def die(followed: Followed, at: int) -> None:
+    """A follower is killed before its write number `at`, and its claim runs out."""
+    plan = FaultPlan(at=at, fault=WriteFault.CRASH_BEFORE)
+    follower = followed.follower(AroundClient(followed.client, plan))
+    with pytest.raises(SimulatedCrash):
+        follower.step()
+    followed.clock.advance(LONG_S)
+
+
+class TestTakingBack:
+    """What an attempt has left of a change that is none any more when the next one comes."""
+
+    def test_a_series_that_is_hidden_again(self, followed):
+        followed.suppress("s1")
+        followed.follow()
+        followed.restore("s1")
+        die(followed, at=3)
+        assert "s1" in followed.all_keys()
+        followed.suppress("s1")
+        followed.follow()
+        followed.assert_equal()
+
+    def test_a_map_that_was_put_back(self, followed):
+        first = followed.newest.projection.version
+        followed.publish("second map")
+        die(followed, at=3)
+        assert len(followed.entities(SERIES)) > 3
+        followed.publish(first)
+        followed.follow()
+        followed.assert_equal()
+
+    def test_by_a_process_that_knows_of_no_attempt(self, followed):
+        """As after the position was put back by hand: the first step looks at what is there."""
+        name = position_name(followed.prefix)
+        before = followed.blobs.get(name)
+        followed.suppress("s3")
+        followed.follow()
+        followed.restore("s3")
+        followed.add(s5=1)
+        followed.follow()
+        now = followed.blobs.get(name)
+        followed.blobs.put_if_match(name, before.data, now.etag)
+        followed.follow()
         followed.assert_equal()
 
 
