@@ -132,8 +132,8 @@ bench-worker: .venv/dev.stamp ## measure what the worker's overlapping gains, in
 bench-package: .venv/dev.stamp $(AZURITE) .tools/functions.stamp ## measure memory and start of the package that was built, into docs/benchmarks-package.md
 	@$(BIN)/python benchmarks/run_package.py
 
-package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip
-	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py
+package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip (WITH=milvus)
+	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py $(addprefix --with=,$(WITH))
 
 clean: ## remove what was installed and made
 	rm -rf .venv .tools .bench explorer/node_modules infra/check/kusto/node_modules .dicom-indexer build dist *.egg-info

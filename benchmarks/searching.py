@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from function_app.search import SearchRequest, records, search
+from indexer_core.snapshot_index import SnapshotIndex
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
 
@@ -31,12 +32,12 @@ def measure(data: Path, rounds: int) -> dict[str, float | int]:
 
 def _latency(system: LocalSystem, rounds: int) -> dict[str, float | int]:
     snapshot = system.reader().snapshot
-    texts = queries()
+    index, texts = SnapshotIndex(snapshot), queries()
     answer_ms = []
     for number in range(rounds + 1):
         for text in texts:
             start = time.perf_counter()
-            search(SearchRequest(text=text), snapshot, system.encoder, _NAMES)
+            search(SearchRequest(text=text), index, system.encoder, _NAMES)
             if number:  # the first round warms up
                 answer_ms.append(1000 * (time.perf_counter() - start))
     p50, p95 = np.percentile(answer_ms, (50, 95))
@@ -49,7 +50,7 @@ def _latency(system: LocalSystem, rounds: int) -> dict[str, float | int]:
 
 
 def _encoding(system: LocalSystem, rounds: int) -> dict[str, float | int]:
-    rows = records(system.reader().snapshot, ())
+    rows = records(SnapshotIndex(system.reader().snapshot), ())
     texts = [text for _, record in rows for text in record["texts"]]
     distinct = sorted(set(texts))
     system.encoder.encode(distinct[:32])

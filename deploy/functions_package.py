@@ -28,7 +28,11 @@ ROOT = Path(__file__).parents[1]
 TARGET = Path("build/functions")
 PACKAGES = Path(".python_packages/lib/site-packages")
 COMMIT = Path("indexer_core/data/commit.txt")
+WITH = "extras.txt"
+"""Beside the packages: with which of `FURTHER` they are, if with any."""
 EXTRAS = ("azure", "cpu", "search")
+FURTHER = ("milvus",)
+"""Extras that few need: `--with` names them."""
 LIMIT_MB = 200
 PYTHON = "3.13"
 # Where the platform puts the package: what tracebacks name.
@@ -40,6 +44,8 @@ _MACHINE = "x86_64"
 _WEIGHTS = frozenset({".bin", ".faiss", ".npz", ".onnx", ".pt", ".pth", ".safetensors"})
 _SMALL_BYTES = 1_000_000
 _TORCH = frozenset({"torch", "torchvision", "transformers", "open_clip"})
+# A tenth of what Milvus's client brings along, and nothing imports it.
+_UNUSED = (Path("pandas/tests"),)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MB = 1_000_000
 
@@ -87,12 +93,12 @@ def _git(root: Path, *arguments: str) -> list[str]:
     return [name for name in done.stdout.split("\0") if name]
 
 
-def is_of(root: Path, target: Path) -> bool:
-    """Whether a package has been built, and of the files that are in the working tree now.
+def is_of(root: Path, target: Path, further: Sequence[str] = ()) -> bool:
+    """Whether a package has been built, of the files in the working tree now, with these extras.
 
     What is installed is decided by two of them, pyproject.toml and constraints-functions.txt.
     """
-    if not target.is_dir():
+    if not target.is_dir() or _extras_in(target) != set(further):
         return False
     files = files_of(root)
     return _own(target) - {COMMIT} == set(files) and all(
@@ -110,15 +116,29 @@ def _own(target: Path) -> set[Path]:
     }
 
 
-def requirements_of(pyproject: str) -> list[str]:
+def _extras_in(target: Path) -> set[str]:
+    """The further extras that a package was built with."""
+    try:
+        return set((target / PACKAGES.parent / WITH).read_text().split())
+    except FileNotFoundError:
+        return set()
+
+
+def requirements_of(pyproject: str, further: Sequence[str] = ()) -> list[str]:
     """What the app needs, as `pyproject.toml` says it."""
     project = tomllib.loads(pyproject)["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *(need for extra in EXTRAS for need in extras[extra])]
+    wanted = (*EXTRAS, *further)
+    return [*project["dependencies"], *(need for extra in wanted for need in extras[extra])]
 
 
-def build(root: Path, target: Path, install: Install) -> None:
+def build(root: Path, target: Path, install: Install, further: Sequence[str] = ()) -> None:
     """Build the package in a folder that is not there.
+
+    Parameters
+    ----------
+    further
+        Some of `FURTHER`.
 
     Raises
     ------
@@ -131,7 +151,11 @@ def build(root: Path, target: Path, install: Install) -> None:
     (target / COMMIT).parent.mkdir(parents=True, exist_ok=True)
     (target / COMMIT).write_text(f"{commit_of(root)}\n")
     (target / PACKAGES).mkdir(parents=True)
-    install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text()))
+    install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text(), further))
+    for unused in _UNUSED:
+        shutil.rmtree(target / PACKAGES / unused, ignore_errors=True)
+    if further:
+        (target / PACKAGES.parent / WITH).write_text("\n".join(sorted(further)))
     for caches in [path for path in target.rglob("__pycache__") if path.is_dir()]:
         shutil.rmtree(caches)
     compile_modules(target)
@@ -264,7 +288,7 @@ def archive_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.zip")
 
 
-def renew(root: Path, target: Path, install: Install) -> None:
+def renew(root: Path, target: Path, install: Install, further: Sequence[str] = ()) -> None:
     """Build the package and its zip; what is there gives way to them once both are whole.
 
     Raises
@@ -276,7 +300,7 @@ def renew(root: Path, target: Path, install: Install) -> None:
     try:
         for left in (new, old):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
-        build(root, new, install)
+        build(root, new, install, further)
         pack(new, archive_of(new))
         # Killed from here on, there is no zip, and so no package that looks whole.
         archive_of(target).unlink(missing_ok=True)
@@ -297,12 +321,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--if-needed", action="store_true", help="do nothing where a package of these files is"
     )
+    parser.add_argument(
+        "--with",
+        dest="further",
+        action="append",
+        default=[],
+        choices=FURTHER,
+        help="with what searching on Milvus needs (INDEXER_MILVUS_URI)",
+    )
     options = parser.parse_args(arguments)
+    further = sorted(set(options.further))
     target, archive = options.target, archive_of(options.target)
     try:
-        if options.if_needed and archive.is_file() and is_of(ROOT, target):
+        if options.if_needed and archive.is_file() and is_of(ROOT, target, further):
             return 0
-        renew(ROOT, target, install_wheels)
+        renew(ROOT, target, install_wheels, further)
     except PackageError as error:
         print(f"package: {error}", file=sys.stderr)
         return 1

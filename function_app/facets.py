@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.facets import FACETS, Facet, FacetValue, count_facets, facet_field
-from indexer_core.index.reader import Snapshot
-from indexer_core.selection import ANYTHING, Conditions, select
+from indexer_core.facets import FACETS, Facet, FacetValue, facet_field
+from indexer_core.selection import ANYTHING, Conditions
+from indexer_core.vector_index import VectorIndex
 
 MAX_VALUES = 1000
 MAX_LEAST = 1000
@@ -52,8 +52,8 @@ class FacetsRequest:
             raise InvalidInputError(f"the least count told is a number from 0 to {MAX_LEAST}")
 
 
-def facets(request: FacetsRequest, snapshot: Snapshot) -> dict[str, Any]:
-    """Answer a request from one snapshot: `facets` by field, `count` and `manifest`.
+def facets(request: FacetsRequest, index: VectorIndex) -> dict[str, Any]:
+    """Answer a request from one state of an index: `facets` by field, `count` and `manifest`.
 
     Raises
     ------
@@ -61,21 +61,20 @@ def facets(request: FacetsRequest, snapshot: Snapshot) -> dict[str, Any]:
         As `FacetsRequest.check`.
     """
     request.check()
-    selection = select(snapshot, request.conditions)
-    found = count_facets(
-        snapshot,
+    chosen = index.select(request.conditions)
+    found = index.facets(
         request.conditions,
         list(dict.fromkeys(facet_field(field) for field in request.fields)),
         exclude_own=request.exclude_own,
         most=request.most,
         least=request.least,
-        selection=selection,
+        chosen=chosen,
     )
-    n_series = selection.n_passed
+    n_series = chosen.n_passed
     return {
         "facets": {each.field: _facet(each) for each in found},
         "count": None if 0 < n_series < request.least else n_series,
-        "manifest": snapshot.manifest.number,
+        "manifest": index.state.number,
     }
 
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 from indexer_core.filters import Filter
-from indexer_core.fitting import Fitting
 from indexer_core.query.model import Term, Understanding
 from indexer_core.selection import Conditions
+from indexer_core.vector_index import Fitted
 
 
 def interpretation_of(
-    text: str, understanding: Understanding, conditions: Conditions, found: Fitting
+    text: str, understanding: Understanding, conditions: Conditions, found: Fitted
 ) -> dict[str, Any]:
     """The `interpretation` of an answer.
 

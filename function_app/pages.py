@@ -1,8 +1,8 @@
 """Pages of an answer, by series, study or patient: what all answers that rank series share.
 
 A request has a `question` (all that decides the answer, as JSON) and a `PageRequest`. Whoever
-serves it asks `cursor_of_page` first, opens the snapshot of that manifest
-(`indexer_core.paging.PastSnapshots`) or the newest one, and calls the answering function.
+serves it asks `cursor_of_page` first, opens the state of that manifest
+(`indexer_core.vector_index.IndexHome`) or the newest one, and calls the answering function.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter
-from indexer_core.grouping import Group, Level, Member, count_groups, grouped, members_of
-from indexer_core.index.reader import Snapshot
+from indexer_core.grouping import Group, Level, Member, grouped
 from indexer_core.paging import Cursor, Ranking, cursor_of, digest_of, page_of, token_of
 from indexer_core.search import Hit
-from indexer_core.selection import Conditions, Selection
+from indexer_core.selection import Conditions
+from indexer_core.vector_index import Chosen, State
 
 MAX_TOP = 1000
 MAX_MEMBERS = 100
@@ -112,8 +112,8 @@ def _filters_json(filters: tuple[Filter, ...]) -> list[dict[str, Any]]:
 
 
 def page_json(
-    snapshot: Snapshot,
-    selection: Selection,
+    state: State,
+    chosen: Chosen,
     ranking: Ranking[Hit],
     page: PageRequest,
     question: Mapping[str, Any],
@@ -123,7 +123,7 @@ def page_json(
 
     Parameters
     ----------
-    selection
+    chosen
         What `ranking` ranks.
     show
         A hit as JSON. By study or patient it is followed by `groupKey` (null where that is not
@@ -132,19 +132,19 @@ def page_json(
     Raises
     ------
     InvalidInputError
-        As `cursor_of_page`, or the snapshot is not that of the token's manifest.
+        As `cursor_of_page`, or the state is not that of the token's manifest.
     """
     cursor = cursor_of_page(page, question)
-    number = snapshot.manifest.number
+    number = state.number
     if cursor is not None and cursor.manifest != number:
         raise InvalidInputError(f"the page token belongs to manifest {cursor.manifest}")
-    n_series = snapshot.n_series  # a forged token may name any depth
+    n_series = state.n_series  # a forged token may name any depth
 
     def bounded(n_hits: int) -> Sequence[Hit]:
         return ranking(min(n_hits, n_series))
 
     found = page_of(grouped(bounded, page.level), number, page.top, cursor)
-    members = members_of(snapshot, selection, found.items, page.level)
+    members = chosen.members(found.items, page.level)
     after = found.after
     return {
         "value": [
@@ -152,7 +152,7 @@ def page_json(
             for group, theirs in zip(found.items, members, strict=True)
         ],
         "level": page.level.value,
-        "count": count_groups(snapshot, selection, page.level),
+        "count": chosen.n_groups(page.level),
         "nextLink": None if after is None else token_of(after, _digest(page, question)),
         "manifest": number,
     }

@@ -10,12 +10,11 @@ from function_app.similar import image_hit_json, interpretation_json, like_vecto
 from indexer_core.errors import InvalidInputError
 from indexer_core.fusion import DEPTH, Fused, fused
 from indexer_core.image_texts import needed_image_texts
-from indexer_core.index.reader import Snapshot
-from indexer_core.index.segment import IMAGE_SPACE
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.ports import ImageTextEncoder, TextEncoder
-from indexer_core.search import Hit, precision_of, search_images, search_words
-from indexer_core.selection import ANYTHING, Conditions, Selection, select
-from indexer_core.similar import Vectors, image_encoder_of
+from indexer_core.search import Hit
+from indexer_core.selection import ANYTHING, Conditions
+from indexer_core.vector_index import Chosen, Vector, VectorIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +56,19 @@ class PixelsSearchRequest:
 
 def pixels_search(
     request: PixelsSearchRequest,
-    snapshot: Snapshot,
+    index: VectorIndex,
     image_texts: ImageTextEncoder | None,
     encoder: TextEncoder | None,
     template_names: Sequence[str],
 ) -> dict[str, Any]:
-    """Answer a request from one snapshot.
+    """Answer a request from one state of an index.
 
     Parameters
     ----------
     image_texts
-        Puts words into the image space of the snapshot; None where this program has none.
+        Puts words into the image space of the index; None where this program has none.
     encoder
-        Of the texts of the snapshot; only needed `with_texts`.
+        Of the texts of the index; only needed `with_texts`.
 
     Returns
     -------
@@ -81,24 +80,24 @@ def pixels_search(
     Raises
     ------
     InvalidInputError
-        As `PixelsSearchRequest.check` and `cursor_of_page`, or the texts of the snapshot are of
+        As `PixelsSearchRequest.check` and `cursor_of_page`, or the texts of the index are of
         another encoder.
     EncoderUnavailableError
         The image space has no text tower here.
     """
     request.check()
-    tower = needed_image_texts(snapshot, image_texts)
-    selection = select(snapshot, request.conditions)
+    tower = needed_image_texts(index.state.image_encoder, image_texts)
+    chosen = index.select(request.conditions)
     text = request.text.strip()
     vectors = tower.encode([text])
     if request.with_texts:
-        by_texts = _by_texts(text, snapshot, selection, encoder, exact=request.exact)
-        found = _fused(by_texts, vectors, request, snapshot, selection, template_names)
+        by_texts = _by_texts(text, index, chosen, encoder, exact=request.exact)
+        found = _fused(by_texts, vectors, request, index, chosen, template_names)
     else:
         found = like_vectors(
             vectors,
-            snapshot,
-            selection,
+            index,
+            chosen,
             conditions=request.conditions,
             page=request.page,
             question=request.question,
@@ -109,25 +108,25 @@ def pixels_search(
 
 def _fused(
     by_texts: Sequence[Hit],
-    vectors: Vectors,
+    vectors: Vector,
     request: PixelsSearchRequest,
-    snapshot: Snapshot,
-    selection: Selection,
+    index: VectorIndex,
+    chosen: Chosen,
     template_names: Sequence[str],
 ) -> dict[str, Any]:
-    precision = precision_of(snapshot, exact=request.exact, space_name=IMAGE_SPACE)
-    by_pixels = search_images(snapshot, vectors[0], selection, DEPTH, exact=precision.exact)
+    precision = index.precision(IMAGE_SPACE, exact=request.exact)
+    by_pixels = chosen.by_images(vectors[0], DEPTH, exact=precision.exact)
     found = fused({TEXT: by_texts, PIXELS: by_pixels})
 
     def show(hit: Hit) -> dict[str, Any]:
-        return _hit(hit, snapshot, request.conditions, found, template_names)
+        return _hit(hit, index, request.conditions, found, template_names)
 
     return {
         **page_json(
-            snapshot, selection, lambda n: found.hits[:n], request.page, request.question, show
+            index.state, chosen, lambda n: found.hits[:n], request.page, request.question, show
         ),
-        "imageEncoder": image_encoder_of(snapshot),
-        "interpretation": interpretation_json(request.conditions, selection),
+        "imageEncoder": index.state.image_encoder,
+        "interpretation": interpretation_json(request.conditions, chosen),
         "exact": precision.exact,
         "recall": precision.recall,
     }
@@ -135,28 +134,28 @@ def _fused(
 
 def _by_texts(
     text: str,
-    snapshot: Snapshot,
-    selection: Selection,
+    index: VectorIndex,
+    chosen: Chosen,
     encoder: TextEncoder | None,
     *,
     exact: bool | None,
 ) -> list[Hit]:
     if encoder is None:
         raise InvalidInputError("this index cannot be searched by texts here: leave them out")
-    precision = precision_of(snapshot, exact=exact)
+    precision = index.precision(TEXT_SPACE, exact=exact)
     vector = encoder.encode([text])[0]
-    return search_words(snapshot, text, vector, selection, DEPTH, exact=precision.exact)
+    return chosen.by_words(text, vector, DEPTH, exact=precision.exact)
 
 
 def _hit(
     hit: Hit,
-    snapshot: Snapshot,
+    index: VectorIndex,
     conditions: Conditions,
     found: Fused,
     template_names: Sequence[str],
 ) -> dict[str, Any]:
     by = found.by[hit.key]
-    shown = image_hit_json(hit, snapshot, conditions)
+    shown = image_hit_json(hit, index, conditions)
     pixels = by.get(PIXELS)
     why = {
         **shown["why"],

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer_core.fitting import Fitting
 from indexer_core.fusion import DEPTH, fused
-from indexer_core.index.reader import Snapshot
-from indexer_core.search import Hit, search_images, search_words
-from indexer_core.selection import Selection
+from indexer_core.search import Hit
+from indexer_core.vector_index import Chosen, Fitted
 
 TEXT, PIXELS = "text", "pixels"
 _APART = 8.0
@@ -32,8 +30,7 @@ class Ranked:
 
     def __init__(
         self,
-        found: Fitting,
-        snapshot: Snapshot,
+        found: Fitted,
         text: str,
         vector: NDArray[np.float32],
         pictured: NDArray[np.float32] | None,
@@ -41,7 +38,6 @@ class Ranked:
         exact: bool,
     ) -> None:
         self._found = found
-        self._snapshot = snapshot
         self._text = text
         self._vector = vector
         self._pictured = pictured
@@ -54,12 +50,12 @@ class Ranked:
     def first(self, n_hits: int) -> list[Hit]:
         """The first hits, with the numbers that they are ranked by as their scores."""
         hits: list[Hit] = []
-        for doubt, selection in self._found.degrees():
+        for doubt, chosen in self._found.degrees():
             wanted = n_hits - len(hits)
             if not wanted:
                 break
-            if selection.n_passed:
-                hits += [self._ranked(hit, doubt) for hit in self._nearest(selection, wanted)]
+            if chosen.n_passed:
+                hits += [self._ranked(hit, doubt) for hit in self._nearest(chosen, wanted)]
         # Two scores that were not equal may have become so, and then keys decide.
         hits.sort(key=lambda hit: (-hit.score, hit.key))
         self.best = self.original(hits[0]) if hits else None
@@ -82,26 +78,23 @@ class Ranked:
         # What a hit of pictures alone says of nearness is not of texts.
         return told if TEXT in by else {**told, "similarity": None}
 
-    def _nearest(self, selection: Selection, n_hits: int) -> Sequence[Hit]:
+    def _nearest(self, chosen: Chosen, n_hits: int) -> Sequence[Hit]:
         if self._pictured is None:
-            return self._by_texts(selection, n_hits)
-        by_texts = self._by_texts(selection, DEPTH)
-        by_pixels = search_images(
-            self._snapshot, self._pictured, selection, DEPTH, exact=self._exact
-        )
+            return self._by_texts(chosen, n_hits)
+        by_texts = self._by_texts(chosen, DEPTH)
+        by_pixels = chosen.by_images(self._pictured, DEPTH, exact=self._exact)
         found = fused({TEXT: by_texts, PIXELS: by_pixels})
         self._by.update(found.by)
         if n_hits <= len(found.hits):
             return found.hits[:n_hits]
-        farther = self._by_texts(selection, n_hits + len(found.hits))
+        farther = self._by_texts(chosen, n_hits + len(found.hits))
         behind = [
             replace(hit, score=hit.score - _BEHIND) for hit in farther if hit.key not in found.by
         ]
         return [*found.hits, *behind][:n_hits]
 
-    def _by_texts(self, selection: Selection, n_hits: int) -> list[Hit]:
-        snapshot, text, vector = self._snapshot, self._text, self._vector
-        return search_words(snapshot, text, vector, selection, n_hits, exact=self._exact)
+    def _by_texts(self, chosen: Chosen, n_hits: int) -> list[Hit]:
+        return chosen.by_words(self._text, self._vector, n_hits, exact=self._exact)
 
     def _ranked(self, hit: Hit, doubt: float) -> Hit:
         self._originals[hit.key] = hit

@@ -20,9 +20,8 @@ from function_app.pages import (
 from function_app.ranking import PIXELS, TEXT, Ranked
 from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.filters import FIELDS, Filter
-from indexer_core.fitting import Verdict, fitting, how_well
+from indexer_core.fitting import Verdict, how_well
 from indexer_core.grouping import Level
-from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.named import Names
 from indexer_core.paging import Cursor
@@ -30,9 +29,9 @@ from indexer_core.ports import ImageTextEncoder, TextEncoder
 from indexer_core.query.model import Understanding
 from indexer_core.query.parser import understand
 from indexer_core.rules.reconciliation import MODEL
-from indexer_core.search import Hit, listing, precision_of, record_of
-from indexer_core.selection import Conditions, select
-from indexer_core.similar import image_encoder_of
+from indexer_core.search import Hit
+from indexer_core.selection import Conditions
+from indexer_core.vector_index import State, VectorIndex
 
 log = logging.getLogger(__name__)
 
@@ -181,13 +180,13 @@ class SearchRequest:
 
 def search(
     request: SearchRequest,
-    snapshot: Snapshot,
+    index: VectorIndex,
     encoder: TextEncoder,
     template_names: Sequence[str],
     image_texts: ImageTextEncoder | None = None,
     understood: Understood | None = None,
 ) -> dict[str, Any]:
-    """Answer a request from one snapshot.
+    """Answer a request from one state of an index.
 
     Series that meet every filter come first; below them those that may and those that are near
     (`indexer_core.fitting`).
@@ -195,7 +194,7 @@ def search(
     Parameters
     ----------
     image_texts
-        Puts words into the image space of the snapshot: series are then ranked by what their
+        Puts words into the image space of the index: series are then ranked by what their
         pictures show, too, and each hit's `why.foundBy` says by what it was found. Where it cannot
         be asked now, by their texts alone; `rankedBy` says so.
     understood
@@ -215,24 +214,24 @@ def search(
         The pages before were ranked by pictures, and that cannot be done now.
     """
     request.check()
-    _check_encoder(snapshot, encoder)
+    _check_encoder(index.state, encoder)
     understood = understood or request.understood()
     resumed, understanding = understood.resumed, understood.understanding
     conditions = understood.conditions
-    found = fitting(snapshot, conditions)
-    precision = precision_of(snapshot, exact=request.exact)
+    found = index.fitting(conditions)
+    precision = index.precision(TEXT_SPACE, exact=request.exact)
     text = understanding.text or request.text.strip()
     vector = encoder.encode([text])[0]
-    pictured = _pictured(text, snapshot, image_texts, resumed.ranked_by)
+    pictured = _pictured(text, index.state, image_texts, resumed.ranked_by)
     ranked_by = (TEXT,) if pictured is None else (TEXT, PIXELS)
-    ranked = Ranked(found, snapshot, text, vector, pictured, exact=precision.exact)
+    ranked = Ranked(found, text, vector, pictured, exact=precision.exact)
 
     def show(hit: Hit) -> dict[str, Any]:
-        shown = _hit(ranked.original(hit), found.verdict(hit), snapshot, template_names)
+        shown = _hit(ranked.original(hit), found.verdict(hit), index, template_names)
         return {**shown, "why": {**shown["why"], **ranked.found_by(hit)}}
 
     question = request.asked(resumed.day, ranked_by)
-    page = page_json(snapshot, found.fits, ranked.first, request.page, question, show)
+    page = page_json(index.state, found.fits, ranked.first, request.page, question, show)
     return {
         **page,
         "interpretation": interpretation_of(request.text.strip(), understanding, conditions, found),
@@ -253,17 +252,17 @@ def search(
 
 def _pictured(
     text: str,
-    snapshot: Snapshot,
+    state: State,
     image_texts: ImageTextEncoder | None,
     ranked_by: tuple[str, ...] | None,
 ) -> NDArray[np.float32] | None:
-    """The words in the image space of the snapshot, where that can be told now.
+    """The words in the image space of the index, where that can be told now.
 
     A page is ranked as those before it were: there, what cannot be told is an error.
     """
     if ranked_by is not None and PIXELS not in ranked_by:
         return None
-    if image_texts is None or image_texts.encoder_id != image_encoder_of(snapshot):
+    if image_texts is None or image_texts.encoder_id != state.image_encoder:
         if ranked_by is not None:
             raise UnavailableError("what ranks pictures was there for the page before, and is gone")
         return None
@@ -277,26 +276,25 @@ def _pictured(
     return vector
 
 
-def records(snapshot: Snapshot, filters: Sequence[Filter]) -> "list[tuple[Hit, dict[str, Any]]]":
+def records(index: VectorIndex, filters: Sequence[Filter]) -> "list[tuple[Hit, dict[str, Any]]]":
     """Every record that passes the filters, in series-key order."""
-    selection = select(snapshot, Conditions(filters=tuple(filters)))
-    return [(hit, record_of(hit, snapshot)) for hit in listing(snapshot, selection)]
+    chosen = index.select(Conditions(filters=tuple(filters)))
+    return [(hit, index.record(hit)) for hit in chosen.listed()]
 
 
-def _check_encoder(snapshot: Snapshot, encoder: TextEncoder) -> None:
+def _check_encoder(state: State, encoder: TextEncoder) -> None:
     """Vectors of two encoders never meet in one search, however far back it looks."""
-    space = snapshot.manifest.space(TEXT_SPACE)
-    if space is not None and space.live != encoder.encoder_id:
+    if state.text_encoder not in ("", encoder.encoder_id):
         raise InvalidInputError(
-            f"manifest {snapshot.manifest.number} holds texts as {space.live} encodes them, this "
+            f"manifest {state.number} holds texts as {state.text_encoder} encodes them, this "
             f"program encodes as {encoder.encoder_id}: export it with filters instead"
         )
 
 
 def _hit(
-    hit: Hit, verdict: Verdict, snapshot: Snapshot, template_names: Sequence[str]
+    hit: Hit, verdict: Verdict, index: VectorIndex, template_names: Sequence[str]
 ) -> dict[str, Any]:
-    record = record_of(hit, snapshot)
+    record = index.record(hit)
     evidence = record.pop("evidence", {})
     texts = record.pop("texts", [])
     why = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from function_app.pages import conditions_json
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.reader import Snapshot
 from indexer_core.paging import Cursor, cursor_of, digest_of, token_of
 from indexer_core.search import Hit
-from indexer_core.selection import ANYTHING, Conditions, select
-from indexer_core.sorting import NEWEST_FIRST, Sort, first_sorted
+from indexer_core.selection import ANYTHING, Conditions
+from indexer_core.sorting import NEWEST_FIRST, Sort
+from indexer_core.vector_index import VectorIndex
 
 MAX_LISTED = 100_000
 """Series on a page, at most."""
@@ -63,28 +63,28 @@ class ListPage:
     token: str | None
 
 
-def list_series(request: ListRequest, snapshot: Snapshot) -> ListPage:
-    """A page of a list from one snapshot: that of the token's manifest, where there is a token.
+def list_series(request: ListRequest, index: VectorIndex) -> ListPage:
+    """A page of a list from one state of an index: that of the token, where there is one.
 
     Raises
     ------
     InvalidInputError
-        As `ListRequest.cursor`, or the snapshot is of another manifest.
+        As `ListRequest.cursor`, or the state is that of another manifest.
     ManifestExpiredError
         What the page before ended with was erased since.
     """
-    cursor, number = request.cursor(), snapshot.manifest.number
+    cursor, number = request.cursor(), index.state.number
     if cursor is not None and cursor.manifest != number:
         raise InvalidInputError(f"the page token belongs to manifest {cursor.manifest}")
-    selection = select(snapshot, request.conditions)
+    chosen = index.select(request.conditions)
     after = None if cursor is None else cursor.key
-    found = first_sorted(snapshot, selection, request.sort, request.top + 1, after=after)
+    found = chosen.in_order(request.sort, request.top + 1, after=after)
     hits = found[: request.top]
     n_told = len(hits) + (0 if cursor is None else cursor.n_before)
     is_last = len(found) <= request.top
     return ListPage(
         hits=hits,
-        count=selection.n_passed,
+        count=chosen.n_passed,
         token=None if is_last else request.token_after(hits[-1], number, n_told),
     )
 

@@ -7,19 +7,11 @@ from typing import Any
 
 from function_app.pages import FIRST_PAGE, PageRequest, conditions_json, page_json
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE
-from indexer_core.search import Hit, precision_of, record_of
-from indexer_core.selection import ANYTHING, Conditions, Selection, select
-from indexer_core.similar import (
-    Vectors,
-    image_encoder_of,
-    pictured,
-    search_like,
-    with_images,
-    without,
-)
+from indexer_core.search import Hit
+from indexer_core.selection import ANYTHING, Conditions
 from indexer_core.uploads import MAX_UPLOAD_BYTES, UploadReader
+from indexer_core.vector_index import Chosen, Vector, VectorIndex
 
 MAX_UID_CHARACTERS = 128
 
@@ -59,8 +51,8 @@ class SimilarRequest:
         return {"similar": self.uid.strip(), **conditions_json(self.conditions)}
 
 
-def similar(request: SimilarRequest, snapshot: Snapshot) -> dict[str, Any]:
-    """Answer a request from one snapshot; the series that is named is no answer itself.
+def similar(request: SimilarRequest, index: VectorIndex) -> dict[str, Any]:
+    """Answer a request from one state of an index; the series that is named is no answer itself.
 
     Returns
     -------
@@ -77,12 +69,11 @@ def similar(request: SimilarRequest, snapshot: Snapshot) -> dict[str, Any]:
         It has no image, or as `SimilarRequest.check` and `cursor_of_page`.
     """
     request.check()
-    named = pictured(snapshot, request.uid.strip(), request.conditions.scopes)
-    selection = without(snapshot, select(snapshot, request.conditions), named.keys)
+    named = index.pictured(request.uid.strip(), request.conditions.scopes)
     found = like_vectors(
         named.vectors,
-        snapshot,
-        selection,
+        index,
+        index.select(request.conditions).without(named.keys),
         conditions=request.conditions,
         page=request.page,
         question=request.question,
@@ -92,49 +83,49 @@ def similar(request: SimilarRequest, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def like_vectors(
-    vectors: Vectors,
-    snapshot: Snapshot,
-    selection: Selection,
+    vectors: Vector,
+    index: VectorIndex,
+    chosen: Chosen,
     *,
     conditions: Conditions,
     page: PageRequest,
     question: Mapping[str, Any],
     exact: bool | None,
 ) -> dict[str, Any]:
-    """Those selected that are nearest to any of some vectors of the live image space."""
-    precision = precision_of(snapshot, exact=exact, space_name=IMAGE_SPACE)
+    """Those chosen that are nearest to any of some vectors of the live image space."""
+    precision = index.precision(IMAGE_SPACE, exact=exact)
 
     def ranking(n: int) -> list[Hit]:
-        return search_like(snapshot, vectors, selection, n, exact=precision.exact)
+        return chosen.like(vectors, n, exact=precision.exact)
 
     found = page_json(
-        snapshot,
-        with_images(snapshot, selection),
+        index.state,
+        chosen.with_images(),
         ranking,
         page,
         question,
-        lambda hit: image_hit_json(hit, snapshot, conditions),
+        lambda hit: image_hit_json(hit, index, conditions),
     )
     return {
         **found,
-        "imageEncoder": image_encoder_of(snapshot),
-        "interpretation": interpretation_json(conditions, selection),
+        "imageEncoder": index.state.image_encoder,
+        "interpretation": interpretation_json(conditions, chosen),
         "exact": precision.exact,
         "recall": precision.recall,
     }
 
 
-def interpretation_json(conditions: Conditions, selection: Selection) -> dict[str, Any]:
+def interpretation_json(conditions: Conditions, chosen: Chosen) -> dict[str, Any]:
     """What was asked of fields, and how many series were left out for not telling."""
     return {
         "filters": [{**asdict(each), "values": list(each.values)} for each in conditions.filters],
-        "unknown": dict(selection.unknown),
+        "unknown": dict(chosen.unknown),
     }
 
 
-def image_hit_json(hit: Hit, snapshot: Snapshot, conditions: Conditions) -> dict[str, Any]:
+def image_hit_json(hit: Hit, index: VectorIndex, conditions: Conditions) -> dict[str, Any]:
     """A series found by its pixels: its record, and why it was found."""
-    record = record_of(hit, snapshot)
+    record = index.record(hit)
     evidence = record.pop("evidence", {})
     record.pop("texts", None)
     why = {
@@ -186,7 +177,7 @@ class UploadRequest:
 
 
 def similar_to_upload(
-    request: UploadRequest, snapshot: Snapshot, reader: UploadReader
+    request: UploadRequest, index: VectorIndex, reader: UploadReader
 ) -> dict[str, Any]:
     """As `similar`, for an upload; a series that was indexed from it is found as well.
 
@@ -198,11 +189,11 @@ def similar_to_upload(
         This program lacks the image encoder of the index.
     """
     request.check()
-    vector = reader.vector(request.data, image_encoder_of(snapshot))
+    vector = reader.vector(request.data, index.state.image_encoder)
     found = like_vectors(
         vector[None],
-        snapshot,
-        select(snapshot, request.conditions),
+        index,
+        index.select(request.conditions),
         conditions=request.conditions,
         page=request.page,
         question=request.question,

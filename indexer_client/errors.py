@@ -5,7 +5,7 @@ class ApiProblemError(Exception):
     """The service refused: a problem document (RFC 9457).
 
     status: of HTTP. code: stable, to be compared with; for example ``invalidInput``, ``notFound``,
-    ``manifestExpired``. detail: for people, "" where there is none.
+    ``manifestExpired``, ``notOnThisHome``. detail: for people, "" where there is none.
     """
 
     def __init__(self, status: int, code: str, title: str, detail: str = "") -> None:

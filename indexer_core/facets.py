@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from indexer_core.counting import count_bands, count_items, count_texts, merged
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.reader import Snapshot
+from indexer_core.index.loaded import LiveRows
 from indexer_core.index.rows import BOOL_FIELDS, LIST_FIELDS
 from indexer_core.selection import (
     PROVISIONAL,
@@ -125,7 +125,7 @@ def facet_field(name: str) -> str:
 
 
 def count_facets(
-    snapshot: Snapshot,
+    snapshot: LiveRows,
     conditions: Conditions,
     fields: Sequence[str],
     *,
@@ -161,7 +161,7 @@ def count_facets(
 
 
 def facet(
-    snapshot: Snapshot, selection: Selection, field: str, *, most: int = 20, least: int = 0
+    snapshot: LiveRows, selection: Selection, field: str, *, most: int = 20, least: int = 0
 ) -> Facet:
     """How many of the selected series have each value of a field.
 
@@ -191,7 +191,7 @@ def facet(
     )
 
 
-def _counted(snapshot: Snapshot, selection: Selection, field: str) -> tuple[list[FacetValue], int]:
+def _counted(snapshot: LiveRows, selection: Selection, field: str) -> tuple[list[FacetValue], int]:
     """All values of a field with their counts, and how many series have none."""
     columns = [segment.loaded.rows.filter_column(field) for segment in snapshot.segments]
     if field in BANDS:

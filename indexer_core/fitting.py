@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.filters import Filter
-from indexer_core.index.reader import Snapshot
+from indexer_core.index.loaded import LiveRows
 from indexer_core.lexical import matched_words, query_words
 from indexer_core.query.model import Branch, Understanding
 from indexer_core.search import Hit
@@ -93,7 +93,7 @@ class Fitting:
 
     fits: Selection
     n_possible: int
-    _snapshot: Snapshot
+    _snapshot: LiveRows
     _conditions: Conditions
     _evaluated: Evaluated | None
     _doubts: NDArray[np.uint16]
@@ -174,7 +174,7 @@ def how_well(
     return Fit.GOOD if is_told else Fit.WEAK
 
 
-def fitting(snapshot: Snapshot, conditions: Conditions) -> Fitting:
+def fitting(snapshot: LiveRows, conditions: Conditions) -> Fitting:
     """How well the series of a snapshot fit conditions.
 
     Alternatives are what a question was understood to ask; filters are taken at their word.

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.filters import UNKNOWN
-from indexer_core.index.loaded import OpenedRows
-from indexer_core.index.reader import Snapshot
+from indexer_core.index.loaded import LiveRows, OpenedRows
 from indexer_core.paging import Ranking
 from indexer_core.search import Hit
 from indexer_core.selection import Selection
@@ -33,7 +32,8 @@ class Level(StrEnum):
     PATIENT = "patient"
 
 
-_COLUMNS = {Level.STUDY: "studyInstanceUid", Level.PATIENT: "patientKey"}
+COLUMNS = {Level.STUDY: "studyInstanceUid", Level.PATIENT: "patientKey"}
+"""By level: the field that says in which group, within its scope, a series is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def grouped(ranking: Ranking[Hit], level: Level) -> Ranking[Group]:
     return first
 
 
-def count_groups(snapshot: Snapshot, selection: Selection, level: Level) -> int:
+def count_groups(snapshot: LiveRows, selection: Selection, level: Level) -> int:
     """How many groups the selected series are in."""
     if level is Level.SERIES:
         return selection.n_passed
@@ -103,7 +103,7 @@ def count_groups(snapshot: Snapshot, selection: Selection, level: Level) -> int:
 
 
 def members_of(
-    snapshot: Snapshot, selection: Selection, groups: Sequence[Group], level: Level
+    snapshot: LiveRows, selection: Selection, groups: Sequence[Group], level: Level
 ) -> list[list[Member]]:
     """Of each group its selected series, by key; of many groups in one pass.
 
@@ -111,7 +111,7 @@ def members_of(
     """
     wanted = {group.name for group in groups if group.name is not None}
     found: dict[tuple[str, str], list[Member]] = {name: [] for name in wanted}
-    if level in _COLUMNS and wanted:
+    if level in COLUMNS and wanted:
         for segment, rows in zip(snapshot.segments, selection.rows, strict=True):
             for name, member in _named(segment.loaded.rows, level, rows, wanted):
                 found[name].append(member)
@@ -122,7 +122,7 @@ def members_of(
 
 
 def _name(hit: Hit, level: Level) -> tuple[str, str] | None:
-    column = _COLUMNS.get(level)
+    column = COLUMNS.get(level)
     if column is None:
         return None
     rows = hit.segment.loaded.rows
@@ -140,7 +140,7 @@ def _names(
     opened: OpenedRows, level: Level, rows: NDArray[np.int64]
 ) -> tuple[pa.Array, NDArray[np.bool_]]:
     """Scope and name, as one text, of those of the rows that have one; and which do."""
-    names = _texts(opened, _COLUMNS[level], rows)
+    names = _texts(opened, COLUMNS[level], rows)
     is_known = np.asarray(
         pc.invert(pc.or_(pc.equal(names, _NOBODY[0]), pc.equal(names, _NOBODY[1])))
     ).astype(np.bool_)
@@ -157,9 +157,9 @@ def _named(
 ) -> list[tuple[tuple[str, str], Member]]:
     """The selected rows of a segment whose group is one of those that are wanted."""
     names = pa.array([name for _, name in wanted], type=pa.string())
-    is_named = pc.is_in(opened.column(_COLUMNS[level]).cast(pa.string()), value_set=names)
+    is_named = pc.is_in(opened.column(COLUMNS[level]).cast(pa.string()), value_set=names)
     rows = np.flatnonzero(selected & np.asarray(is_named).astype(np.bool_))
-    columns = ("scope", _COLUMNS[level], "seriesKey", "seriesInstanceUid")
+    columns = ("scope", COLUMNS[level], "seriesKey", "seriesInstanceUid")
     values = zip(*(_texts(opened, name, rows).to_pylist() for name in columns), strict=True)
     return [
         ((scope, name), Member(series_key=key, series_instance_uid=uid))

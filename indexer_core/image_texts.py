@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.errors import EncoderUnavailableError
-from indexer_core.index.reader import Snapshot
 from indexer_core.ports import ImageTextEncoder, TextEncoder
-from indexer_core.similar import image_encoder_of
 
 # Of an image encoder's id the kind, and what that of the text tower of the same model begins with.
 _TOWERS = {"biomedclip-image": "biomedclip"}
@@ -40,15 +38,14 @@ def text_tower(image_encoder_id: str, texts: TextEncoder) -> ImageTextEncoder | 
     return TextTower(texts, image_encoder_id)
 
 
-def needed_image_texts(snapshot: Snapshot, found: ImageTextEncoder | None) -> ImageTextEncoder:
-    """The encoder, made sure to be that of the snapshot's image space.
+def needed_image_texts(live: str, found: ImageTextEncoder | None) -> ImageTextEncoder:
+    """The encoder, made sure to be that of the image space; `live`: the id of that one's.
 
     Raises
     ------
     EncoderUnavailableError
         There is none, or it is another one's.
     """
-    live = image_encoder_of(snapshot)
     if found is None or found.encoder_id != live:
         raise EncoderUnavailableError(
             f"words cannot be compared with pictures here: the index sees them with {live or '-'}, "

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.loaded import LiveSegment
+from indexer_core.index.loaded import LiveRows, LiveSegment
 from indexer_core.index.parts import Part
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, MapPoint
@@ -57,7 +57,7 @@ class Hit:
     @property
     def key(self) -> str:
         """The series key."""
-        return self.segment.loaded.rows.key(self.row)
+        return self.segment.loaded.key(self.row)
 
 
 def precision_of(
@@ -167,25 +167,21 @@ def listing(snapshot: Snapshot, selection: Selection) -> Iterator[Hit]:
         yield Hit(segment=segment, row=int(rows[place]), score=0.0, text=None)
 
 
-def record_of(hit: Hit, snapshot: Snapshot) -> dict[str, Any]:
+def record_of(hit: Hit, snapshot: LiveRows) -> dict[str, Any]:
     """The series record of a hit, coordinates included."""
     record = hit.segment.loaded.rows.texts.record(hit.row) or {}
     point = point_of(hit, snapshot)
     if point is None:
         return {**record, "x": None, "y": None, "projectionVersion": None}
-    projection = snapshot.manifest.projection
-    assert projection is not None
     if point.is_provisional:
         record = {**record, "flags": sorted({*record.get("flags", ()), PROVISIONAL})}
-    return {**record, "x": point.x, "y": point.y, "projectionVersion": projection.version}
+    return {**record, "x": point.x, "y": point.y, "projectionVersion": snapshot.projection_version}
 
 
-def point_of(hit: Hit, snapshot: Snapshot) -> MapPoint | None:
+def point_of(hit: Hit, snapshot: LiveRows) -> MapPoint | None:
     """Where a hit is on the map in force; None where it has no place."""
-    projection = snapshot.manifest.projection
-    if projection is None:
-        return None
-    return hit.segment.loaded.point(projection.version, hit.row)
+    projection = snapshot.projection_version
+    return None if projection is None else hit.segment.loaded.point(projection, hit.row)
 
 
 def blobs_of(hit: Hit) -> tuple[str, ...]:
@@ -216,6 +212,21 @@ def uids_ending_in(snapshot: Snapshot, ending: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def check_dimension(query: NDArray[np.float32], dimension: int) -> None:
+    """Refuse a query vector that does not belong to a space of this dimension.
+
+    Raises
+    ------
+    InvalidInputError
+        It does not.
+    """
+    if query.shape != (dimension,):
+        raise InvalidInputError(
+            f"the query has {query.shape[-1]} dimensions, the index {dimension}: "
+            "it was encoded by another encoder"
+        )
+
+
 def _search(
     snapshot: Snapshot,
     space_name: str,
@@ -228,11 +239,7 @@ def _search(
     space = snapshot.manifest.space(space_name)
     if space is None:
         return []
-    if query.shape != (space.dimension,):
-        raise InvalidInputError(
-            f"the query has {query.shape[-1]} dimensions, the index {space.dimension}: "
-            "it was encoded by another encoder"
-        )
+    check_dimension(query, space.dimension)
     parts = snapshot.parts(space_name, space.live)
     rows_of = dict(zip(snapshot.segments, selection.rows, strict=True))
     files = [

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from indexer_core.filters import Filter, FilterResult, apply_filter
 from indexer_core.index.columns import FilterColumn
-from indexer_core.index.loaded import LiveSegment
-from indexer_core.index.reader import Snapshot
+from indexer_core.index.loaded import LiveRows, LiveSegment
 from indexer_core.index.segment import IMAGE_SPACE
 from indexer_core.named import Names, rows_named
 
@@ -84,7 +83,7 @@ class Evaluated:
     results: Mapping[Filter, FilterResult]
 
 
-def select(snapshot: Snapshot, conditions: Conditions = ANYTHING) -> Selection:
+def select(snapshot: LiveRows, conditions: Conditions = ANYTHING) -> Selection:
     """Rows of a snapshot that meet the conditions."""
     if conditions.are_none:
         rows = tuple(segment.live for segment in snapshot.segments)
@@ -92,7 +91,7 @@ def select(snapshot: Snapshot, conditions: Conditions = ANYTHING) -> Selection:
     return selected(snapshot, conditions, evaluate(snapshot, conditions))
 
 
-def evaluate(snapshot: Snapshot, conditions: Conditions) -> Evaluated:
+def evaluate(snapshot: LiveRows, conditions: Conditions) -> Evaluated:
     """Look at every filter once, whatever becomes of it."""
     if not snapshot.segments:
         nothing = np.zeros(0, dtype=np.bool_)
@@ -107,7 +106,7 @@ def evaluate(snapshot: Snapshot, conditions: Conditions) -> Evaluated:
     return Evaluated(live=live, results=results)
 
 
-def selected(snapshot: Snapshot, conditions: Conditions, evaluated: Evaluated) -> Selection:
+def selected(snapshot: LiveRows, conditions: Conditions, evaluated: Evaluated) -> Selection:
     """Rows that meet conditions whose filters were looked at."""
     asked, live, results = conditions.distinct, evaluated.live, evaluated.results
     passed = _meeting(live, conditions, results, conditions.with_unknown)
@@ -122,7 +121,7 @@ def selected(snapshot: Snapshot, conditions: Conditions, evaluated: Evaluated) -
     )
 
 
-def per_segment(snapshot: Snapshot, rows: _Mask) -> tuple[_Mask, ...]:
+def per_segment(snapshot: LiveRows, rows: _Mask) -> tuple[_Mask, ...]:
     """A mask of all rows, by segment."""
     ends = np.cumsum([len(segment.live) for segment in snapshot.segments])
     return tuple(np.split(rows, ends[:-1])) if len(ends) else ()
@@ -153,7 +152,7 @@ def _meeting(
     return meeting & either
 
 
-def _in_scopes(snapshot: Snapshot, scopes: frozenset[str]) -> _Mask:
+def _in_scopes(snapshot: LiveRows, scopes: frozenset[str]) -> _Mask:
     """Rows of these scopes, by their exact names; none where no scope is named."""
     found = []
     for segment in snapshot.segments:
@@ -164,7 +163,7 @@ def _in_scopes(snapshot: Snapshot, scopes: frozenset[str]) -> _Mask:
     return np.concatenate(found)
 
 
-def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
+def _passing(snapshot: LiveRows, condition: Filter) -> FilterResult:
     """Which rows pass one filter, live or not."""
     found = apply_filter(_column(snapshot, condition.field), condition)
     if condition.field != "flags" or PROVISIONAL not in map(str.lower, condition.values):
@@ -175,17 +174,17 @@ def _passing(snapshot: Snapshot, condition: Filter) -> FilterResult:
     return replace(found, passed=found.passed & ~strange if is_not else found.passed | strange)
 
 
-def provisional_rows(segment: LiveSegment, snapshot: Snapshot) -> _Mask:
+def provisional_rows(segment: LiveSegment, snapshot: LiveRows) -> _Mask:
     """Rows of a segment that are provisional on the map in force, live or not."""
-    loaded, projection = segment.loaded, snapshot.manifest.projection
+    loaded, projection = segment.loaded, snapshot.projection_version
     strange = np.zeros(len(segment.live), dtype=np.bool_)
-    points = None if projection is None else loaded.points(projection.version)
+    points = None if projection is None else loaded.points(projection)
     if points is not None and points.is_provisional is not None:
         rows = np.flatnonzero(loaded.counts(IMAGE_SPACE))
         strange[rows] = points.is_provisional[loaded.rows.starts(IMAGE_SPACE)[rows]]
     return strange
 
 
-def _column(snapshot: Snapshot, name: str) -> list[FilterColumn]:
+def _column(snapshot: LiveRows, name: str) -> list[FilterColumn]:
     """A column of every segment."""
     return [segment.loaded.rows.filter_column(name) for segment in snapshot.segments]

@@ -1,6 +1,6 @@
 """Series that look like others: by the image vectors that the index holds of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,20 +47,30 @@ def pictured(snapshot: Snapshot, uid: str, scopes: frozenset[str] | None = None)
         None of them has an image.
     """
     places = _places(snapshot, keys_of(snapshot, uid), select(snapshot, Conditions(scopes=scopes)))
-    if not places:
-        raise NotFoundError("no indexed series has that UID or key")
     encoder_id = image_encoder_of(snapshot)
     vectors = [
         segment.loaded.vectors(IMAGE_SPACE, encoder_id).reconstruct(first, 1)[0]
         for segment, row in places
         for first in _images(segment, row)
     ]
+    return pictured_by([segment.loaded.key(row) for segment, row in places], vectors)
+
+
+def pictured_by(keys: Sequence[str], vectors: Sequence[Vectors]) -> Pictured:
+    """The series of these keys, in any order, with their image vectors float32 (dimension,).
+
+    Raises
+    ------
+    NotFoundError, InvalidInputError
+        As of `pictured`.
+    """
+    if not keys:
+        raise NotFoundError("no indexed series has that UID or key")
     if not vectors:
         raise InvalidInputError(
             "that series has no image to be compared: it has no pixels, or they cannot be decoded"
         )
-    keys = sorted(segment.loaded.rows.key(row) for segment, row in places)
-    return Pictured(keys=tuple(keys), vectors=np.stack(vectors))
+    return Pictured(keys=tuple(sorted(keys)), vectors=np.stack(vectors))
 
 
 def without(snapshot: Snapshot, selection: Selection, keys: Sequence[str]) -> Selection:
@@ -99,12 +109,18 @@ def search_like(
     vectors : ndarray of float32, shape (n, dimension), rows L2-normalised
         In the image space of the snapshot.
     """
+    return nearest_to_any(
+        (search_images(snapshot, vector, selection, top, exact=exact) for vector in vectors), top
+    )
+
+
+def nearest_to_any(found: Iterable[Sequence[Hit]], top: int) -> list[Hit]:
+    """The `top` best of what was found by several vectors."""
     best: dict[str, Hit] = {}
-    for vector in vectors:
-        for hit in search_images(snapshot, vector, selection, top, exact=exact):
-            known = best.get(hit.key)
-            if known is None or hit.score > known.score:
-                best[hit.key] = hit
+    for hit in (each for hits in found for each in hits):
+        known = best.get(hit.key)
+        if known is None or hit.score > known.score:
+            best[hit.key] = hit
     return sorted(best.values(), key=lambda hit: (-hit.score, hit.key))[:top]
 
 

@@ -31,6 +31,7 @@ from indexer_core.similar import (
     with_images,
     without,
 )
+from indexer_core.sorting import Sort, first_sorted
 from indexer_core.vector_index import Chosen, State, Vector
 
 
@@ -66,6 +67,10 @@ class SelectedRows:
     def listed(self) -> Iterator[Hit]:
         """Every one, in series-key order, without scores."""
         return listing(self.snapshot, self.selection)
+
+    def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
+        """The first in the order of a field."""
+        return first_sorted(self.snapshot, self.selection, sort, top, after=after)
 
     def without(self, keys: Sequence[str]) -> "SelectedRows":
         """The same less the series of these keys."""

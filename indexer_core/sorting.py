@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from indexer_core.errors import InvalidInputError, ManifestExpiredError
 from indexer_core.filters import UNKNOWN
 from indexer_core.index.keys import hashes_of
-from indexer_core.index.loaded import LiveSegment
-from indexer_core.index.reader import Snapshot
+from indexer_core.index.loaded import LiveRows, LiveSegment
 from indexer_core.index.rows import COUNT_FIELDS, NUMBER_FIELDS, STRING_FIELDS
 from indexer_core.search import Hit
 from indexer_core.selection import Selection
@@ -57,7 +56,7 @@ def parse_sort(text: str) -> Sort:
 
 
 def first_sorted(
-    snapshot: Snapshot, selection: Selection, sort: Sort, n_hits: int, *, after: str | None = None
+    snapshot: LiveRows, selection: Selection, sort: Sort, n_hits: int, *, after: str | None = None
 ) -> list[Hit]:
     """The first of the selected series in this order.
 
@@ -73,13 +72,37 @@ def first_sorted(
     ManifestExpiredError
         The series of that key was erased: what comes behind it is not known any more.
     """
-    chosen = _Chosen(snapshot.segments, [np.flatnonzero(mask) for mask in selection.rows])
-    if after is not None:
-        number, row = _place(snapshot, after)
-        chosen = chosen.with_one_more(number, row)
+    place = None if after is None else _place(snapshot, after)
+    rows = [np.flatnonzero(mask) for mask in selection.rows]
+    return first_behind(snapshot.segments, rows, sort, n_hits, place=place)
+
+
+def first_behind(
+    segments: Sequence[LiveSegment],
+    rows: Sequence[_Rows],
+    sort: Sort,
+    n_hits: int,
+    *,
+    place: tuple[int, int] | None,
+) -> list[Hit]:
+    """The first of some rows of segments in this order.
+
+    Parameters
+    ----------
+    rows
+        Per segment, int64 (n,).
+    n_hits
+        How many, at most; 1 or more.
+    place
+        Segment, by its number, and row of a series, one of these or not: only what comes behind it.
+    """
+    chosen = _Chosen(segments, rows)
+    if place is not None:
+        chosen = chosen.with_one_more(*place)
     ranks = chosen.ranks(sort)
     places: _Rows = np.arange(len(ranks))
-    if after is not None:
+    if place is not None:
+        after = segments[place[0]].loaded.key(place[1])
         told = ranks[-1]  # of the one more
         places = places[:-1]
         ties = np.flatnonzero(ranks[:-1] == told)
@@ -167,7 +190,12 @@ def _least(ranks: _Ranks, places: _Rows, n_hits: int, chosen: _Chosen) -> _Rows:
     return np.sort(np.concatenate([before, ties[least.to_numpy()]]))
 
 
-def _place(snapshot: Snapshot, key: str) -> tuple[int, int]:
+def series_erased() -> ManifestExpiredError:
+    """What comes behind a series cannot be told: it is not there any more."""
+    return ManifestExpiredError("the series told last was erased: ask from the first page")
+
+
+def _place(snapshot: LiveRows, key: str) -> tuple[int, int]:
     """Segment and row of a series, suppressed or not."""
     wanted = np.unique(hashes_of([key]))
     ranked = [
@@ -178,6 +206,6 @@ def _place(snapshot: Snapshot, key: str) -> tuple[int, int]:
         if found == key
     ]
     if not ranked:
-        raise ManifestExpiredError("the series told last was erased: ask from the first page")
+        raise series_erased()
     _, number, row = max(ranked)
     return number, row

@@ -21,6 +21,7 @@ from indexer_core.grouping import Group, Level, Member
 from indexer_core.search import Hit, Precision
 from indexer_core.selection import Conditions
 from indexer_core.similar import Pictured
+from indexer_core.sorting import Sort
 
 Vector = NDArray[np.float32]
 
@@ -70,6 +71,15 @@ class Chosen(Protocol):
 
     def listed(self) -> Iterator[Hit]:
         """Every one, in series-key order, without scores."""
+
+    def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
+        """The first in the order of a field: as `indexer_core.sorting.first_sorted`.
+
+        Raises
+        ------
+        ManifestExpiredError
+            The series of the key `after` is not known any more.
+        """
 
     def without(self, keys: Sequence[str]) -> "Chosen":
         """The same less the series of these keys."""
@@ -165,3 +175,6 @@ class IndexHome(Protocol):
         UnavailableError
             It has not been followed yet.
         """
+
+    def close(self) -> None:
+        """Let go of connections."""

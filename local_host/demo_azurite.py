@@ -32,6 +32,7 @@ from indexer_core.announcements import Announcement, AnnouncementType
 from indexer_core.errors import IndexerError
 from indexer_core.search import blobs_of, listing, record_of
 from indexer_core.selection import select
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.templates import template_names
 from local_host import output
 from local_host.azurite import running_azurite
@@ -218,7 +219,10 @@ def _search(system: LocalSystem) -> None:
     for text in _SEARCHES:
         print(f'\n$ dicom-indexer --store azure search "{text}" --top 3', flush=True)
         found = search(
-            SearchRequest(text=text, top=3), snapshot, system.encoder_of(snapshot), names
+            SearchRequest(text=text, top=3),
+            SnapshotIndex(snapshot),
+            system.encoder_of(snapshot),
+            names,
         )
         output.print_hits(found, "table")
 

@@ -129,10 +129,11 @@ def _refuse_worse(
 def _expected(question: Golden, snapshot: "Snapshot") -> frozenset[str]:
     """Keys of the series that a question should find."""
     from function_app.search import records
+    from indexer_core.snapshot_index import SnapshotIndex
 
     return frozenset(
         record["seriesKey"]
-        for _, record in records(snapshot, question.filters)
+        for _, record in records(SnapshotIndex(snapshot), question.filters)
         if not question.series or record["seriesInstanceUid"] in question.series
     )
 
@@ -145,9 +146,10 @@ def _figures(
 ) -> dict[str, float]:
     """Precision of each question by its id; 1 where nothing that it expects is indexed."""
     from function_app.search import SearchRequest, search
+    from indexer_core.snapshot_index import SnapshotIndex
     from indexer_core.templates import template_names
 
-    encoder = system.encoder_of(snapshot)
+    encoder, index = system.encoder_of(snapshot), SnapshotIndex(snapshot)
     found: dict[str, float] = {}
     for question in questions:
         expected = expected_by_id[question.id]
@@ -156,7 +158,7 @@ def _figures(
             found[question.id] = 1.0
             continue
         request = SearchRequest(text=question.query, top=top)
-        hits = search(request, snapshot, encoder, template_names())["value"]
+        hits = search(request, index, encoder, template_names())["value"]
         found[question.id] = sum(hit["seriesKey"] in expected for hit in hits) / top
     return found
 

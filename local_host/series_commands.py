@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer_core.errors import NotFoundError
 from local_host import output
+from local_host.answering import answering
 from local_host.named_series import keys_named, whole_uid
 from local_host.opening import known_data, reading, writing
 from local_host.settings import Settings
@@ -15,7 +16,7 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from function_app.search import SearchRequest
     from indexer_core.filters import Filter
-    from indexer_core.index.reader import Snapshot
+    from indexer_core.vector_index import VectorIndex
 
 
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
@@ -33,9 +34,10 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     )
     request.check()
     system = reading(settings)
-    snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
     request = replace(request, exact=system.reading.exact)
-    output.print_hits(answer(request, snapshot, system), options.format)
+    with answering(system, options.at, searched=[TEXT_SPACE]) as index:
+        found = answer(request, index, system)
+    output.print_hits(found, options.format)
     return 0
 
 
@@ -43,11 +45,12 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
     """Print the records."""
     from function_app.search import records
     from indexer_core.search import blobs_of
+    from indexer_core.snapshot_index import SnapshotIndex
 
     filters = _filters(options)
     snapshot = reading(settings).snapshot(options.at)
     rows = []
-    for hit, record in records(snapshot, filters):
+    for hit, record in records(SnapshotIndex(snapshot), filters):
         blobs = {"blobs": list(blobs_of(hit))} if options.include_blobs else {}
         rows.append({**record, **blobs})
     output.write_records(rows, options.format, options.output, include_blobs=options.include_blobs)
@@ -107,15 +110,14 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
         return 0 if tally.went_well else 1
 
 
-def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
+def answer(request: "SearchRequest", index: "VectorIndex", system: LocalSystem) -> dict[str, Any]:
     """What the API answers to a search."""
     from function_app.search import search
-    from indexer_core.similar import image_encoder_of
     from indexer_core.templates import template_names
 
-    encoder = system.encoder_of(snapshot)
-    tower = system.image_texts(image_encoder_of(snapshot), encoder)
-    return search(request, snapshot, encoder, template_names(), tower)
+    encoder = system.encoder_named(index.state.text_encoder)
+    tower = system.image_texts(index.state.image_encoder, encoder)
+    return search(request, index, encoder, template_names(), tower)
 
 
 def _fields(given: list[str]) -> frozenset[str]:

@@ -44,8 +44,9 @@ from function_app.facets import FacetsRequest, facets
 from function_app.pages import level_of
 from function_app.search import SearchRequest, search
 from indexer_core import __version__
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
 from indexer_core.record_files import HIT_COLUMNS
-from indexer_core.selection import Conditions, select
+from indexer_core.selection import Conditions
 
 INTERPRET_PARAMETER = Parameter(
     name="interpret",
@@ -112,6 +113,7 @@ def operations_of(service: Service, document: dict[str, Any]) -> tuple[Operation
             run=lambda call: _trace(call, service),
             parameters=(UID_PARAMETER,),
             answer=TRACE_ANSWER,
+            errors=("notOnThisHome",),
         ),
         Operation(
             name="status",
@@ -192,7 +194,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     ready = service.searchable(number)
     found = search(
         request,
-        ready.snapshot,
+        ready.index,
         ready.encoder,
         service.template_names,
         service.image_texts(ready),
@@ -201,7 +203,7 @@ def _search(call: Call, service: Service, met: Conditions, asked: Mapping[str, A
     met = understood.conditions
     if asked["facets"]:
         counted = FacetsRequest(fields=tuple(asked["facets"]), conditions=met)
-        found = {**found, "facets": facets(counted, ready.snapshot)["facets"]}
+        found = {**found, "facets": facets(counted, ready.index)["facets"]}
     return records_answer(call, linked(call, found), HIT_COLUMNS, fields_of(met))
 
 
@@ -218,22 +220,24 @@ def _trace(call: Call, service: Service) -> Answer:
 
 def _status(call: Call, service: Service) -> Answer:
     ready = service.searchable()
-    manifest = ready.snapshot.manifest
-    selection = select(ready.snapshot, Conditions(scopes=call.caller.scopes))
-    projection = manifest.projection
+    state, manifest = ready.index.state, service.manifest()
+    seen = ready.index.select(Conditions(scopes=call.caller.scopes))
+    spaces = {TEXT_SPACE: state.text_encoder, IMAGE_SPACE: state.image_encoder}
     whole = {
         "segments": len(manifest.segments),
         "suppressed": len(manifest.suppressed),
         **(service.waiting() if call.caller.scopes is None else {}),
     }
     value = {
-        "manifest": manifest.number,
+        "home": service.home_name,
+        "manifest": state.number,
         "newest": ready.newest,
-        "series": selection.n_passed,
-        "spaces": {space.name: space.live for space in manifest.spaces},
+        "lag": ready.newest - state.number,
+        "series": seen.n_passed,
+        "spaces": {name: encoder for name, encoder in spaces.items() if encoder},
         "building": {space.name: space.building for space in manifest.spaces if space.building},
-        "projection": None if projection is None else projection.version,
+        "projection": state.projection_version,
         "recipe": max((recipe.number for recipe in manifest.recipes), default=0),
         "index": whole if call.caller.scopes is None else None,
     }
-    return Answer(value=value, manifest=manifest.number)
+    return Answer(value=value, manifest=state.number)

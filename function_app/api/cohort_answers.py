@@ -41,6 +41,7 @@ from indexer_core.errors import InvalidInputError, NotFoundError
 from indexer_core.index.reader import Snapshot
 from indexer_core.record_files import RECORD_COLUMNS
 
+_ERRORS = ("manifestExpired", "notOnThisHome")
 _NAME = Parameter(
     name="name", place="path", schema=COHORT_NAME, description="the cohort", required=True
 )
@@ -80,6 +81,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             writes=True,
             max_body_bytes=MAX_NAMES_BYTES,
             answer=COHORT_ANSWER,
+            errors=("notOnThisHome",),
         ),
         Operation(
             name="cohort",
@@ -89,7 +91,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _show(call, service),
             parameters=(_NAME, _VERSION, _LEAST),
             answer=COHORT_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortSeries",
@@ -100,7 +102,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             parameters=(_NAME, _VERSION, format_parameter("uids", "dicom-json")),
             answer=COHORT_SERIES_ANSWER,
             answer_types=(*FILE_TYPES, UIDS, DICOM_JSON),
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortNews",
@@ -110,7 +112,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _news(call, service),
             parameters=(_NAME, _VERSION),
             answer=NEWS_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
         Operation(
             name="cohortDifference",
@@ -120,7 +122,7 @@ def cohort_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _difference(call, service),
             parameters=(_NAME, _VERSION, _WITH, _WITH_VERSION),
             answer=NEWS_ANSWER,
-            errors=("manifestExpired",),
+            errors=_ERRORS,
         ),
     )
 
@@ -161,7 +163,7 @@ def _save(call: Call, service: Service) -> Answer:
     question = None if uids else ask(text, met, today=today, interpret=asked.get("interpret", True))
 
     def drawn() -> Draft:
-        snapshot = service.searchable().snapshot
+        snapshot = service.snapshot()
         if question is not None:
             return draw(snapshot, question)
         return draw_named(snapshot, uids, text=text, scopes=call.caller.scopes)
@@ -190,7 +192,7 @@ def _whole(call: Call, service: Service, cohort: Cohort, least: int = 0) -> Answ
 
 
 def _then(service: Service, cohort: Cohort) -> Snapshot:
-    return service.searchable(cohort.manifest).snapshot
+    return service.snapshot(cohort.manifest)
 
 
 def _series(call: Call, service: Service) -> Answer:
@@ -209,7 +211,7 @@ def _series(call: Call, service: Service) -> Answer:
 
 def _news(call: Call, service: Service) -> Answer:
     cohort = _named(call, service)
-    now = service.searchable().snapshot
+    now = service.snapshot()
     found = difference(news(cohort, then=_then(service, cohort), now=now))
     return Answer(value=found, manifest=now.manifest.number, returned=len(found["series"]))
 
@@ -223,7 +225,7 @@ def _difference(call: Call, service: Service) -> Answer:
             after,
             then=_then(service, before),
             now=_then(service, after),
-            hidden=service.searchable().snapshot.manifest.suppressed,
+            hidden=service.snapshot().manifest.suppressed,
         )
     )
     return Answer(value=found, manifest=after.manifest, returned=len(found["series"]))

@@ -84,7 +84,7 @@ def _similar(call: Call, service: Service) -> Answer:
     request = SimilarRequest(uid=call.values["uid"], conditions=met, page=page, exact=service.exact)
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
-    return _answer(call, similar(request, ready.snapshot), met)
+    return _answer(call, similar(request, ready.index), met)
 
 
 def _pictured(call: Call, service: Service) -> Answer:
@@ -100,7 +100,7 @@ def _pictured(call: Call, service: Service) -> Answer:
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
     tower = service.image_texts(ready)
-    found = pixels_search(request, ready.snapshot, tower, ready.encoder, service.template_names)
+    found = pixels_search(request, ready.index, tower, ready.encoder, service.template_names)
     return _answer(call, {**found, "like": []}, met)
 
 
@@ -111,7 +111,7 @@ def _uploaded(call: Call, service: Service) -> Answer:
     request = UploadRequest(data=call.body, conditions=met, page=page, exact=service.exact)
     cursor = cursor_of_page(page, request.question)
     ready = service.searchable(None if cursor is None else cursor.manifest)
-    return _answer(call, similar_to_upload(request, ready.snapshot, service.uploads), met)
+    return _answer(call, similar_to_upload(request, ready.index, service.uploads), met)
 
 
 def _answer(call: Call, found: dict[str, Any], met: Conditions) -> Answer:

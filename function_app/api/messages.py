@@ -72,6 +72,7 @@ CODES: Mapping[str, Code] = {
     "internal": Code(status=500, title="The service has a fault"),
     "corruptIndex": Code(status=500, title="The index is damaged"),
     "imageEncoderUnavailable": Code(status=501, title="No image encoder can answer this"),
+    "notOnThisHome": Code(status=501, title="The index has to be asked in its first home"),
     "notImplemented": Code(status=501, title="Not implemented"),
     "unavailable": Code(status=503, title="The service cannot answer now, try again later"),
     "unknownOutcome": Code(status=503, title="It is not known whether that took place, look again"),

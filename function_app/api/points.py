@@ -71,7 +71,7 @@ def point_operations(service: Service) -> tuple[Operation, ...]:
                 AT,
             ),
             answer_types=(POINTS,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
         Operation(
             name="mapMatches",
@@ -82,7 +82,7 @@ def point_operations(service: Service) -> tuple[Operation, ...]:
             body=_MATCHES_BODY,
             max_body_bytes=MAX_NAMES_BYTES,
             answer_types=(POINTS,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
     )
 
@@ -92,7 +92,7 @@ def _points(call: Call, service: Service) -> Answer:
     request = PointsRequest(columns=tuple(asked["columns"] or ()), scopes=call.caller.scopes)
     request.fields()
     if asked["since"] is None:
-        snapshot, before = service.searchable(asked["manifest"]).snapshot, None
+        snapshot, before = service.snapshot(asked["manifest"]), None
     else:
         snapshot, before = service.compared(asked["manifest"], asked["since"])
     return _answer(points(request, snapshot, before), snapshot.manifest.number)
@@ -103,7 +103,7 @@ def _matches(call: Call, service: Service) -> Answer:
     met = conditions_of_body(call)
     if "text" in asked:
         met = _with_words(met, asked)
-    snapshot = service.searchable(whole(asked.get("manifest"))).snapshot
+    snapshot = service.snapshot(whole(asked.get("manifest")))
     return _answer(matches(met, snapshot), snapshot.manifest.number, fields_of(met))
 
 

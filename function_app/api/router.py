@@ -33,6 +33,8 @@ MANIFEST_HEADER = "x-manifest"
 MAX_QUERY_CHARACTERS = 16_384
 
 _REFUSED = frozenset({401, 403})
+_TOLD = frozenset({ErrorKind.INVALID_INPUT, ErrorKind.NOT_ON_THIS_HOME})
+"""Kinds of errors whose words help a caller, and are of nothing but the question."""
 
 Authenticate = Callable[[Request], Caller]
 
@@ -199,7 +201,7 @@ def api_error(error: Exception) -> ApiError:
             challenge = {"www-authenticate": "Bearer"} if error.refusal == "unauthenticated" else {}
             return ApiError(error.refusal.value, str(error), challenge)
         case IndexerError():
-            told = str(error) if error.kind is ErrorKind.INVALID_INPUT else None
+            told = str(error) if error.kind in _TOLD else None
             return ApiError(error.kind.value, told)
         case _:
             log.error("request failed type=%s", type(error).__name__)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from function_app.facets import MAX_LEAST, MAX_VALUES
+from function_app.homes import MILVUS, SEGMENTS
 from function_app.pages import MAX_TEXT_CHARACTERS, MAX_TOP
 from function_app.series_list import MAX_LISTED
 from indexer_core.facets import FACETS
@@ -192,8 +193,17 @@ LIST_ANSWER: Schema = found(
 _BY_NAME: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 STATUS_ANSWER: Schema = opened(
     {
-        "manifest": MANIFEST,
-        "newest": {**MANIFEST, "description": "higher where an encoder is awaited"},
+        "home": {
+            "type": "string",
+            "enum": [SEGMENTS, MILVUS],
+            "description": "what answers searches",
+        },
+        "manifest": {**MANIFEST, "description": "what searches are answered from"},
+        "newest": {
+            **MANIFEST,
+            "description": "higher where an encoder is awaited, or Milvus has not followed yet",
+        },
+        "lag": {**COUNT, "description": "manifests between these two"},
         "series": {**COUNT, "description": "that this caller may find"},
         "spaces": {**_BY_NAME, "description": "the encoder of each kind of vectors"},
         "building": {**_BY_NAME, "description": "encoders that are being switched to"},
@@ -211,7 +221,10 @@ STATUS_ANSWER: Schema = opened(
             required=["segments", "suppressed", "openSeries", "queues"],
         ),
     },
-    ("manifest", "newest", "series", "spaces", "building", "projection", "recipe", "index"),
+    (
+        *("home", "manifest", "newest", "lag", "series", "spaces", "building", "projection"),
+        *("recipe", "index"),
+    ),
 )
 EXPLORER_ANSWER: Schema = opened(
     {

@@ -29,12 +29,12 @@ from function_app.api.service import Service
 from function_app.series_list import MAX_LISTED, ListPage, ListRequest, list_series, uid_of
 from indexer_core.cohorts.exports import dicom_json, uid_list
 from indexer_core.errors import InvalidInputError
-from indexer_core.index.reader import Snapshot
 from indexer_core.named import Names
 from indexer_core.record_files import FORMATS, RECORD_COLUMNS, file_of
-from indexer_core.search import Hit, listing, record_of
-from indexer_core.selection import Conditions, select
+from indexer_core.search import Hit
+from indexer_core.selection import Conditions
 from indexer_core.sorting import NEWEST_FIRST, parse_sort
+from indexer_core.vector_index import VectorIndex
 
 UID_PARAMETER = Parameter(
     name="uid", place="path", schema=UID, description="the series", required=True
@@ -77,6 +77,7 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _thumbnail(call, service),
             parameters=(UID_PARAMETER,),
             answer_types=(_WEBP,),
+            errors=("notOnThisHome",),
             nothing="there is no picture of it that may be shown",
         ),
     )
@@ -97,18 +98,18 @@ def _list(call: Call, service: Service) -> Answer:
     )
     cursor = request.cursor()
     number = whole(asked.get("manifest")) if cursor is None else cursor.manifest
-    snapshot = service.searchable(number).snapshot
-    page = list_series(request, snapshot)
+    index = service.searchable(number).index
+    page = list_series(request, index)
     if form != "json" and top is None and page.token is not None:
         raise InvalidInputError(
             f"a file has up to {MAX_LISTED} series, these are more: narrow them, or say top"
         )
-    return _answer(call, page, snapshot, fields_of(met))
+    return _answer(call, page, index, fields_of(met))
 
 
-def _answer(call: Call, page: ListPage, snapshot: Snapshot, fields: tuple[str, ...]) -> Answer:
-    manifest, form = snapshot.manifest.number, call.values["format"]
-    records: Iterator[dict[str, Any]] = (record_of(hit, snapshot) for hit in page.hits)
+def _answer(call: Call, page: ListPage, index: VectorIndex, fields: tuple[str, ...]) -> Answer:
+    manifest, form = index.state.number, call.values["format"]
+    records: Iterator[dict[str, Any]] = (index.record(hit) for hit in page.hits)
     value: Any
     match form:
         case "json":
@@ -137,10 +138,10 @@ def _answer(call: Call, page: ListPage, snapshot: Snapshot, fields: tuple[str, .
 
 
 def _series(call: Call, service: Service) -> Answer:
-    snapshot = service.searchable().snapshot
-    hits = _named(call, snapshot)
-    manifest = snapshot.manifest.number
-    value = [record_of(hit, snapshot) for hit in hits]
+    index = service.searchable().index
+    hits = _named(call, index)
+    manifest = index.state.number
+    value = [index.record(hit) for hit in hits]
     return Answer(
         value={"value": value, "manifest": manifest, "nextLink": None},
         manifest=manifest,
@@ -149,20 +150,20 @@ def _series(call: Call, service: Service) -> Answer:
 
 
 def _thumbnail(call: Call, service: Service) -> Answer:
-    snapshot = service.searchable().snapshot
-    for hit in _named(call, snapshot):
+    index = service.searchable().index
+    for hit in _named(call, index):
         picture = service.thumbnail(hit.segment.loaded.rows.texts.row(hit.row))
         if picture is not None:
             return Answer(
                 value=picture,
                 content_type=_WEBP,
-                manifest=snapshot.manifest.number,
+                manifest=index.state.number,
                 returned=1,
             )
-    return Answer(value=None, content_type=_WEBP, manifest=snapshot.manifest.number)
+    return Answer(value=None, content_type=_WEBP, manifest=index.state.number)
 
 
-def _named(call: Call, snapshot: Snapshot) -> list[Hit]:
+def _named(call: Call, index: VectorIndex) -> list[Hit]:
     """The series of the path's name, in the order of their keys; at least one.
 
     Raises
@@ -171,7 +172,7 @@ def _named(call: Call, snapshot: Snapshot) -> list[Hit]:
         There is none that is open to the caller.
     """
     named = Conditions(scopes=call.caller.scopes, series=Names.of([call.values["uid"]]))
-    hits = list(listing(snapshot, select(snapshot, named)))
+    hits = list(index.select(named).listed())
     if not hits:
         raise ApiError("notFound", NO_SERIES)
     return hits

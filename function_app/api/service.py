@@ -2,24 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
+from function_app.homes import Home, Searchable
 from function_app.manifests import KeptManifests
 from function_app.trace import trace_series
 from indexer_core.access import Caller
 from indexer_core.cohorts.store import Cohorts
 from indexer_core.errors import NotFoundError
 from indexer_core.image_texts import text_tower
-from indexer_core.index.adoption import QueryReader, Searchable
 from indexer_core.index.commit import Manifests
+from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader, Snapshot
-from indexer_core.index.recent import RecentSnapshots
 from indexer_core.index.rows import IndexRow
-from indexer_core.paging import PastSnapshots
 from indexer_core.ports import ImageTextEncoder, TextEncoder
-from indexer_core.similar import image_encoder_of
 from indexer_core.stores import Stores
 from indexer_core.templates import template_names
 from indexer_core.thumbnails import thumbnail_of
@@ -46,11 +43,11 @@ class Service:
 
     Parameters
     ----------
-    reader
-        The one that `queries` follows the index with.
+    home
+        Where answers come from.
     tracing
-        Another one, for `trace`: that asks tables for minutes where much is on its way, and must
-        keep no search waiting.
+        A reader of its own, for `trace`: that asks tables for minutes where much is on its way,
+        and must keep no search waiting.
     exact
         Whether searches are exact (True) or may be approximate (False); None: by size.
     uploads
@@ -67,8 +64,7 @@ class Service:
     def __init__(
         self,
         stores: Stores,
-        reader: Reader,
-        queries: QueryReader,
+        home: Home,
         *,
         tracing: Reader,
         exact: bool | None,
@@ -87,10 +83,8 @@ class Service:
         self.kept = KeptManifests(Manifests(stores.index))
         self.now_s = stores.clock.now_s
         self._stores = stores
-        self._reader = reader
-        self._queries = queries
-        self._past = PastSnapshots(reader)
-        self._recent = RecentSnapshots(reader)
+        self._home = home
+        self.home_name = home.name
         self._lock = Lock()
         self._tracing = tracing
         self._tracing_lock = Lock()
@@ -111,7 +105,25 @@ class Service:
             That manifest is not kept any more.
         """
         with self._lock:
-            return self._searchable(manifest)
+            return self._home.searchable(manifest)
+
+    def manifest(self) -> Manifest:
+        """The newest manifest that the home knows."""
+        with self._lock:
+            return self._home.manifest()
+
+    def snapshot(self, manifest: int | None = None) -> Snapshot:
+        """The state with its segments, for what is told of all its rows.
+
+        Raises
+        ------
+        NotFoundError, ManifestExpiredError
+            As `searchable`.
+        NotOnThisHomeError
+            No segments are opened here.
+        """
+        with self._lock:
+            return self._home.snapshot(manifest)
 
     def compared(self, manifest: int | None, since: int) -> tuple[Snapshot, Snapshot | None]:
         """One state of the index, and manifest `since` as it was; None where it is not kept.
@@ -121,36 +133,38 @@ class Service:
 
         Raises
         ------
-        NotFoundError, ManifestExpiredError
-            As `searchable`.
+        NotFoundError, ManifestExpiredError, NotOnThisHomeError
+            As `snapshot`.
         """
         with self._lock:
-            return self._searchable(manifest).snapshot, self._recent.at(since)
-
-    def _searchable(self, manifest: int | None) -> Searchable:
-        """As `searchable`: the reader follows the manifests for one request at a time."""
-        ready = self._queries.refresh()
-        if ready is None:
-            raise NotFoundError("nothing is indexed yet")
-        if ready.newest == ready.snapshot.manifest.number:  # others are not as they were
-            self._recent.note(ready.snapshot)
-        if manifest is None:
-            return ready
-        return replace(ready, snapshot=self._past.at(manifest))
+            return self._home.compared(manifest, since)
 
     def image_texts(self, ready: Searchable) -> ImageTextEncoder | None:
-        """What puts words into the image space of a snapshot; None where nothing here does."""
-        return self._image_texts(image_encoder_of(ready.snapshot), ready.encoder)
+        """What puts words into the image space of a state; None where nothing here does."""
+        return self._image_texts(ready.index.state.image_encoder, ready.encoder)
 
     def thumbnail(self, row: IndexRow) -> bytes | None:
-        """The small picture of a row as a WebP file; None where there is none to be shown."""
+        """The small picture of a row as a WebP file; None where there is none to be shown.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            Rows of this home do not tell whether it may be.
+        """
+        self._home.refuse()
         return thumbnail_of(self._stores.index, row)
 
     def trace(self, uid: str, caller: Caller) -> tuple[int, list[dict[str, Any]]]:
         """The stages of each series of this UID or key that the caller may see.
 
         Before them the manifest that they are told of.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            No segments are opened here.
         """
+        self._home.refuse()
         with self._tracing_lock:
             number = self._tracing.refresh().manifest.number
             if number == 0:

@@ -55,11 +55,11 @@ def state_operations(service: Service) -> tuple[Operation, ...]:
 
 
 def _newest(service: Service) -> Answer:
-    number = service.searchable().snapshot.manifest.number
+    number = service.searchable().index.state.number
     return Answer(value={"manifest": number}, manifest=number)
 
 
 def _kept(call: Call, service: Service) -> Answer:
-    newest = service.searchable().snapshot.manifest
+    newest = service.manifest()
     value = service.kept.listed(newest, sees_all=call.caller.scopes is None)
     return Answer(value={"value": value, "nextLink": None}, manifest=newest.number)

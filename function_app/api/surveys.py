@@ -110,7 +110,7 @@ def survey_operations(service: Service) -> tuple[Operation, ...]:
             ),
             answer=MAP_ANSWER,
             answer_types=(ARROW,),
-            errors=("manifestExpired",),
+            errors=("manifestExpired", "notOnThisHome"),
         ),
     )
 
@@ -124,7 +124,7 @@ def _facets(service: Service, asked: Mapping[str, Any], met: Conditions) -> Answ
         least=int(asked["least"]),
     )
     request.check()
-    found = facets(request, service.searchable(whole(asked["manifest"])).snapshot)
+    found = facets(request, service.searchable(whole(asked["manifest"])).index)
     return Answer(value=found, manifest=found["manifest"], fields=fields_of(met))
 
 
@@ -132,7 +132,7 @@ def _map(call: Call, service: Service) -> Answer:
     met = conditions_of(call)
     request = MapPointsRequest(conditions=met, most=call.values["most"])
     request.check()
-    snapshot = service.searchable(call.values["manifest"]).snapshot
+    snapshot = service.snapshot(call.values["manifest"])
     manifest, fields = snapshot.manifest.number, fields_of(met)
     if call.values["format"] == "arrow":
         points = map_points_arrow(request, snapshot)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -193,6 +194,10 @@ class LoadedSegment:
             return None
         return points.at(first)
 
+    def key(self, row: int) -> str:
+        """Series key of a row."""
+        return self.rows.key(row)
+
     def unopened(self, spaces: Iterable[tuple[str, str]]) -> list[FileRef]:
         """Files of the rows and of these spaces and encoders that have not been opened yet."""
         found = [self.segment.vector_file(space, encoder_id) for space, encoder_id in spaces]
@@ -241,3 +246,19 @@ class LiveSegment:
     def n_live(self) -> int:
         """Number of rows that count."""
         return int(np.count_nonzero(self.live))
+
+
+class LiveRows(Protocol):
+    """Rows that count, of one state of an index: all of them, or those that were looked up."""
+
+    @property
+    def segments(self) -> Sequence[LiveSegment]:
+        """Where they lie."""
+
+    @property
+    def n_series(self) -> int:
+        """How many they are."""
+
+    @property
+    def projection_version(self) -> str | None:
+        """Of the map in force; None where there is none."""

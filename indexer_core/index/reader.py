@@ -77,6 +77,12 @@ class Snapshot:
         """Number of searchable series."""
         return sum(segment.n_live for segment in self.segments)
 
+    @property
+    def projection_version(self) -> str | None:
+        """Of the map in force; None where there is none."""
+        projection = self.manifest.projection
+        return None if projection is None else projection.version
+
     def parts(self, space: str, encoder_id: str) -> Sequence[Part]:
         """What a search of a space goes through; together, all segments."""
         wanted = space, encoder_id

@@ -161,6 +161,21 @@ def rows_to_bytes(rows: Iterable[IndexRow]) -> bytes:
     return _to_bytes(columns, {name: packable(name) for name in _PACKED})
 
 
+def table_of_rows(rows: Sequence[IndexRow]) -> pa.Table:
+    """The same as a table in memory, for rows that are looked at once: nothing is packed."""
+    cells = [_cells(row) for row in rows]
+    plain = {name: [cell[name] for cell in cells] for name in _PLAIN.names}
+    texts = {
+        "record": [None if row.record is None else _json(row.record) for row in rows],
+        "facts": [None if row.facts is None else _json(row.facts) for row in rows],
+    }
+    table = pa.table(plain, schema=_PLAIN)
+    for name, values in texts.items():
+        table = table.append_column(name, pa.array(values, pa.string()))
+    blobs = pa.array([list(row.blobs) for row in rows], pa.list_(pa.string()))
+    return table.append_column("blobs", blobs).replace_schema_metadata({"format_version": "1"})
+
+
 def concatenate_rows(
     parts: Sequence[tuple[pa.Table, NDArray[np.int64]]], order: NDArray[np.int64] | None = None
 ) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 
 from indexer_core.encoders import folder_of
 from indexer_core.errors import InvalidInputError
+from indexer_core.snapshot_index import SnapshotIndex
 from local_host.encoders import DEFAULT_NAME, LocalEncoders
 from tests.support.bag_of_words import DIMENSION, write_bag_of_words
 from tests.support.cli import Cli, uid_of
@@ -150,7 +151,9 @@ def test_searches_never_fail_while_the_encoder_is_changed(cli, export, encoder_i
 
     def ask() -> None:
         ready = queries.refresh()
-        answer = search(SearchRequest(text=QUESTION), ready.snapshot, ready.encoder, names)
+        answer = search(
+            SearchRequest(text=QUESTION), SnapshotIndex(ready.snapshot), ready.encoder, names
+        )
         assert answer["value"]
         if used[-1:] != [ready.encoder.encoder_id]:
             used.append(ready.encoder.encoder_id)

@@ -17,6 +17,7 @@ from indexer_core.pixels import Stack, stack_of_object
 from indexer_core.search import blobs_of, listing
 from indexer_core.selection import select
 from indexer_core.similar import with_images
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.uploads import UploadReader
 from tests.support.cli import Cli, uid_of
 from tests.support.dicom import dicom_object
@@ -110,11 +111,13 @@ def test_every_sample_of_one_file_finds_itself_when_it_is_uploaded(sample_search
         for hit in chosen:
             data = path_of(blobs_of(hit)[0]).read_bytes()
             page = PageRequest(top=1000)
-            answer = similar_to_upload(UploadRequest(data=data, page=page), snapshot, reader)
+            answer = similar_to_upload(
+                UploadRequest(data=data, page=page), SnapshotIndex(snapshot), reader
+            )
             scores = {each["seriesKey"]: each["score"] for each in answer["value"]}
             assert scores[hit.key] == pytest.approx(1.0, abs=1e-3)
             # The same picture is indexed more than once, in several transfer syntaxes.
             assert answer["value"][0]["score"] == pytest.approx(1.0, abs=1e-3)
-            others = similar(SimilarRequest(uid=hit.key, page=page), snapshot)
+            others = similar(SimilarRequest(uid=hit.key, page=page), SnapshotIndex(snapshot))
             assert hit.key not in {each["seriesKey"] for each in others["value"]}
             assert len(others["value"]) == len(answer["value"]) - 1

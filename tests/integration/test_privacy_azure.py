@@ -16,6 +16,7 @@ from indexer_core.errors import IndexerError
 from indexer_core.facts import InstanceFacts
 from indexer_core.header import read_header
 from indexer_core.index.reader import Reader
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.azure_pipeline import INBOX, SECRET, AzurePipeline, key_of
 from tests.support.azurite import Fault, FaultyProxy, fresh_name, missing, running_azurite
 from tests.support.dicom import dicom_object
@@ -129,9 +130,11 @@ def searched(house):
     reader = Reader(house.stores.index, FlatFp16Vectors())
     snapshot = reader.refresh()
     names = ("protocol", "anatomy", "acquisition", "cohort", "expanded")
-    found = search(SearchRequest(text=QUERY, top=50), snapshot, house.text_encoder, names)
+    found = search(
+        SearchRequest(text=QUERY, top=50), SnapshotIndex(snapshot), house.text_encoder, names
+    )
     assert found["value"]
-    public = [record for _, record in records(snapshot, ())]
+    public = [record for _, record in records(SnapshotIndex(snapshot), ())]
     hits = {**found, "query": None, "interpretation": None}
     return json.dumps([hits, public], default=str)
 

@@ -1,8 +1,9 @@
 """The API over an index in memory, of made-up records."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,14 @@ from function_app.api.messages import Request, Response
 from function_app.api.router import Router
 from function_app.api.service import FindImageTexts, Service, Writing
 from function_app.api.wiring import build_router
+from function_app.homes import Home, SegmentsHome
 from indexer_core.access import Caller
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.audit import AuditRecord, AuditRows
 from indexer_core.image_texts import text_tower
 from indexer_core.index.adoption import QueryReader
 from indexer_core.index.commit import Manifests, commit
+from indexer_core.index.reader import Reader
 from indexer_core.index.segment import SegmentWriter
 from indexer_core.index.updates import AddSegment, Update
 from indexer_core.sources import Sources
@@ -86,6 +89,15 @@ def record(key: str, **said: Any) -> dict[str, Any]:
     }
 
 
+MakeHome = Callable[[Stores, Reader], Home]
+
+
+def on_segments(stores: Stores, reader: Reader) -> Home:
+    """The first home of an index."""
+    queries = QueryReader(reader, Manifests(stores.index), find=lambda _: Encoder())
+    return SegmentsHome(reader, queries)
+
+
 class Api:
     """An index of these records by key, and what answers from it to callers of these scopes."""
 
@@ -98,6 +110,7 @@ class Api:
         writing: Writing = nullcontext,
         image_texts: FindImageTexts = text_tower,
         viewer: str | None = None,
+        home: MakeHome = on_segments,
     ) -> None:
         self.clock = ManualClock()
         ids = SequentialIds()
@@ -124,15 +137,12 @@ class Api:
         self._writer = SegmentWriter(self.stores.index, FlatFp16Vectors())
         commit(self.manifests, OPEN, commit_id="open", lineage=LINEAGE)
         self.add(records)
-        reader = self.stores.reader(FlatFp16Vectors())
-        queries = QueryReader(reader, self.manifests, find=lambda _: Encoder())
-        self.router: Router = build_router(
-            self.stores,
+        self._router_of = lambda stores, home: build_router(
+            stores,
             Service(
-                self.stores,
-                reader,
-                queries,
-                tracing=self.stores.reader(FlatFp16Vectors()),
+                stores,
+                home(stores, stores.reader(FlatFp16Vectors())),
+                tracing=stores.reader(FlatFp16Vectors()),
                 exact=None,
                 writing=writing,
                 image_texts=image_texts,
@@ -142,6 +152,14 @@ class Api:
             secret=SECRET,
             gate=gate,
         )
+        self.router: Router = self._router_of(self.stores, home)
+
+    def beside(self, home: MakeHome, stores: Stores | None = None) -> "Api":
+        """The same index asked through another home, and through stores of its own."""
+        other = copy(self)
+        other.stores = stores or self.stores
+        other.router = self._router_of(other.stores, home)
+        return other
 
     def add(
         self,

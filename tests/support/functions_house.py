@@ -33,6 +33,7 @@ from indexer_core.messages import parse_ready
 from indexer_core.pixels.stack import slices_from_bytes
 from indexer_core.rules import load_rules
 from indexer_core.search import blobs_of
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.templates import load_templates
 from indexer_core.uids import series_key
 from tests.support.azurite import ACCOUNT, Azurite
@@ -157,7 +158,7 @@ class House:
         snapshot = Reader(self.stores.index, FlatFp16Vectors()).refresh()
         return {
             record["seriesKey"]: (record, {self.name_of(url) for url in blobs_of(hit)})
-            for hit, record in records(snapshot, ())
+            for hit, record in records(SnapshotIndex(snapshot), ())
         }
 
     def name_of(self, url):

@@ -7,6 +7,7 @@ from function_app.search import SearchRequest, records, search
 from indexer_core.adapters.local_files import url_of
 from indexer_core.index.reader import Snapshot
 from indexer_core.search import blobs_of
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.templates import template_names
 from local_host import commands
 from local_host.settings import Settings
@@ -36,7 +37,7 @@ class Searcher:
         self.series_of: dict[str, str] = {}
         self.records: dict[str, dict] = {}
         root = url_of(folder)
-        for hit, record in records(self.snapshot, ()):
+        for hit, record in records(SnapshotIndex(self.snapshot), ()):
             self.records[record["seriesKey"]] = record
             for url in blobs_of(hit):
                 self.series_of[url.removeprefix(f"{root}/")] = record["seriesKey"]
@@ -49,7 +50,7 @@ class Searcher:
         """What the API answers."""
         return search(
             SearchRequest(text=text, top=1000, interpret=interpret),
-            self.snapshot,
+            SnapshotIndex(self.snapshot),
             self.system.encoder,
             template_names(),
         )

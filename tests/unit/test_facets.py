@@ -14,6 +14,7 @@ from indexer_core.index.reader import Reader
 from indexer_core.index.rows import LIST_FIELDS
 from indexer_core.selection import Conditions, select
 from indexer_core.small_cells import hidden_cells
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.many_series import add_series, any_record, known, live_records, shelf_of
 
 EVERYTHING = 10_000
@@ -130,7 +131,7 @@ def test_a_field_can_be_counted_without_its_own_filter():
 def test_the_api_answers_with_bands_unknowns_and_the_manifest():
     shelf = shelf_of([{"ageYears": 44.0, "modality": "MR"}, {"ageYears": None, "modality": "MR"}])
     request = FacetsRequest(fields=("AGEYEARS", "modality"))
-    assert facets(request, snapshot_of(shelf)) == {
+    assert facets(request, SnapshotIndex(snapshot_of(shelf))) == {
         "facets": {
             "ageYears": {
                 "values": [{"value": "40-49", "count": 1, "from": 40.0, "below": 50.0}],
@@ -162,7 +163,7 @@ def test_the_api_answers_with_bands_unknowns_and_the_manifest():
 )
 def test_a_wrong_request_is_refused(request_):
     with pytest.raises(InvalidInputError):
-        facets(request_, snapshot_of(shelf_of([])))
+        facets(request_, SnapshotIndex(snapshot_of(shelf_of([]))))
 
 
 def test_fields_are_named_in_any_case():
@@ -170,7 +171,7 @@ def test_fields_are_named_in_any_case():
 
 
 def test_an_empty_index_has_empty_facets():
-    answer = facets(FacetsRequest(fields=FACETS), snapshot_of(shelf_of([])))
+    answer = facets(FacetsRequest(fields=FACETS), SnapshotIndex(snapshot_of(shelf_of([]))))
     assert answer["count"] == 0
     assert all(
         (found["values"], found["unknown"]) == ([], 0) for found in answer["facets"].values()
@@ -198,7 +199,7 @@ def test_what_is_hidden_cannot_be_computed_from_the_total(counts, least):
 @given(st.lists(any_record, max_size=40), st.integers(2, 6))
 def test_small_counts_are_not_told_nor_is_their_order(records, least):
     snapshot = snapshot_of(shelf_of(records))
-    answer = facets(FacetsRequest(fields=FACETS, least=least), snapshot)
+    answer = facets(FacetsRequest(fields=FACETS, least=least), SnapshotIndex(snapshot))
     for found in answer["facets"].values():
         told = [each["count"] for each in found["values"]]
         numbers = [n for n in (*told, found["unknown"], found["other"]) if n is not None]

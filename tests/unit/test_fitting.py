@@ -13,6 +13,7 @@ from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
 from indexer_core.query.parser import understand
 from indexer_core.search import Hit
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.support.segments import (
     LINEAGE,
@@ -47,7 +48,7 @@ def snapshot():
 
 def ask(snapshot, text: str, **changes):
     request = SearchRequest(**{"text": text, "top": 1000, "today": TODAY, **changes})
-    return search(request, snapshot, Words(), NAMES)
+    return search(request, SnapshotIndex(snapshot), Words(), NAMES)
 
 
 def doubt_of(key: str, text: str) -> float | None:

@@ -16,7 +16,9 @@ import pytest
 from deploy import functions_package
 from deploy.functions_package import (
     EXTRAS,
+    FURTHER,
     PACKAGES,
+    WITH,
     PackageError,
     build,
     check,
@@ -56,6 +58,13 @@ def test_what_the_host_needs_lies_where_it_looks(built):
     assert (built / ".python_packages" / "lib" / "site-packages" / "numpy").is_dir()
     assert (built / "function_app" / "explorer" / "index.html").is_file()
     assert (built / "indexer_core" / "data" / "rules" / "modality.yaml").is_file()
+
+
+def test_what_few_need_is_deployed_where_it_is_asked_for(built):
+    assert not [need for need in requirements_of(PYPROJECT) if need.startswith("pymilvus")]
+    further = set(requirements_of(PYPROJECT, FURTHER)) - set(requirements_of(PYPROJECT))
+    assert {re.split(r"[^\w-]", need)[0] for need in further} == {"pymilvus"}
+    assert not (built / PACKAGES.parent / WITH).exists()
 
 
 def test_nothing_else_is_deployed(built):

@@ -21,7 +21,7 @@ FILES = {
     "indexer_core/ports.py": "",
     "constraints-functions.txt": "numpy==2\n",
     "pyproject.toml": "[project]\ndependencies = []\n"
-    "optional-dependencies = { azure = [], cpu = [], search = [] }\n",
+    "optional-dependencies = { azure = [], cpu = [], search = [], milvus = ['pymilvus'] }\n",
 }
 
 
@@ -167,6 +167,21 @@ def test_where_it_is_needed_it_is_built_and_else_left_alone(
     assert main(command[:2]) == 0
     assert len(asked) == 3
     assert (target / "host.json").read_text() == '{"version": "2.0"}'
+
+
+def test_a_package_with_other_extras_is_another_one(repository, target, monkeypatch):
+    asked = []
+    monkeypatch.setattr(functions_package, "ROOT", repository)
+    monkeypatch.setattr(
+        functions_package,
+        "install_wheels",
+        lambda packages, needs: (asked.append(needs), install(packages, needs)),
+    )
+    command = ["--target", str(target), "--if-needed"]
+    for wanted in ([], ["--with", "milvus"], ["--with=milvus", "--with=milvus"], []):
+        assert main([*command, *wanted]) == 0
+    assert asked == [[], ["pymilvus"], []]
+    assert is_of(repository, target)
 
 
 def test_where_it_cannot_be_built_it_says_so_in_one_line(repository, target, monkeypatch, capsys):

@@ -11,7 +11,8 @@ from indexer_core.grouping import Level, count_groups, grouped
 from indexer_core.index.reader import Reader
 from indexer_core.paging import page_of
 from indexer_core.search import search_text
-from indexer_core.selection import Conditions, select
+from indexer_core.selection import ANYTHING, Conditions, select
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.many_series import any_record, known, live_records, shelf_of
 from tests.support.segments import TEXT_DIMENSION, unit_vectors
 
@@ -30,6 +31,11 @@ def ranked(snapshot, selection):
 
 def shown(hit):
     return {"seriesKey": hit.key}
+
+
+def told_page(snapshot, ranking, page, question, conditions=ANYTHING):
+    index = SnapshotIndex(snapshot)
+    return page_json(index.state, index.select(conditions), ranking, page, question, shown)
 
 
 def expected(snapshot, selection, level):
@@ -59,7 +65,7 @@ def test_pages_by_group_are_the_groups_of_the_records(records, level, conditions
     told, token = [], None
     while True:
         page = PageRequest(top=size, level=level, token=token)
-        answer = page_json(snapshot, selection, ranked(snapshot, selection), page, question, shown)
+        answer = told_page(snapshot, ranked(snapshot, selection), page, question, conditions)
         assert answer["count"] == len(groups)
         told += answer["value"]
         token = answer["nextLink"]
@@ -102,7 +108,7 @@ def test_a_token_belongs_to_its_level_and_question():
     selection = select(snapshot)
     ranking = ranked(snapshot, selection)
     page = PageRequest(top=2)
-    token = page_json(snapshot, selection, ranking, page, {"a": 1}, shown)["nextLink"]
+    token = told_page(snapshot, ranking, page, {"a": 1})["nextLink"]
     cursor = cursor_of_page(PageRequest(top=3, token=token), {"a": 1})
     assert cursor.manifest == snapshot.manifest.number
     for other in (
@@ -118,11 +124,11 @@ def test_a_page_is_never_told_from_another_manifest():
     snapshot = snapshot_of(shelf)
     selection = select(snapshot)
     ranking = ranked(snapshot, selection)
-    token = page_json(snapshot, selection, ranking, PageRequest(top=2), {}, shown)["nextLink"]
+    token = told_page(snapshot, ranking, PageRequest(top=2), {})["nextLink"]
     shelf.add("another")
     later = snapshot_of(shelf)
     with pytest.raises(InvalidInputError, match="belongs to manifest"):
-        page_json(later, select(later), ranking, PageRequest(token=token), {}, shown)
+        told_page(later, ranking, PageRequest(token=token), {})
 
 
 def test_levels_are_named():

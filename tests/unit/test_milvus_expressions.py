@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from indexer_core.adapters.milvus.client import MilvusSettings, connect
+from indexer_core.adapters.milvus.client import connect
 from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
     EVERYTHING,
@@ -23,6 +23,7 @@ from indexer_core.adapters.milvus.expressions import (
 )
 from indexer_core.adapters.milvus.schema import KEY, SERIES
 from indexer_core.adapters.milvus.schema import Names as Collections
+from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import InvalidInputError
 from indexer_core.filters import Filter, apply_filter, parse_filter
 from indexer_core.fitting import fitting
@@ -136,7 +137,7 @@ any_conditions = st.builds(
 
 
 @given(condition=any_filter)
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_a_filter_has_three_parts_that_are_those_of_the_rows(both, condition):
     snapshot, found = both
     columns = [each.loaded.rows.filter_column(condition.field) for each in snapshot.segments]
@@ -157,7 +158,7 @@ def test_a_filter_has_three_parts_that_are_those_of_the_rows(both, condition):
 
 
 @given(conditions=any_conditions)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_conditions_find_the_same_series_in_both_homes(both, conditions):
     snapshot, found = both
     expected = fitting(snapshot, conditions)

@@ -18,6 +18,7 @@ from indexer_core.index.updates import Suppress
 from indexer_core.paging import PastSnapshots
 from indexer_core.search import Hit, search_images, search_words
 from indexer_core.selection import Conditions, select
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.many_series import add_series, shelf_of
 from tests.support.segments import (
     IMAGE,
@@ -52,7 +53,7 @@ def snapshot():
 
 def asked(snapshot, **changes):
     request = PixelsSearchRequest(text="a brain", **changes)
-    return pixels_search(request, snapshot, TOWER, TEXTS, NAMES)
+    return pixels_search(request, SnapshotIndex(snapshot), TOWER, TEXTS, NAMES)
 
 
 def test_words_alone_find_the_nearest_pictures(snapshot):
@@ -167,7 +168,7 @@ def test_what_is_too_far_down_does_not_count():
 def test_without_a_text_tower_of_the_image_space_it_is_not_possible(snapshot, tower):
     request = PixelsSearchRequest(text="a brain")
     with pytest.raises(EncoderUnavailableError) as lacking:
-        pixels_search(request, snapshot, tower, TEXTS, NAMES)
+        pixels_search(request, SnapshotIndex(snapshot), tower, TEXTS, NAMES)
     response = problem_response(api_error(lacking.value))
     assert response.status == 501
     assert b"imageEncoderUnavailable" in response.body
@@ -175,15 +176,15 @@ def test_without_a_text_tower_of_the_image_space_it_is_not_possible(snapshot, to
 
 def test_without_a_text_encoder_only_pictures_can_be_asked(snapshot):
     with pytest.raises(InvalidInputError, match="leave them out"):
-        pixels_search(PixelsSearchRequest(text="a"), snapshot, TOWER, None, NAMES)
+        pixels_search(PixelsSearchRequest(text="a"), SnapshotIndex(snapshot), TOWER, None, NAMES)
     alone = PixelsSearchRequest(text="a", with_texts=False)
-    assert pixels_search(alone, snapshot, TOWER, None, ())["value"]
+    assert pixels_search(alone, SnapshotIndex(snapshot), TOWER, None, ())["value"]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a" * 3000, "\udcff"])
 def test_a_wrong_request_is_refused(snapshot, text):
     with pytest.raises(InvalidInputError):
-        pixels_search(PixelsSearchRequest(text=text), snapshot, TOWER, TEXTS, NAMES)
+        pixels_search(PixelsSearchRequest(text=text), SnapshotIndex(snapshot), TOWER, TEXTS, NAMES)
 
 
 def test_towers_of_one_model_belong_together():

@@ -13,6 +13,7 @@ from indexer_core.index.segment import TEXT_SPACE, SegmentWriter
 from indexer_core.index.updates import AddSegment, Pin, Suppress
 from indexer_core.search import keys_of, listing, search_text, search_words
 from indexer_core.selection import Conditions, select
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.support.segments import (
     LINEAGE,
@@ -89,7 +90,7 @@ def test_series_is_found_by_uid_or_key_whatever_its_state(index):
 )  # fmt: skip
 def test_wrong_request_is_refused_before_anything_is_encoded(index, request_):
     with pytest.raises(InvalidInputError):
-        search(request_, snapshot_of(index), None, ())
+        search(request_, SnapshotIndex(snapshot_of(index)), None, ())
 
 
 class Approximate(FlatFp16Vectors):
@@ -147,7 +148,7 @@ def test_an_answer_says_how_it_was_searched(
     monkeypatch.setattr("indexer_core.search.APPROXIMATE_ABOVE", above)
     files = Approximate(*recalls)
     snapshot = Reader(index[0], files).refresh()
-    answer = search(SearchRequest(text="a", exact=asked), snapshot, Words(), "abcde")
+    answer = search(SearchRequest(text="a", exact=asked), SnapshotIndex(snapshot), Words(), "abcde")
     assert (answer["exact"], answer["recall"]) == (exact, recall)
     assert set(files.asked_exact) == {exact}
 

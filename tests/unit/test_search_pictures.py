@@ -10,6 +10,7 @@ from indexer_core.fusion import fused
 from indexer_core.index.reader import Reader
 from indexer_core.search import search_images, search_words
 from indexer_core.selection import select
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.many_series import shelf_of
 from tests.unit.test_pixels_search import NAMES, TEXTS, TOWER, N, Words
 
@@ -22,7 +23,7 @@ def snapshot():
 
 def asked(snapshot, text, tower=TOWER, **changes):
     request = SearchRequest(**{"text": text, "top": 1000, **changes})
-    return search(request, snapshot, TEXTS, NAMES, tower)
+    return search(request, SnapshotIndex(snapshot), TEXTS, NAMES, tower)
 
 
 def test_what_fits_is_ranked_by_both_and_says_by_which_it_was_found(snapshot):

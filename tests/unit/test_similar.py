@@ -16,6 +16,7 @@ from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE, SegmentWriter, S
 from indexer_core.index.updates import AddSegment, Suppress
 from indexer_core.selection import Conditions, select
 from indexer_core.similar import pictured, without
+from indexer_core.snapshot_index import SnapshotIndex
 from tests.support.many_series import add_series, shelf_of
 from tests.support.segments import (
     IMAGE,
@@ -54,7 +55,7 @@ def test_the_nearest_images_come_first_and_the_series_itself_is_left_out(
 ):
     conditions = Conditions(filters=tuple(map(parse_filter, filters)))
     request = SimilarRequest(uid=key, conditions=conditions, page=PageRequest(top=top))
-    answer = similar(request, snapshot)
+    answer = similar(request, SnapshotIndex(snapshot))
     others = [k for n, k in enumerate(KEYS) if k != key and (not filters or n % 2)]
     cosines = {other: float(image(other) @ image(key)) for other in others}
     expected = sorted(others, key=lambda other: -cosines[other])
@@ -71,11 +72,11 @@ def test_the_nearest_images_come_first_and_the_series_itself_is_left_out(
 
 def test_pages_of_look_alikes_are_one_answer(snapshot):
     request = SimilarRequest(uid=KEYS[3])
-    whole = similar(replace(request, page=PageRequest(top=N)), snapshot)
+    whole = similar(replace(request, page=PageRequest(top=N)), SnapshotIndex(snapshot))
     told, token = [], None
     while len(told) < N - 1:
         page = PageRequest(top=4, token=token)
-        answer = similar(replace(request, page=page), snapshot)
+        answer = similar(replace(request, page=page), SnapshotIndex(snapshot))
         told += answer["value"]
         token = answer["nextLink"]
     assert told == whole["value"]
@@ -92,7 +93,7 @@ def test_a_uid_of_two_scopes_is_two_series_and_both_are_asked_about():
     snapshot = snapshot_of(shelf)
     assert pictured(snapshot, "1.2.3").keys == ("s000", "s001", "s002")
     seen = Conditions(scopes=frozenset({"here", "there"}))
-    answer = similar(SimilarRequest(uid="1.2.3", conditions=seen), snapshot)
+    answer = similar(SimilarRequest(uid="1.2.3", conditions=seen), SnapshotIndex(snapshot))
     assert answer["like"] == ["s000", "s001"]
     (hit,) = answer["value"]
     nearest = max(float(image("other") @ image(key)) for key in ("s000", "s001"))
@@ -103,7 +104,7 @@ def test_a_series_that_may_not_be_seen_is_not_there():
     shelf = with_uid("1.2.3", ["here"])
     request = SimilarRequest(uid="1.2.3", conditions=Conditions(scopes=frozenset({"there"})))
     with pytest.raises(NotFoundError):
-        similar(request, snapshot_of(shelf))
+        similar(request, SnapshotIndex(snapshot_of(shelf)))
 
 
 @pytest.mark.parametrize("state", ["deleted", "removed", "unknown"])
@@ -114,7 +115,10 @@ def test_a_series_that_is_not_searchable_has_no_look_alikes(state):
     if state == "removed":
         add_series(shelf, {"s000": {}}, revision=2, alive=False)
     with pytest.raises(NotFoundError):
-        similar(SimilarRequest(uid="s000" if state != "unknown" else "s999"), snapshot_of(shelf))
+        similar(
+            SimilarRequest(uid="s000" if state != "unknown" else "s999"),
+            SnapshotIndex(snapshot_of(shelf)),
+        )
 
 
 def test_a_series_without_an_image_is_told_so_and_is_never_found():
@@ -136,15 +140,15 @@ def test_a_series_without_an_image_is_told_so_and_is_never_found():
     snapshot = snapshot_of(shelf)
     assert snapshot.n_series == 4
     with pytest.raises(InvalidInputError, match="no image"):
-        similar(SimilarRequest(uid="blind"), snapshot)
-    answer = similar(SimilarRequest(uid="s000"), snapshot)
+        similar(SimilarRequest(uid="blind"), SnapshotIndex(snapshot))
+    answer = similar(SimilarRequest(uid="s000"), SnapshotIndex(snapshot))
     assert len(answer["value"]) == answer["count"] == 2
 
 
 def test_a_replaced_series_is_compared_by_what_it_is_now():
     shelf = shelf_of([{}] * 2)
     add_series(shelf, {"s000": {}}, revision=3)
-    (hit,) = similar(SimilarRequest(uid="s000"), snapshot_of(shelf))["value"]
+    (hit,) = similar(SimilarRequest(uid="s000"), SnapshotIndex(snapshot_of(shelf)))["value"]
     assert hit["score"] == pytest.approx(float(image("s000", 3) @ image("s001")), abs=3e-3)
 
 
@@ -160,4 +164,4 @@ def test_left_out_series_leave_the_selection_as_it_was(snapshot):
 @pytest.mark.parametrize("uid", ["", "  ", "1" * 200])
 def test_a_wrong_request_is_refused(snapshot, uid):
     with pytest.raises(InvalidInputError):
-        similar(SimilarRequest(uid=uid), snapshot)
+        similar(SimilarRequest(uid=uid), SnapshotIndex(snapshot))

@@ -12,6 +12,7 @@ from indexer_core.index.updates import Suppress
 from indexer_core.paging import Cursor, cursor_of
 from indexer_core.search import listing
 from indexer_core.selection import Conditions, select
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.sorting import NEWEST_FIRST, SORTED_BY, Sort, first_sorted, parse_sort
 from tests.support.many_series import any_record, known, live_records, shelf_of
 from tests.support.shelf import Shelf
@@ -60,7 +61,7 @@ def test_pages_tell_every_series_once_whatever_is_deleted_meanwhile(
     expected = expected_order(snapshot, sort)
     told, token = [], None
     while True:
-        page = list_series(ListRequest(sort=sort, top=top, token=token), snapshot)
+        page = list_series(ListRequest(sort=sort, top=top, token=token), SnapshotIndex(snapshot))
         told += [hit.key for hit in page.hits]
         assert page.count == len(expected) - (len(told) > top)
         if page.token is None:
@@ -75,7 +76,7 @@ def test_pages_tell_every_series_once_whatever_is_deleted_meanwhile(
 @given(indexes, st.sampled_from(["modality=A", "modality!=A", "ageYears>=40"]))
 def test_a_list_is_of_what_meets_the_conditions(shelf, text):
     snapshot, conditions = snapshot_of(shelf), Conditions(filters=(parse_filter(text),))
-    page = list_series(ListRequest(conditions=conditions, top=1000), snapshot)
+    page = list_series(ListRequest(conditions=conditions, top=1000), SnapshotIndex(snapshot))
     met = {hit.key for hit in listing(snapshot, select(snapshot, conditions))}
     assert {hit.key for hit in page.hits} == met
     assert (page.count, page.token) == (len(met), None)
@@ -102,9 +103,9 @@ def test_what_cannot_be_sorted_by_is_refused(text):
 
 def test_a_token_is_good_for_its_list_only():
     snapshot = snapshot_of(shelf_of([{}] * 3))
-    token = list_series(ListRequest(top=1), snapshot).token
+    token = list_series(ListRequest(top=1), SnapshotIndex(snapshot)).token
     more = ListRequest(top=2, token=token)  # the size of a page may change
-    assert [hit.key for hit in list_series(more, snapshot).hits] == ["s001", "s002"]
+    assert [hit.key for hit in list_series(more, SnapshotIndex(snapshot)).hits] == ["s001", "s002"]
     filters = (parse_filter("sex=F"),)
     for other in (
         ListRequest(token=token, sort=Sort(field="studyDate")),
@@ -114,11 +115,11 @@ def test_a_token_is_good_for_its_list_only():
         ListRequest(top=100_001),
     ):
         with pytest.raises(InvalidInputError):
-            list_series(other, snapshot)
+            list_series(other, SnapshotIndex(snapshot))
     shelf = shelf_of([{}] * 3)
     shelf.add("another")
     with pytest.raises(InvalidInputError, match="belongs to manifest"):
-        list_series(more, snapshot_of(shelf))
+        list_series(more, SnapshotIndex(snapshot_of(shelf)))
 
 
 def test_behind_a_series_that_was_erased_nothing_is_known():
@@ -130,6 +131,6 @@ def test_behind_a_series_that_was_erased_nothing_is_known():
 def test_a_token_says_nothing_but_the_series_told_last():
     snapshot = snapshot_of(shelf_of([{"patientKey": "p1"}, {"patientKey": "p2"}]))
     request = ListRequest(sort=Sort(field="patientKey"), top=1)
-    token = list_series(request, snapshot).token
+    token = list_series(request, SnapshotIndex(snapshot)).token
     expected = Cursor(manifest=snapshot.manifest.number, n_before=1, score=0.0, key="s000")
     assert cursor_of(token, request._digest) == expected

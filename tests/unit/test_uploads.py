@@ -18,6 +18,7 @@ from indexer_core.pixels.recipe import PixelLimits
 from indexer_core.pixels.resizing import resize
 from indexer_core.pixels.stack import slices_from_bytes
 from indexer_core.rules import load_rules
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.uploads import MAX_UPLOAD_BYTES, UploadReader
 from tests.support.dicom import dicom_object
 from tests.support.pipeline import Pipeline
@@ -68,7 +69,7 @@ def snapshot(files):
 
 @pytest.mark.parametrize("name", ["one", "two", "lung"])
 def test_an_upload_of_what_is_indexed_is_found_first_and_is_the_same(snapshot, reader, files, name):
-    answer = similar_to_upload(UploadRequest(data=files[name]), snapshot, reader)
+    answer = similar_to_upload(UploadRequest(data=files[name]), SnapshotIndex(snapshot), reader)
     first, second, _ = answer["value"]
     assert first["score"] == pytest.approx(1.0, abs=1e-3)
     assert second["score"] < 0.99

@@ -35,6 +35,7 @@ from indexer_core.adapters.milvus.schema import (
     MAX_BYTES,
     NUMBER,
     PLACE,
+    REVISION,
     ROW,
     SCOPE,
     SHORT_KEY,
@@ -124,6 +125,7 @@ def series_entities(
         **{as_written(name): _taken(opened, name, rows).to_pylist() for name in STRING_FIELDS},
         **{as_written(name): _joined(_items(opened, name, rows)) for name in LIST_FIELDS},
         ROW: [_packed(opened.texts.row(row)) for row in rows.tolist()],
+        REVISION: _taken(opened, REVISION, rows).to_pylist(),
         IS_PLACED: places.is_placed.tolist(),
         PLACE: list(places.xy),
         **_life(len(rows), born),
@@ -197,6 +199,11 @@ def items_of(joined: str) -> list[str]:
 def key_of(entity_id: str) -> str:
     """The series key in the id of an entity."""
     return entity_id.rpartition("@")[0]
+
+
+def number_of(entity_id: str) -> int:
+    """The number of the vector in the id of an entity."""
+    return int(entity_id.rpartition("#")[2])
 
 
 def _versions(

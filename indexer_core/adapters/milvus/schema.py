@@ -40,7 +40,7 @@ ID, KEY, SCOPE, UID, NUMBER, VECTOR = "id", "seriesKey", "scopeName", "uid", "nu
 """`scopeName` and `uid` are as written; `number`: which vector of its series, from 0 on."""
 SHORT_KEY, IMAGE_COUNT, BORN, DIED = "shortKey", "imageCount", "born", "died"
 """`shortKey`: how the key begins, as `indexer_core.named` says."""
-ROW, PLACE, IS_PLACED = "row", "place", "isPlaced"
+ROW, REVISION, PLACE, IS_PLACED = "row", "revision", "place", "isPlaced"
 """`row`: see `indexer_core.adapters.milvus.entities`. `place`: x and y, 0 where it has none."""
 
 ITEM = "\n"
@@ -81,6 +81,7 @@ def series_schema() -> CollectionSchema:
     for field in (*STRING_FIELDS, *LIST_FIELDS):
         schema.add_field(as_written(field), DataType.VARCHAR, max_length=MAX_BYTES, nullable=True)
     schema.add_field(ROW, DataType.VARCHAR, max_length=MAX_BYTES)
+    schema.add_field(REVISION, DataType.INT64)
     schema.add_field(IS_PLACED, DataType.BOOL)
     # A collection has to have a vector: the place on the map is one.
     schema.add_field(PLACE, DataType.FLOAT_VECTOR, dim=2)

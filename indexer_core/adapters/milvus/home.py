@@ -1,0 +1,134 @@
+"""Where states of an index on Milvus come from: its position says which can be searched.
+
+A follower deletes series that are suppressed, and it may be behind, or not run at all. So the
+newest manifest is looked at, too: what it hides is in no state that is handed out, from that
+moment on.
+"""
+
+from dataclasses import replace
+
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.client import connect, translated
+from indexer_core.adapters.milvus.expressions import MAX_NAMES
+from indexer_core.adapters.milvus.index import MilvusIndex
+from indexer_core.adapters.milvus.position import Position, read_position
+from indexer_core.adapters.milvus.reading import StateReader
+from indexer_core.adapters.milvus.schema import SERIES, Names
+from indexer_core.adapters.milvus.settings import MilvusSettings
+from indexer_core.errors import ManifestExpiredError, UnavailableError
+from indexer_core.index.commit import Manifests
+from indexer_core.index.manifest import EMPTY, Manifest
+from indexer_core.ports import BlobStore
+
+
+class MilvusHome:
+    """States of the collections that a follower keeps (`indexer_core.vector_index.IndexHome`).
+
+    Parameters
+    ----------
+    blobs
+        Where the position lies, beside the manifests.
+    """
+
+    def __init__(self, settings: MilvusSettings, blobs: BlobStore) -> None:
+        self._settings = settings
+        self._blobs = blobs
+        self._manifests = Manifests(blobs)
+        self._manifest = EMPTY
+        self._client: MilvusClient | None = None
+        self._position = Position()
+        self._hidden: frozenset[str] = frozenset()
+        self._deleted: tuple[int, frozenset[str]] = 0, frozenset()
+        """What a follower has deleted, as a manifest of this number hides it."""
+        self._newest: StateReader | None = None
+        self._index: MilvusIndex | None = None
+
+    def refresh(self) -> MilvusIndex | None:
+        """The newest state that was followed, the same one while it is; None before the first.
+
+        Raises
+        ------
+        UnavailableError
+            Milvus cannot be reached, or the collections are not there; or so much was hidden since
+            that it has to be followed first.
+        CorruptIndexError
+            The position or the newest manifest cannot be read.
+        """
+        position = read_position(self._blobs, self._settings.prefix)
+        self._manifest = self._manifests.newest(self._manifest)
+        hidden = self._hidden_since(position)
+        if (position, hidden) != (self._position, self._hidden) or self._index is None:
+            self._open(position, hidden)
+        return self._index
+
+    def at(self, number: int) -> MilvusIndex:
+        """The state of an earlier manifest: one of those that the position names.
+
+        Series that were suppressed or purged since are in no state.
+
+        Raises
+        ------
+        ManifestExpiredError
+            It is not one of them, or not any more.
+        UnavailableError
+            It has not been followed yet, or as of `refresh`.
+        """
+        index, position, newest = self.refresh(), self._position, self._newest
+        if index is None or newest is None or number > position.applied:
+            raise UnavailableError(
+                f"manifest {number} is not on Milvus yet: it holds those up to {position.applied}"
+            )
+        if number not in position.states:
+            kept = ", ".join(map(str, position.states))
+            raise ManifestExpiredError(
+                f"manifest {number} is not kept on Milvus: it holds {kept}; others can be asked of "
+                "the segments while those are kept"
+            )
+        if number == position.applied:
+            return index
+        return MilvusIndex(replace(newest, number=number).counted())
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._client is not None:
+            self._client.close()
+
+    def _hidden_since(self, position: Position) -> frozenset[str]:
+        """What the newest manifest hides and a follower has not deleted yet."""
+        newest, applied = self._manifest, position.applied
+        if newest.number <= applied or not position.generation:
+            return frozenset()
+        if self._deleted[0] != applied:
+            then = self._manifests.read(applied)
+            # Where that has expired nobody knows any more what it hid.
+            known = then.suppressed if isinstance(then, Manifest) else frozenset()
+            self._deleted = applied, known
+        hidden = newest.suppressed - self._deleted[1]
+        if len(hidden) > MAX_NAMES:
+            raise UnavailableError("so many series were hidden that Milvus has to follow first")
+        return hidden
+
+    def _open(self, position: Position, hidden: frozenset[str]) -> None:
+        if not position.generation:
+            self._position, self._newest, self._index = position, None, None
+            return
+        if self._client is None:
+            self._client = connect(self._settings)
+        names = Names(prefix=self._settings.prefix, generation=position.generation)
+        if position.generation != self._position.generation:
+            with translated():
+                for kind in (SERIES, *position.spaces):
+                    self._client.load_collection(names.collection(kind))
+        newest = StateReader(
+            client=self._client,
+            names=names,
+            number=position.applied,
+            spaces=position.spaces,
+            projection_version=position.projection_version,
+            n_series=position.n_series,
+            hidden=hidden,
+        )
+        self._newest = newest.counted() if hidden else newest
+        self._index = MilvusIndex(self._newest)
+        self._position, self._hidden = position, hidden

@@ -1,0 +1,252 @@
+"""The second home of the index: one state of the collections, asked by expressions.
+
+See `indexer_core.vector_index` for what it answers. Milvus finds and counts. What it finds is
+fetched as rows (`indexer_core.adapters.milvus.fetching`), and what is shown, judged, grouped and
+counted of rows is the core's code, as on segments.
+
+Searching, counting and looking at a page cost what Milvus makes of them. Some things fetch from
+every series that meets the conditions: to list them their keys, to sort them the field that it
+goes by, to count groups scope and group, and for a facet its field. That is some hundred bytes a
+series, and a second or so for every hundred thousand.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
+from indexer_core.adapters.milvus.expressions import (
+    all_of,
+    meeting,
+    named,
+    open_to,
+    pictured,
+    with_values,
+    without_keys,
+)
+from indexer_core.adapters.milvus.reading import StateReader
+from indexer_core.adapters.milvus.schema import IMAGE_COUNT, KEY, as_written
+from indexer_core.facets import Facet, facet
+from indexer_core.fitting import Fitting, Verdict, fitting
+from indexer_core.grouping import COLUMNS, Group, Level, Member, count_groups, members_of
+from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
+from indexer_core.named import Names
+from indexer_core.search import CANDIDATES, Hit, Precision, ranked_by_words, record_of
+from indexer_core.selection import Conditions, select
+from indexer_core.similar import Pictured, nearest_to_any, pictured_by
+from indexer_core.sorting import Sort, first_behind, series_erased
+from indexer_core.vector_index import Chosen, State, Vector
+
+_GROUPS_AT_ONCE = 500
+
+
+class ChosenSeries:
+    """Series of one state that an expression holds of (`indexer_core.vector_index.Chosen`).
+
+    Parameters
+    ----------
+    conditions
+        That the expression is of, where it is known what they leave out as unknown.
+    """
+
+    def __init__(
+        self, reader: StateReader, where: str, conditions: Conditions | None = None
+    ) -> None:
+        self.where = where
+        self._reader = reader
+        self._conditions = conditions
+        self._narrowed: ChosenSeries | None = None
+
+    @cached_property
+    def n_passed(self) -> int:
+        """How many series they are."""
+        return self._reader.count(self.where)
+
+    @cached_property
+    def unknown(self) -> Mapping[str, int]:
+        """By field: series left out because it is unknown. Each is counted for itself."""
+        if self._narrowed is not None:
+            return self._narrowed.unknown
+        conditions = self._conditions
+        if conditions is None:
+            return {}
+        fields = dict.fromkeys(each.field for each in conditions.distinct)
+        return {field: self._n_with(conditions, field) - self.n_passed for field in fields}
+
+    def by_words(self, text: str, query: Vector, top: int, *, exact: bool) -> list[Hit]:  # noqa: ARG002 - always exact
+        """The best, by their texts."""
+        found = self._nearest(TEXT_SPACE, query, max(top, CANDIDATES))
+        return ranked_by_words(found, text, top)
+
+    def by_images(self, query: Vector, top: int, *, exact: bool) -> list[Hit]:  # noqa: ARG002 - always exact
+        """The best, by their image vectors."""
+        return [replace(hit, text=None) for hit in self._nearest(IMAGE_SPACE, query, top)]
+
+    def like(self, vectors: Vector, top: int, *, exact: bool) -> list[Hit]:
+        """Those nearest to any of some image vectors."""
+        return nearest_to_any((self.by_images(each, top, exact=exact) for each in vectors), top)
+
+    def listed(self) -> Iterator[Hit]:
+        """Every one, in series-key order, without scores."""
+        return self._reader.listed(self._reader.keys(self.where))
+
+    def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
+        """The first in the order of a field, which is fetched of every one of them."""
+        found = self._reader.columns(self.where, (KEY, sort.field))
+        segments, place = [*found.segments], None
+        if after is not None:
+            told = self._reader.columns(with_values(KEY, [after]), (KEY, sort.field))
+            if not told.n_series:
+                raise series_erased()
+            segments, place = [*segments, *told.segments], (len(segments), 0)
+        rows = [np.flatnonzero(each.live) for each in found.segments]
+        none = np.empty(0, dtype=np.int64)
+        rows += [none] * (len(segments) - len(rows))
+        hits = first_behind(segments, rows, sort, top, place=place)
+        return list(self._reader.listed([hit.key for hit in hits]))
+
+    def without(self, keys: Sequence[str]) -> "ChosenSeries":
+        """The same less the series of these keys."""
+        return self._less(without_keys(keys))
+
+    def with_images(self) -> "ChosenSeries":
+        """Those of them that have an image."""
+        return self._less(pictured())
+
+    def n_groups(self, level: Level) -> int:
+        """How many series, studies or patients they are."""
+        if level is Level.SERIES:
+            return self.n_passed
+        rows = self._reader.columns(self.where, ("scope", COLUMNS[level]))
+        return count_groups(rows, select(rows), level)
+
+    def members(self, groups: Sequence[Group], level: Level) -> list[list[Member]]:
+        """Of each group its chosen series."""
+        found: list[list[Member]] = []
+        for first in range(0, len(groups), _GROUPS_AT_ONCE):
+            found += self._members(groups[first : first + _GROUPS_AT_ONCE], level)
+        return found
+
+    def _members(self, groups: Sequence[Group], level: Level) -> list[list[Member]]:
+        names = {group.name[1] for group in groups if group.name is not None}
+        rows = self._reader.rows(())
+        if names:
+            column = COLUMNS[level]
+            where = all_of([self.where, with_values(as_written(column), names)])
+            rows = self._reader.columns(where, (KEY, "scope", column, "seriesInstanceUid"))
+        return members_of(rows, select(rows), groups, level)
+
+    def _nearest(self, space: str, query: Vector, top: int) -> list[Hit]:
+        return self._reader.nearest(space, query, self.where, top)
+
+    def _n_with(self, conditions: Conditions, field: str) -> int:
+        return self._reader.count(meeting(conditions, also_unknown=(field,)))
+
+    def _less(self, where: str) -> "ChosenSeries":
+        fewer = ChosenSeries(self._reader, all_of([self.where, where]))
+        fewer._narrowed = self  # what was left out before is told of these, too
+        return fewer
+
+
+class FittedSeries:
+    """Series by how well they fit conditions (`indexer_core.vector_index.Fitted`)."""
+
+    def __init__(self, reader: StateReader, conditions: Conditions) -> None:
+        self.fits = ChosenSeries(reader, meeting(conditions), conditions)
+        self._reader = reader
+        self._conditions = conditions
+        self._fittings: dict[int, Fitting] = {}
+
+    @cached_property
+    def n_possible(self) -> int:
+        """Those of which something is not known, that would fit otherwise."""
+        return self._reader.count(possible(self._conditions))
+
+    def degrees(self) -> Iterator[tuple[float, ChosenSeries]]:
+        """What fits, then the others from the least doubt to the greatest."""
+        yield 0.0, self.fits
+        for halves in range(1, most_halves(self._conditions) + 1):
+            found = ChosenSeries(self._reader, in_doubt(self._conditions, halves))
+            if found.n_passed:
+                yield halves / 2, found
+
+    def verdict(self, hit: Hit) -> Verdict:
+        """What a series found meets."""
+        # The rows that a fitting is of are kept with it, so that no other gets their identity.
+        known = self._fittings.get(id(hit.segment))
+        if known is None:
+            known = fitting(self._reader.rows([hit.segment]), self._conditions)
+            self._fittings[id(hit.segment)] = known
+        return known.verdict(hit)
+
+
+class MilvusIndex:
+    """One state of the collections (`indexer_core.vector_index.VectorIndex`)."""
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+
+    @property
+    def state(self) -> State:
+        """Which one."""
+        reader = self._reader
+        encoders = {name: space.encoder for name, space in reader.spaces.items()}
+        return State(
+            number=reader.number,
+            text_encoder=encoders.get(TEXT_SPACE, ""),
+            image_encoder=encoders.get(IMAGE_SPACE, ""),
+            projection_version=reader.projection_version,
+            n_series=reader.n_series,
+        )
+
+    def select(self, conditions: Conditions) -> ChosenSeries:
+        """The series that meet conditions."""
+        return ChosenSeries(self._reader, meeting(conditions), conditions)
+
+    def fitting(self, conditions: Conditions) -> FittedSeries:
+        """How well its series fit conditions."""
+        return FittedSeries(self._reader, conditions)
+
+    def precision(self, space: str, *, exact: bool | None) -> Precision:  # noqa: ARG002 - see there
+        """Exactly, whatever is asked for: the collections have no other index."""
+        return Precision(exact=True, recall=1.0)
+
+    def facets(
+        self,
+        conditions: Conditions,
+        fields: Sequence[str],
+        *,
+        exclude_own: bool,
+        most: int,
+        least: int,
+        chosen: Chosen,
+    ) -> list[Facet]:
+        """What the chosen series consist of: the fields of all of them are fetched."""
+        assert isinstance(chosen, ChosenSeries), "chosen elsewhere"
+        together: dict[str, list[str]] = {}
+        for field in fields:
+            others = tuple(each for each in conditions.filters if each.field != field)
+            is_own = exclude_own and len(others) < len(conditions.filters)
+            where = meeting(replace(conditions, filters=others)) if is_own else chosen.where
+            together.setdefault(where, []).append(field)
+        counted: dict[str, Facet] = {}
+        for where, some in together.items():
+            further = [IMAGE_COUNT] if "flags" in some else []
+            rows = self._reader.columns(where, (*some, *further))
+            selection = select(rows)
+            for field in some:
+                counted[field] = facet(rows, selection, field, most=most, least=least)
+        return [counted[field] for field in fields]
+
+    def pictured(self, uid: str, scopes: frozenset[str] | None) -> Pictured:
+        """The series of this UID or key with their image vectors."""
+        where = all_of([named(Names.of([uid])), open_to(Conditions(scopes=scopes))])
+        keys = self._reader.keys(where)
+        return pictured_by(keys, self._reader.vectors(IMAGE_SPACE, keys))
+
+    def record(self, hit: Hit) -> dict[str, Any]:
+        """The series record of a hit, coordinates included."""
+        return record_of(hit, self._reader.rows([hit.segment]))
