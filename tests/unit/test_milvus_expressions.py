@@ -137,7 +137,7 @@ any_conditions = st.builds(
 
 
 @given(condition=any_filter)
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_a_filter_has_three_parts_that_are_those_of_the_rows(both, condition):
     snapshot, found = both
     columns = [each.loaded.rows.filter_column(condition.field) for each in snapshot.segments]
@@ -158,7 +158,7 @@ def test_a_filter_has_three_parts_that_are_those_of_the_rows(both, condition):
 
 
 @given(conditions=any_conditions)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_conditions_find_the_same_series_in_both_homes(both, conditions):
     snapshot, found = both
     expected = fitting(snapshot, conditions)
