@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from indexer_core.adapters.milvus.checking import Proof
     from indexer_core.adapters.milvus.follower import Follower
+    from indexer_core.adapters.milvus.moving import FollowPolicy
     from indexer_core.adapters.milvus.lag import Lag
     from indexer_core.adapters.milvus.settings import MilvusSettings
 
@@ -127,7 +128,8 @@ def _step(follower: "Follower", before: int, *, is_patient: bool) -> tuple[str, 
 
 
 def _follower(home: _Home, bar: "output.Bar", stop: threading.Event) -> "Follower":
-    from indexer_core.adapters.milvus.follower import Follower, FollowPolicy
+    from indexer_core.adapters.milvus.follower import Follower
+    from indexer_core.adapters.milvus.moving import FollowPolicy
 
     system = home.system
     return Follower(

@@ -1,27 +1,42 @@
 """An index in memory and a Milvus that follows it: commits, and what must be there then."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import every
-from indexer_core.adapters.milvus.collections import counts_at
+from indexer_core.adapters.milvus.client import connect, every
 from indexer_core.adapters.milvus.entities import series_entities, vector_entities
-from indexer_core.adapters.milvus.follower import Follower, FollowPolicy
+from indexer_core.adapters.milvus.follower import CURRENT, Follower
 from indexer_core.adapters.milvus.ledger import Following
+from indexer_core.adapters.milvus.moving import FollowPolicy
 from indexer_core.adapters.milvus.position import Position, read_position
 from indexer_core.adapters.milvus.schema import BORN, DIED, FOREVER, ID, KEY, SERIES, Names
+from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.index.commit import Committed
 from indexer_core.index.reader import Reader
 from indexer_core.index.updates import Restore, Suppress
 from indexer_core.index.upkeep import Upkeep
 from indexer_core.testing.faults import FaultPlan
 from tests.support.erasing import Shelf
+from tests.support.segments import OPEN, PROJECTION, PROJECTOR_FILE
 
-PREFIX = "test"
+_NUMBERS = count()
+
+
+@contextmanager
+def milvus(folder: Path) -> Iterator[MilvusClient]:
+    """A client of a Milvus of its own, which lies in a folder."""
+    client = connect(MilvusSettings(uri=str(folder / "milvus.db")))
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 class AroundClient:
@@ -45,11 +60,14 @@ class AroundClient:
 
 
 class Followed(Shelf):
-    """Another shelf, with a client of an empty Milvus."""
+    """A shelf that is open, with a client of a Milvus that has nothing of it."""
 
     def __init__(self, client: MilvusClient) -> None:
         super().__init__()
         self.client = client
+        self.prefix = f"t{next(_NUMBERS)}"
+        self.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
+        self.commit(OPEN)
 
     def follower(self, client: Any = None, blobs: Any = None, **policy: Any) -> Follower:
         """One of a new process."""
@@ -57,7 +75,7 @@ class Followed(Shelf):
             client or self.client,
             blobs or self.blobs,
             self.files,
-            prefix=PREFIX,
+            prefix=self.prefix,
             clock=self.clock,
             ids=self.ids,
             policy=FollowPolicy(**policy),
@@ -66,12 +84,33 @@ class Followed(Shelf):
     @property
     def position(self) -> Position:
         """What can be searched."""
-        return read_position(self.blobs, PREFIX)
+        return read_position(self.blobs, self.prefix)
 
     @property
     def following(self) -> Following:
         """What followers tell each other."""
         return self.follower().ledger.read().following
+
+    def follow(self, **policy: Any) -> None:
+        """One of a new process goes to the newest manifest."""
+        follower = self.follower(**policy)
+        while follower.step().outcome != CURRENT:
+            pass
+
+    def generations(self) -> set[str]:
+        """Those that have collections."""
+        names = [name.split("_") for name in self.client.list_collections()]
+        return {generation for prefix, generation, _ in names if prefix == self.prefix}
+
+    def drop(self) -> None:
+        """Leave nothing in Milvus."""
+        for name in self.client.list_collections():
+            if name.startswith(f"{self.prefix}_"):
+                self.client.drop_collection(name)
+
+    def purge_now(self, *keys: str) -> None:
+        """Suppress series, and erase all of them."""
+        self.purge(series=frozenset(keys))
 
     def suppress(self, *keys: str) -> None:
         """Hide series."""
@@ -89,10 +128,14 @@ class Followed(Shelf):
         """Whether an update was taken."""
         return isinstance(self.commit(update), Committed)
 
-    def entities(self, kind: str, where: str = f"{BORN} >= 0") -> list[dict[str, Any]]:
-        """All of the collection in use."""
-        name = Names(prefix=PREFIX, generation=self.position.generation).collection(kind)
-        return [each for batch in every(self.client, name, where, ["*"]) for each in batch]
+    def collection(self, kind: str) -> str:
+        """The name of one of the collections in use."""
+        return Names(prefix=self.prefix, generation=self.position.generation).collection(kind)
+
+    def entities(self, kind: str) -> list[dict[str, Any]]:
+        """All that a collection in use has."""
+        found = every(self.client, self.collection(kind), f"{BORN} >= 0", ["*"])
+        return [each for batch in found for each in batch]
 
     def keys(self) -> set[str]:
         """Series that have any entity, in any version and collection."""
@@ -101,7 +144,7 @@ class Followed(Shelf):
 
     def wanted(self, number: int) -> dict[str, dict[str, dict[str, Any]]]:
         """By kind and id what a state is to hold, built from its segments in one go."""
-        snapshot = Reader(self.blobs, self.files).at(number)
+        snapshot = Reader(self.blobs, self.files).at(number, as_it_was=True)
         manifest = snapshot.manifest
         version = None if manifest.projection is None else manifest.projection.version
         found: dict[str, dict[str, dict[str, Any]]] = {
@@ -126,16 +169,19 @@ class Followed(Shelf):
             assert self.position.applied == number
         assert number in self.position.states
         for kind, wanted in self.wanted(number).items():
-            there = self.entities(kind, counts_at(number))
-            assert Counter(each[ID] for each in there) == Counter(wanted.keys()), kind
-            for each in there:
-                assert plain(each) == plain(wanted[each[ID]])
-        if number == newest.number:
-            assert self.keys().isdisjoint(newest.suppressed)
-            for kind in (SERIES, *self.position.spaces):
-                for each in self.entities(kind):
+            every_one = self.entities(kind)
+            if number == newest.number:
+                for each in every_one:
+                    assert each[KEY] not in newest.suppressed
                     assert each[BORN] <= number
                     assert self.position.floor < each[DIED] <= number or each[DIED] == FOREVER
+            # What is hidden by now may be gone already.
+            shown = [each for each in every_one if each[KEY] not in newest.suppressed]
+            there = [each for each in shown if each[BORN] <= number < each[DIED]]
+            ids = [key for key, each in wanted.items() if each[KEY] not in newest.suppressed]
+            assert Counter(each[ID] for each in there) == Counter(ids), kind
+            for each in there:
+                assert plain(each) == plain(wanted[each[ID]])
 
 
 def plain(entity: Mapping[str, Any]) -> dict[str, Any]:

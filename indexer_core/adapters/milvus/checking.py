@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import every
+from indexer_core.adapters.milvus.client import every, load
 from indexer_core.adapters.milvus.collections import counts_at, is_of
 from indexer_core.adapters.milvus.contents import Contents, Part
 from indexer_core.adapters.milvus.entities import Entity
@@ -135,6 +135,7 @@ class _Comparison:
         self._client = client
         names = Names(prefix=prefix, generation=position.generation)
         self._name = names.collection(kind)
+        load(client, [self._name])
         self._contents = contents
         self._kind = kind
         self._state = counts_at(position.applied)

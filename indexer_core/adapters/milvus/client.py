@@ -5,7 +5,7 @@ patient keys among them. So its loggers are silenced, and errors are told withou
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,9 @@ def connect(settings: MilvusSettings) -> MilvusClient:
         There is no Milvus there, or it refuses the token.
     """
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
+    if settings.uri.endswith(".db"):
+        # milvus-lite serves within this process, and logs every request that it does not know.
+        logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
     with translated():
         return MilvusClient(uri=settings.uri, token=settings.token, timeout=settings.timeout_s)
 
@@ -59,6 +62,19 @@ def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: st
         client.create_collection(
             name, schema=schema, index_params=index, consistency_level=CONSISTENCY
         )
+
+
+def load(client: MilvusClient, names: Iterable[str]) -> None:
+    """Make collections ready to be asked; a Milvus that was started anew may have let go of them.
+
+    Raises
+    ------
+    UnavailableError
+        One of them is not there.
+    """
+    for name in names:
+        with translated():
+            client.load_collection(name)
 
 
 def every(

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import create, every, translated
+from indexer_core.adapters.milvus.client import create, every, load, translated
 from indexer_core.adapters.milvus.entities import Entity
 from indexer_core.adapters.milvus.ledger import Ledger
 from indexer_core.adapters.milvus.position import FollowedSpace
@@ -76,6 +76,10 @@ class Collections:
             with self._writing():
                 schema = vector_schema(said.dimension)
                 create(self._client, self._name(generation, space), schema, VECTOR)
+
+    def load(self, generation: str, kinds: Iterable[str]) -> None:
+        """Make collections ready to be asked."""
+        load(self._client, [self._name(generation, kind) for kind in kinds])
 
     def of(self, generation: str, kind: str) -> "OneCollection":
         """One of them."""

@@ -185,6 +185,8 @@ class Follower:
         entry = self.ledger.entry
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
+        if not self._has_looked:
+            self.collections.load(position.generation, settler.kinds)
         touched: set[str] = set()
         if following.attempts or following.in_doubt or not self._has_looked:
             # A backup that was put back may be behind what was applied.
@@ -235,6 +237,7 @@ class Follower:
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
         if building.is_created:
+            self.collections.load(building.generation, settler.kinds)
             settler.erase(contents.suppressed)
             settler.settle_all(contents, self._telling)
         else:

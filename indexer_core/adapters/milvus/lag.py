@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import count, translated
+from indexer_core.adapters.milvus.client import count, load, translated
 from indexer_core.adapters.milvus.collections import counts_at
 from indexer_core.adapters.milvus.ledger import Ledger
 from indexer_core.adapters.milvus.schema import BORN, DIED, SERIES, Names
@@ -79,6 +79,7 @@ def lag_of(client: MilvusClient, blobs: BlobStore, *, prefix: str, clock: Clock)
     kinds = (SERIES, *position.spaces) if position.generation else ()
     wanted = {kind: names.collection(kind) for kind in kinds}
     found = {kind: name for kind, name in wanted.items() if name in there}
+    load(client, found.values())
     counts = counts_at(position.applied)
     entities = {kind: count(client, name, counts) for kind, name in found.items()}
     dead = f"{BORN} <= {position.applied} and {DIED} <= {position.applied}"

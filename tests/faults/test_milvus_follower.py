@@ -1,0 +1,191 @@
+"""A follower that is killed, outrun, lied to or replayed leaves nothing that the next does not mend."""
+
+from collections.abc import Iterator
+
+import pytest
+from pymilvus import MilvusClient
+
+from indexer_core.adapters.milvus.follower import APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED
+from indexer_core.errors import UnavailableError, UnknownOutcomeError
+from indexer_core.testing.faults import (
+    FaultPlan,
+    SimulatedCrash,
+    WrappedBlobs,
+    WriteFault,
+)
+from tests.support.following import AroundClient, Followed, milvus
+
+FAULTS = [WriteFault.CRASH_AFTER, WriteFault.LOST_RESPONSE, WriteFault.UNAVAILABLE]
+CLAIM_S = 200.0
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory) -> Iterator[MilvusClient]:
+    with milvus(tmp_path_factory.mktemp("milvus")) as found:
+        yield found
+
+
+@pytest.fixture
+def followed(client) -> Iterator[Followed]:
+    found = Followed(client)
+    yield found
+    found.drop()
+
+
+def change(followed: Followed, number: int) -> None:
+    """What a step does at most: series come, are replaced, go, are hidden, shown and merged."""
+    followed.add(s1=number, s2=number)
+    followed.add(s4=-number if number % 2 else number, **{f"new{number % 3}": number})
+    if number % 2:
+        followed.suppress("s2")
+    else:
+        followed.restore("s2")
+    if number % 3 == 0:
+        followed.compact()
+
+
+def step_with(followed: Followed, plan: FaultPlan) -> None:
+    """A step of a process that one of its writes goes wrong in."""
+    follower = followed.follower(
+        AroundClient(followed.client, plan), WrappedBlobs(followed.blobs, plan), batch=2
+    )
+    try:
+        follower.step()
+    except (SimulatedCrash, UnavailableError, UnknownOutcomeError):
+        return
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_killed_at_any_write_the_next_follower_ends_with_the_manifest(followed, fault):
+    change(followed, 1)
+    followed.follow()
+    at, has_struck = 1, True
+    while has_struck:
+        shown = followed.position.applied
+        change(followed, at + 1)
+        plan = FaultPlan(at=at, fault=fault)
+        step_with(followed, plan)
+        has_struck = plan.has_struck
+        if followed.position.applied == shown:
+            followed.assert_equal(shown)  # as if nobody had begun
+        followed.clock.advance(CLAIM_S)
+        followed.follow(batch=2)
+        followed.assert_equal()
+        at += 1
+    assert at > 10
+
+
+@pytest.mark.parametrize("at", range(1, 13))
+def test_killed_while_it_builds_the_next_follower_goes_on(followed, at):
+    change(followed, 1)
+    plan = FaultPlan(at=at, fault=FAULTS[at % 2])
+    step_with(followed, plan)
+    assert plan.has_struck
+    change(followed, 2)
+    followed.clock.advance(CLAIM_S)
+    followed.follow()
+    followed.assert_equal()
+    assert followed.generations() == {followed.position.generation}
+
+
+class Sleeper:
+    """A client whose process sleeps in its n-th upsert, while others go on; then it is made."""
+
+    def __init__(self, client, at, meanwhile):
+        self._client = client
+        self._left = at
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def upsert(self, *args, **kwargs):
+        self._left -= 1
+        if self._left == 0:
+            self._meanwhile()
+        return self._client.upsert(*args, **kwargs)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_one_that_slept_past_its_claim_and_wrote_stops_and_is_taken_back(followed, at):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+
+    def meanwhile():
+        followed.clock.advance(CLAIM_S)
+        followed.add(s1=9, s2=-9, s4=9)
+        followed.follow()
+        followed.assert_equal()
+
+    sleeper = followed.follower(Sleeper(followed.client, at, meanwhile))
+    assert sleeper.step().outcome == OVERTAKEN
+    assert followed.following.in_doubt
+    assert sleeper.step().outcome == APPLIED
+    followed.assert_equal()
+    assert not followed.following.in_doubt
+
+
+def test_one_that_was_outrun_before_it_wrote_leaves_no_doubt(followed):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+    follower = followed.follower()
+
+    taken = follower.ledger.take
+
+    def take_then_sleep():
+        assert taken()
+        followed.clock.advance(CLAIM_S)
+        followed.follow()
+        return True
+
+    follower.ledger.take = take_then_sleep
+    assert follower.step().outcome == OVERTAKEN
+    assert not followed.following.in_doubt
+    followed.assert_equal()
+
+
+def test_while_one_follows_no_other_writes(followed):
+    change(followed, 1)
+    one, other = followed.follower(), followed.follower()
+    one.ledger.read()
+    assert one.ledger.take()
+    assert other.step().outcome == HELD
+    one.ledger.give_up()
+    assert other.step().outcome == APPLIED
+    assert one.step().outcome == APPLIED  # it has not looked at what is there yet
+    assert one.step().outcome == CURRENT
+    followed.assert_equal()
+
+
+def test_two_that_take_turns_end_with_the_manifest(followed):
+    followers = [followed.follower(), followed.follower()]
+    for number in range(1, 9):
+        change(followed, number)
+        assert followers[number % 3 % 2].step().outcome == APPLIED
+        followed.assert_equal()
+
+
+def test_a_follower_that_is_told_to_stop_ends_between_two_batches(followed):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+    follower = followed.follower(batch=1)
+    follower._is_stopped = lambda: True
+    assert follower.step().outcome == STOPPED
+    assert not followed.following.owner
+    followed.follow()
+    followed.assert_equal()
+
+
+def test_a_step_that_fails_is_taken_again_by_the_same_follower(followed):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+    plan = FaultPlan(at=5, fault=WriteFault.UNAVAILABLE)
+    follower = followed.follower(AroundClient(followed.client, plan))
+    with pytest.raises(UnavailableError):
+        follower.step()
+    assert follower.step().outcome == APPLIED
+    followed.assert_equal()
