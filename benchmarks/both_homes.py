@@ -26,6 +26,7 @@ from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.milvus.client import connect
 from indexer_core.adapters.milvus.follower import Follower
 from indexer_core.adapters.milvus.home import MilvusHome
+from indexer_core.adapters.milvus.moving import FollowPolicy
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.filters import parse_filter
@@ -62,7 +63,7 @@ class Sizes:
     queries: int = 50
     rounds: int = 3
     text_dimension: int = 512
-    seconds: float = 20.0
+    seconds: float = 15.0
 
 
 def timed(do: Callable[[], _T]) -> tuple[float, _T]:
@@ -90,6 +91,8 @@ class BothHomes:
             clock=SystemClock(),
             ids=RandomIds(),
             files=self.index.files,
+            # milvus-lite stops for a minute when it makes a segment of what it has in memory.
+            policy=FollowPolicy(timeout_s=300.0),
         )
         self.home = MilvusHome(settings, self.index.blobs)
         self._n = 0
