@@ -8,10 +8,12 @@ PAGE := explorer/node_modules/.stamp
 KUSTO := infra/check/kusto/node_modules/.stamp
 CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 # The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
+# Milvus's client, where the environment that is deployed answers from one.
+WITH ?= $(if $(INDEXER_MILVUS_URI),milvus)
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture check-images images sbom lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker bench-package package clean
+.PHONY: help demo demo-azurite test explorer torture tools check-infra mutate-infra infra-picture check-images images sbom lint format eval bench bench-index bench-map bench-encoding bench-search bench-explorer bench-seed bench-worker bench-package bench-milvus package clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -131,6 +133,9 @@ bench-worker: .venv/dev.stamp ## measure what the worker's overlapping gains, in
 
 bench-package: .venv/dev.stamp $(AZURITE) .tools/functions.stamp ## measure memory and start of the package that was built, into docs/benchmarks-package.md
 	@$(BIN)/python benchmarks/run_package.py
+
+bench-milvus: .venv/dev.stamp ## measure both homes of the index at 500,000 vectors (half an hour), into docs/benchmarks-milvus.md
+	@$(BIN)/python benchmarks/milvus.py $(MILVUS_ARGS)
 
 package: ## build what is deployed to Azure Functions, into build/functions and build/functions.zip (WITH=milvus)
 	@$(or $(PYTHON313),$(PYTHON)) deploy/functions_package.py $(addprefix --with=,$(WITH))

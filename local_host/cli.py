@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from indexer_core import __version__
 from indexer_core.errors import ErrorKind, IndexerError
-from local_host.azure_arguments import add_cost, add_smoke
+from local_host.azure_arguments import add_cost, add_size, add_smoke
 from local_host.cohort_arguments import add_cohort
 from local_host.milvus_arguments import add_milvus
 from local_host.settings import DATA_VARIABLE, DEFAULT_DATA, Settings, read_settings
@@ -52,6 +52,7 @@ _MODULES = {
     "audit": "audit_command",
     "cohort": "cohort_commands",
     "cost": "cost_command",
+    "size": "size_command",
     "smoke": "smoke_command",
     "milvus": "milvus_commands",
 }
@@ -283,8 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     add_milvus(
         add("milvus", "the same index on Milvus, for more series than fit one process"), common
     )
-    add_cost(add("cost", "what an index on Azure costs, and what further series do"))
-    add_smoke(add("smoke", "try a deployment: upload a file, find it, delete it, find it no more"))
+    _add_deployment(add)
 
     trace = add("trace", "every stage that a series has passed")
     trace.add_argument("uid", metavar="UID", help=_UID_HELP)
@@ -300,6 +300,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add(name, help_text).add_argument("uid", metavar="UID", help=_UID_HELP)
     return parser
+
+
+def _add_deployment(add: Callable[[str, str], _Parser]) -> None:
+    add_cost(add("cost", "what an index on Azure costs, and what further series do"))
+    add_size(add("size", "how large an index gets, where it fits, and when to go to Milvus"))
+    add_smoke(add("smoke", "try a deployment: upload a file, find it, delete it, find it no more"))
 
 
 def _add_search(add: Callable[[str, str], _Parser]) -> None:

@@ -23,6 +23,7 @@ param maxWorkers = 1
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
 param milvusUri = readEnvironmentVariable('INDEXER_MILVUS_URI', '')
+param milvusPrefix = readEnvironmentVariable('INDEXER_MILVUS_PREFIX', 'dicom')
 param storageSku = 'Standard_LRS'
 param functionsMemoryMb = 2048
 param logRetentionDays = 30

@@ -22,6 +22,7 @@ param maxWorkers = 2
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
 param milvusUri = readEnvironmentVariable('INDEXER_MILVUS_URI', '')
+param milvusPrefix = readEnvironmentVariable('INDEXER_MILVUS_PREFIX', 'dicom')
 param storageSku = 'Standard_ZRS'
 param functionsMemoryMb = 4096
 param logRetentionDays = 90

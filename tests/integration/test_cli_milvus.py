@@ -1,10 +1,21 @@
 """The command line on Milvus: once the index is followed, the same tables as from the segments."""
 
 import json
+import os
+from contextlib import closing
 
 import pytest
 
-from local_host.settings import MILVUS
+from function_app.api.messages import Request
+from function_app.program import Program
+from indexer_core.adapters.azure.settings import Settings as AzureSettings
+from indexer_core.adapters.azure.settings import SourceSetting
+from indexer_core.adapters.decoding import DecodingChildren
+from indexer_core.adapters.milvus.settings import MilvusSettings
+from indexer_core.telemetry_settings import telemetry_if_usable
+from local_host.serve_command import router_of
+from local_host.settings import MILVUS, read_settings
+from local_host.wiring import LocalSystem
 from tests.support.cli import Cli, uid_of
 
 pytest.importorskip("milvus_lite")
@@ -76,6 +87,36 @@ def test_what_is_not_followed_yet_is_not_found_and_what_is_kept_is(indexed, on_m
     indexed.run("facets", "modality", "--at", "1", status=1)
     assert "not" in indexed.error
     assert indexed.error.count("\n") == 1
+
+
+def test_what_is_served_comes_from_milvus(indexed, on_milvus):
+    on_milvus(True)
+    indexed.run("milvus", "follow", "--once")
+    system = LocalSystem(read_settings(str(indexed.data), os.environ))
+    with closing(system), DecodingChildren() as children:
+        router = router_of(system, children, None, None)
+        status = router.handle(Request(method="GET", path="/api/status"))
+        assert json.loads(status.body)["home"] == "milvus"
+        refused = router.handle(Request(method="GET", path="/api/map"))
+        assert json.loads(refused.body)["code"] == "notOnThisHome"
+        assert URI in json.loads(refused.body)["detail"]
+        router.close()
+
+
+def test_the_functions_start_and_answer_while_milvus_is_away():
+    account = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=a2V5;"
+        "BlobEndpoint=http://127.0.0.1:1/devstoreaccount1;"
+        "QueueEndpoint=http://127.0.0.1:1/devstoreaccount1;"
+        "TableEndpoint=http://127.0.0.1:1/devstoreaccount1"
+    )
+    settings = AzureSettings(
+        storage=account,
+        sources=(SourceSetting(scope="a", account=account, container="dicom"),),
+        patient_secret=b"sixteen bytes or more",
+    )
+    program = Program(settings, telemetry_if_usable({}), MilvusSettings(uri="http://127.0.0.1:1"))
+    assert program.api.handle(Request(method="GET", path="/api/health")).status == 200
 
 
 def test_cohorts_and_records_come_from_segments_whatever_is_set(indexed, on_milvus):

@@ -30,6 +30,7 @@ from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.collections import Collections, in_batches
 from indexer_core.adapters.milvus.contents import Contents, spaces_of
+from indexer_core.adapters.milvus.heeding import Heeding
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
@@ -236,15 +237,31 @@ class Follower:
             noted = self.ledger.entry.noted(building=building, is_rebuild_wanted=False)
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
+        heeding = Heeding(
+            self.manifests,
+            self._newest,
+            hide=self._hider(),
+            clock=self._clock,
+            every_s=self.policy.heed_s,
+            told=self._telling,
+        )
         if building.is_created:
             self.collections.load(building.generation, settler.kinds)
             settler.erase(contents.suppressed)
-            settler.settle_all(contents, self._telling)
+            settler.settle_all(contents, heeding.telling)
         else:
             self._create(building)
-            settler.fill(contents, self._telling)
+            settler.fill(contents, heeding.telling)
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
+
+    def _hider(self) -> Callable[[frozenset[str]], None]:
+        """What deletes series from the collections in use, as far as they are there."""
+        generation = self.ledger.entry.position.generation
+        there = self.collections.generations().get(generation, set())
+        self.collections.load(generation, there)
+        settler = replace(self._settler(generation, ()), kinds=tuple(sorted(there)))
+        return settler.erase
 
     def _create(self, building: Building) -> None:
         """Create collections; what a killed attempt has left of them may be half made."""

@@ -25,6 +25,8 @@ class FollowPolicy:
     retire_s
         How long collections stay that others have replaced: readers ask them until they look at
         the position.
+    heed_s
+        How often it is looked for series to hide while collections are filled.
     """
 
     timeout_s: float = 30.0
@@ -32,6 +34,7 @@ class FollowPolicy:
     keep_s: float = 900.0
     keep_states: int = 32
     retire_s: float = 300.0
+    heed_s: float = 10.0
 
     @property
     def claim_s(self) -> float:
