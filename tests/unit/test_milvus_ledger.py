@@ -154,14 +154,16 @@ def moved(numbers, at_s):
 def test_states_are_kept_for_a_time_after_they_were_followed_and_so_many():
     entry = moved((1, 4, 6, 9), (0.0, 10.0, 20.0, 30.0))
     policy = FollowPolicy(keep_s=15.0, keep_states=8)
-    assert trimmed(entry, policy, 25.0) == entry
-    # State 1 was followed at 10, state 4 at 20.
-    assert trimmed(entry, policy, 26.0).position.states == (4, 6, 9)
-    assert trimmed(entry, policy, 26.0).position.floor == 4
+    # State 1 was followed at 10, state 4 at 20: some are given up together, once one is 30 old.
+    assert trimmed(entry, policy, 40.0) == entry
+    assert trimmed(entry, policy, 41.0).position.states == (6, 9)
+    assert trimmed(entry, policy, 41.0).position.floor == 6
+    assert trimmed(entry, policy, 41.0).following.moved_s == (20.0, 30.0)
     assert trimmed(entry, policy, 1e9).position.states == (9,)
     few = FollowPolicy(keep_s=1e9, keep_states=1)
     assert trimmed(entry, few, 30.0).position.states == (6, 9)
-    assert trimmed(entry, few, 30.0).following.moved_s == (20.0, 30.0)
+    several = FollowPolicy(keep_s=1e9, keep_states=2)
+    assert trimmed(entry, several, 30.0) == entry
     assert alone(entry).position.states == (9,)
     assert trimmed(Entry(), policy, 1e9) == Entry() == alone(Entry())
 

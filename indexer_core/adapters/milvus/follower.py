@@ -29,7 +29,7 @@ from functools import partial
 from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.collections import Collections, in_batches
-from indexer_core.adapters.milvus.contents import Contents, spaces_of
+from indexer_core.adapters.milvus.contents import Contents, parts_of, spaces_of
 from indexer_core.adapters.milvus.heeding import Heeding
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
@@ -220,10 +220,18 @@ class Follower:
         # Hidden meanwhile and shown again: what there was of them may have been purged.
         hidden = changes.hidden | passed
         settler.erase(hidden)
-        keys = sorted((changes.keys | changes.shown | hidden | touched) - contents.suppressed)
-        for some in in_batches(keys, self.policy.batch):
+        unsure = (changes.shown | hidden | touched) - contents.suppressed
+        sure = changes.keys - unsure - contents.suppressed
+        was = before.manifest.projection
+        done = 0
+        for some in in_batches(sorted(sure), self.policy.batch):
+            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
+            settler.replace(contents, some, rows, None if was is None else was.version)
+            done += len(some)
+            self._telling(done, len(sure))
+        for some in in_batches(sorted(unsure), self.policy.batch):
             settler.settle(contents, some)
-            self._telling(len(some), len(keys))
+            self._telling(done, len(sure))
         if changes.is_other_map:
             settler.settle_all(contents, self._telling)
 

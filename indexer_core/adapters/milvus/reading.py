@@ -62,6 +62,14 @@ class StateReader:
             return self.n_series if where == EVERYTHING else 0
         return count(self.client, self._series, self._seen(where))
 
+    def has(self, where: str) -> bool:
+        """Whether it holds of any: on a large index much faster than counting."""
+        with translated():
+            found = self.client.query(
+                self._series, filter=self._seen(where), output_fields=[KEY], limit=1
+            )
+        return bool(found)
+
     def keys(self, where: str) -> list[str]:
         """Keys of the series that an expression holds of, in order."""
         return sorted(each[KEY] for each in self._every(where, [KEY]))
