@@ -8,6 +8,8 @@ PAGE := explorer/node_modules/.stamp
 KUSTO := infra/check/kusto/node_modules/.stamp
 CHROMIUM := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 # The Functions runtime needs 3.13; pyenv's shims answer to a name only where that version is active.
+# Milvus's client, where the environment that is deployed answers from one.
+WITH ?= $(if $(INDEXER_MILVUS_URI),milvus)
 PYTHON313 ?= $(shell command -v python3.13 >/dev/null && python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null || ls $(HOME)/.pyenv/versions/3.13*/bin/python3.13 2>/dev/null | head -1)
 
 .DEFAULT_GOAL := help

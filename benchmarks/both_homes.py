@@ -6,7 +6,7 @@ equal to it. What is timed takes turns, query by query: other work on the machin
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from indexer_core.adapters.folder import FolderBlobs
 from indexer_core.adapters.milvus.client import connect
 from indexer_core.adapters.milvus.follower import Follower
 from indexer_core.adapters.milvus.home import MilvusHome
+from indexer_core.adapters.milvus.moving import FollowPolicy
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.adapters.system import RandomIds, SystemClock
 from indexer_core.filters import parse_filter
@@ -41,6 +42,7 @@ LISTED = 1_000
 FACETS = ("modality", "bodyRegion", "plane", "manufacturer")
 SHARES = (0.01, 0.1, 0.5)
 _TEXT_FIELDS = ("modality", "bodyRegion", "plane", "manufacturer", "model", "sex")
+LEAST = 3
 _T = TypeVar("_T")
 Runs = dict[str, dict[str, list[float]]]
 """Milliseconds by what was asked, and by home."""
@@ -48,7 +50,11 @@ Runs = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much of everything."""
+    """How much of everything.
+
+    queries: asked without a filter; with one, a fifth of them. seconds: after so many, a question
+    is asked no more, but `LEAST` times; without a filter after four times as many.
+    """
 
     series: int = 100_000
     segment: int = 10_000
@@ -57,6 +63,7 @@ class Sizes:
     queries: int = 50
     rounds: int = 3
     text_dimension: int = 512
+    seconds: float = 15.0
 
 
 def timed(do: Callable[[], _T]) -> tuple[float, _T]:
@@ -75,15 +82,17 @@ class BothHomes:
         self.folder = work / "index"
         self.index = MadeUpIndex(FolderBlobs(self.folder), text_dimension=sizes.text_dimension)
         settings = MilvusSettings(uri=milvus.uri, token=token, prefix=PREFIX, timeout_s=600.0)
-        client = connect(settings)
+        self.client = connect(settings)
         self.follower = Follower(
-            client,
+            self.client,
             self.index.blobs,
             self.index.vector_files,
             prefix=PREFIX,
             clock=SystemClock(),
             ids=RandomIds(),
             files=self.index.files,
+            # milvus-lite stops for a minute when it makes a segment of what it has in memory.
+            policy=FollowPolicy(timeout_s=300.0),
         )
         self.home = MilvusHome(settings, self.index.blobs)
         self._n = 0
@@ -93,10 +102,12 @@ class BothHomes:
         write_id = self.index.ids.new_id()
         numbers = range(self._n, self._n + n_series)
         rows = sorted(
-            (row_of(number, 1, write_id) for number in numbers), key=lambda row: row.series_key
+            # Of their texts alone: images would be measured once more in the same way.
+            (replace(row_of(number, 1, write_id), image_count=0) for number in numbers),
+            key=lambda row: row.series_key,
         )
         texts = unit_vectors(self._n + 1, TEXTS * n_series, self.sizes.text_dimension)
-        images = unit_vectors(self._n + 2, n_series, IMAGE_DIMENSION)
+        images = np.empty((0, IMAGE_DIMENSION), np.float32)
         self._n += n_series
         took, _ = timed(lambda: self.index.add(self.index.write_vectors(rows, texts, images)))
         return took
@@ -105,6 +116,16 @@ class BothHomes:
         """Bring the collections to the newest manifest; milliseconds."""
         took, step = timed(self.follower.step)
         assert step.outcome == "applied", step
+        return took
+
+    def flush(self) -> float:
+        """Have Milvus seal what it has taken; milliseconds.
+
+        A cluster does so by itself after a while. milvus-lite does at some megabytes, and what is
+        left it searches in Python.
+        """
+        names = self.client.list_collections()
+        took, _ = timed(lambda: [self.client.flush(name) for name in names])
         return took
 
     def opened(self) -> Mapping[str, VectorIndex]:
@@ -122,14 +143,20 @@ def measure(work: Path, milvus: Served, sizes: Sizes, token: str = "") -> dict[s
     parts = range(0, sizes.series, sizes.segment)
     written_ms = sum(homes.add(min(sizes.segment, sizes.series - begin)) for begin in parts)
     followed_ms = homes.follow()
+    flushed_ms = homes.flush()
+    print(
+        f"followed in {followed_ms / 1000:.0f} s, flushed in {flushed_ms / 1000:.0f} s", flush=True
+    )
     found: dict[str, Any] = {
         "series": sizes.series,
         "texts": TEXTS * sizes.series,
         "dimension": sizes.text_dimension,
-        "bulk_ms": {FIRST: written_ms, SECOND: followed_ms},
+        "bulk_ms": {FIRST: written_ms, SECOND: followed_ms + flushed_ms},
+        "flushed_ms": flushed_ms,
         "memory_before_mib": {FIRST: before[0], SECOND: before[1]},
     }
     found["delta_ms"] = _deltas(homes)
+    found["delta_flushed_ms"] = homes.flush()
     states = homes.opened()
     conditions = {"all": ANYTHING, **chosen(states[FIRST])}
     found["shares"] = {
@@ -201,20 +228,38 @@ def _kind(said: Conditions) -> str:
 def _asked(
     states: Mapping[str, VectorIndex], conditions: Mapping[str, Conditions], sizes: Sizes
 ) -> Runs:
-    queries = unit_vectors(9_999_991, sizes.queries, sizes.text_dimension)
+    queries = unit_vectors(9_999_991, sizes.rounds * sizes.queries, sizes.text_dimension)
+    few = queries[: max(LEAST, len(queries) // 5)]
     runs: Runs = {}
-    for _ in range(sizes.rounds):
-        for name, said in conditions.items():
-            few = queries if name == "all" else queries[: max(1, sizes.queries // 5)]
-            for query in few:
-                search = partial(_search, said=said, query=query)
-                _turns(runs, f"search: {name}", states, search, _hits)
-            _turns(runs, f"count: {name}", states, lambda i, s=said: i.select(s).n_passed, int)
-        for query in queries[: max(1, sizes.queries // 5)]:
-            _turns(runs, "records", states, partial(_records, query=query), list)
-        _turns(runs, "facets", states, _facets, list)
-        _turns(runs, "listing", states, _listing, list)
+
+    def ask(
+        name: str,
+        asks: Sequence[Callable[[VectorIndex], Any]],
+        told: Callable[[Any], Any],
+        budgets: int = 1,
+    ) -> None:
+        begun = time.monotonic()
+        for number, each in enumerate(asks):
+            if number >= LEAST and time.monotonic() - begun > budgets * sizes.seconds:
+                break
+            _turn(runs.setdefault(name, {FIRST: [], SECOND: []}), name, states, each, told)
+        middle = {home: round(float(np.median(ms)), 1) for home, ms in runs[name].items()}
+        print(name, middle, flush=True)
+
+    for name, said in conditions.items():
+        asked, budgets = (queries, 4) if name == "all" else (few, 1)
+        searches = [partial(_search, said=said, query=query) for query in asked]
+        ask(f"search: {name}", searches, _hits, budgets)
+        if name != "all":
+            ask(f"count: {name}", [partial(_count, said=said)] * len(few), int)
+    ask("records", [partial(_records, query=query) for query in few], list)
+    ask("facets", [_facets] * len(few), list)
+    ask("listing", [_listing] * len(few), list)
     return runs
+
+
+def _count(index: VectorIndex, said: Conditions) -> int:
+    return index.select(said).n_passed
 
 
 def _search(index: VectorIndex, said: Conditions, query: Any) -> Sequence[Any]:
@@ -240,21 +285,20 @@ def _hits(hits: Sequence[Any]) -> Sequence[str]:
     return [hit.key for hit in hits]
 
 
-def _turns(
-    runs: Runs,
+def _turn(
+    taken: dict[str, list[float]],
     name: str,
     states: Mapping[str, VectorIndex],
     ask: Callable[[VectorIndex], Any],
     told: Callable[[Any], Any],
 ) -> None:
     """Ask both, one after the other, and whoever was last before is first now."""
-    taken = runs.setdefault(name, {home: [] for home in states})
     order = list(states)
     if len(taken[FIRST]) % 2:
         order.reverse()
     answers = {}
     for home in order:
-        took, answer = timed(lambda home=home: ask(states[home]))
+        took, answer = timed(partial(ask, states[home]))
         taken[home].append(took)
         answers[home] = told(answer)
     assert answers[FIRST] == answers[SECOND], f"the homes answer differently: {name}"

@@ -4,7 +4,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 TARGET = Path(__file__).parent / "images" / "architecture.svg"
-WIDTH, HEIGHT = 960, 560
+WIDTH, HEIGHT = 960, 660
 STYLE = """
   svg { color-scheme: light dark; }
   .page { fill: #ffffff; } .line { stroke: #57606a; } .head { fill: #57606a; }
@@ -32,6 +32,7 @@ BOXES = (
     ("queue", 30, 314, 150, 56, "series-ready", ("series, revision, digest",)),
     ("box", 30, 440, 205, 92, "worker", ("gpu_worker", "slices, rules, five texts,", "vectors, coordinates")),
     ("store", 320, 434, 270, 104, "index", ("segments: rows, vectors, coordinates", "manifest N: one commit, one file", "assembly lists, text cache")),
+    ("store", 320, 578, 270, 60, "Milvus", ("the same, beyond one process",)),
     ("box", 660, 446, 120, 80, "search", ("function_app", "filters, vectors")),
     ("user", 836, 446, 94, 80, "you", ("series,", "with reasons")),
 )
@@ -50,6 +51,8 @@ ARROWS = (
     (((30, 60), (14, 60), (14, 486), (30, 486)), "pixels", (38, 290)),
     (((235, 486), (320, 486)), "commit", (277, 478)),
     (((590, 486), (660, 486)), "", (0, 0)),
+    (((455, 538), (455, 578)), "a follower, if wanted", (530, 562)),
+    (((590, 608), (720, 608), (720, 526)), "instead", (655, 600)),
     (((780, 486), (836, 486)), "", (0, 0)),
     (((345, 384), (345, 434)), "no pixels, deletions", (272, 413)),
 )

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from indexer_core.adapters.milvus.checking import Proof
     from indexer_core.adapters.milvus.follower import Follower
-    from indexer_core.adapters.milvus.moving import FollowPolicy
     from indexer_core.adapters.milvus.lag import Lag
     from indexer_core.adapters.milvus.settings import MilvusSettings
 
@@ -38,11 +37,12 @@ _STAGE = "following"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Home:
-    """The index and the Milvus that follows it."""
+    """The index and the Milvus that follows it; `stop`: set once the work is to end."""
 
     system: LocalSystem
     client: "MilvusClient"
     settings: "MilvusSettings"
+    stop: threading.Event
 
 
 def run_milvus(options: argparse.Namespace, settings: Settings) -> int:
@@ -62,8 +62,13 @@ def run_milvus(options: argparse.Namespace, settings: Settings) -> int:
         "verify": _verify,
         "rebuild": _rebuild,
     }
-    with closing(reading(settings)) as system, closing(_connected(found)) as client:
-        home = _Home(system=system, client=client, settings=found)
+    stop = threading.Event()
+    with ExitStack() as stack:
+        if options.action in ("follow", "rebuild"):
+            stack.enter_context(_stopping(stop))
+        system = stack.enter_context(closing(reading(settings)))
+        client = stack.enter_context(closing(_connected(found)))
+        home = _Home(system=system, client=client, settings=found, stop=stop)
         return actions[options.action](options, home)
 
 
@@ -80,15 +85,14 @@ def _connected(settings: "MilvusSettings") -> "MilvusClient":
 def _follow(options: argparse.Namespace, home: _Home) -> int:
     from indexer_core.adapters.milvus.follower import CURRENT
 
-    stop = threading.Event()
-    with _stopping(stop), closing(output.progress()) as bar:
-        follower = _follower(home, bar, stop)
+    with closing(output.progress()) as bar:
+        follower = _follower(home, bar)
         number = -1
-        while not stop.is_set():
+        while not home.stop.is_set():
             outcome, number, wait_s = _step(follower, number, is_patient=not options.once)
             if options.once and outcome == CURRENT:
                 return 0
-            stop.wait(wait_s)
+            home.stop.wait(wait_s)
     print("stopped following; the same command carries on where it was", file=sys.stderr)
     return 0
 
@@ -96,15 +100,14 @@ def _follow(options: argparse.Namespace, home: _Home) -> int:
 def _rebuild(_options: argparse.Namespace, home: _Home) -> int:
     from indexer_core.adapters.milvus.follower import CURRENT
 
-    stop = threading.Event()
-    with _stopping(stop), closing(output.progress()) as bar:
-        follower = _follower(home, bar, stop)
+    with closing(output.progress()) as bar:
+        follower = _follower(home, bar)
         # Whoever follows already does it; this one does where nobody else is.
         follower.ledger.note(is_rebuild_wanted=True)
         outcome, number = "", -1
-        while outcome != CURRENT and not stop.is_set():
+        while outcome != CURRENT and not home.stop.is_set():
             outcome, number, wait_s = _step(follower, number, is_patient=False)
-            stop.wait(wait_s)
+            home.stop.wait(wait_s)
     if outcome != CURRENT:
         print("stopped; whoever follows next carries on with it", file=sys.stderr)
         return 1
@@ -127,7 +130,7 @@ def _step(follower: "Follower", before: int, *, is_patient: bool) -> tuple[str, 
     return step.outcome, step.number, 0.0 if step.outcome in (APPLIED, OVERTAKEN) else _POLL_S
 
 
-def _follower(home: _Home, bar: "output.Bar", stop: threading.Event) -> "Follower":
+def _follower(home: _Home, bar: "output.Bar") -> "Follower":
     from indexer_core.adapters.milvus.follower import Follower
     from indexer_core.adapters.milvus.moving import FollowPolicy
 
@@ -142,7 +145,7 @@ def _follower(home: _Home, bar: "output.Bar", stop: threading.Event) -> "Followe
         policy=FollowPolicy(timeout_s=home.settings.timeout_s),
         files=system.stores.files,
         told=lambda done, total: bar.advance(_STAGE, done, total),
-        is_stopped=stop.is_set,
+        is_stopped=home.stop.is_set,
     )
 
 

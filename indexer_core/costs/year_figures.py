@@ -37,7 +37,7 @@ LIMITS = (
     figure("queueLimit", 2_000, "messages a second", f"{_TARGETS}/queues/scalability-targets"),
     figure("accountLimit", 20_000, "requests a second", f"{_TARGETS}/tables/scalability-targets"),
     figure("partitionLimit", 2_000, "rows a second", f"{_TARGETS}/tables/scalability-targets"),
-    figure("pageBlobs", 5_000, "blobs a page of a list", f"{_TARGETS}/blobs: the most it gives"),
+    figure("pageBlobs", 5_000, "blobs a page of a list", "commonly known, not looked up"),
     figure("eventLimit", 5_000, "events a second", "commonly known of Event Grid, not looked up"),
     figure("instanceLimit", 40, "instances", "maximumInstances of infra/bicep"),
     figure("exactTexts", 5e6, "texts", "indexer_core.search.APPROXIMATE_ABOVE"),

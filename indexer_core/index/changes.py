@@ -5,15 +5,16 @@ another row of a segment counts; a merge, which writes the same rows again, chan
 another version of the map all places are others, which is said in a word.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer_core.errors import CorruptIndexError
-from indexer_core.index.loaded import LiveSegment
+from indexer_core.index.loaded import LiveSegment, LoadedSegment
 from indexer_core.index.manifest import CoordinateFile, Manifest
 from indexer_core.index.reader import Snapshot
 from indexer_core.index.segment import IMAGE_SPACE
@@ -21,7 +22,13 @@ from indexer_core.index.winners import Order
 
 _Rows = NDArray[np.int64]
 _Place = tuple[float, ...] | None
-_What = tuple[Order, _Place]
+
+
+class _Seen(NamedTuple):
+    order: Order
+    place: _Place
+    loaded: LoadedSegment
+    row: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +45,15 @@ class Changes:
         Those that are suppressed no more; likewise.
     is_other_map
         Whether every series that has a place has another one.
+    counted
+        Of `keys` those that could be found before: the row that counted, and its segment.
     """
 
     keys: frozenset[str]
     hidden: frozenset[str]
     shown: frozenset[str]
     is_other_map: bool
+    counted: Mapping[str, tuple[LoadedSegment, int]] = field(compare=False)
 
 
 def changes_between(before: Snapshot, after: Snapshot) -> Changes:
@@ -57,11 +67,13 @@ def changes_between(before: Snapshot, after: Snapshot) -> Changes:
     come = _states(((new, _left(new, old, version)) for old, new in pairs if new), version)
     differing = {key for key in gone.keys() & come.keys() if not _same(gone[key], come[key])}
     suppressed_then, suppressed_now = before.manifest.suppressed, after.manifest.suppressed
+    keys = frozenset(differing | (gone.keys() ^ come.keys()))
     return Changes(
-        keys=frozenset(differing | (gone.keys() ^ come.keys())),
+        keys=keys,
         hidden=suppressed_now - suppressed_then,
         shown=suppressed_then - suppressed_now,
         is_other_map=was != became,
+        counted={key: (one.loaded, one.row) for key, one in gone.items() if key in keys},
     )
 
 
@@ -80,15 +92,16 @@ def _points_file(segment: LiveSegment, version: str) -> CoordinateFile | None:
     return segment.loaded.segment.coordinate_file(version)
 
 
-def _states(segments: Iterator[tuple[LiveSegment, _Rows]], version: str | None) -> dict[str, _What]:
+def _states(segments: Iterator[tuple[LiveSegment, _Rows]], version: str | None) -> dict[str, _Seen]:
     """By key what each of some rows is."""
     return dict(chain.from_iterable(_of_rows(segment, rows, version) for segment, rows in segments))
 
 
-def _of_rows(segment: LiveSegment, rows: _Rows, version: str | None) -> Iterator[tuple[str, _What]]:
+def _of_rows(segment: LiveSegment, rows: _Rows, version: str | None) -> Iterator[tuple[str, _Seen]]:
     ranks = segment.loaded.ranks(rows)
-    for (key, order), place in zip(ranks, _places(segment, rows, version), strict=True):
-        yield key, (order, place)
+    seen = zip(ranks, _places(segment, rows, version), rows.tolist(), strict=True)
+    for (key, order), place, row in seen:
+        yield key, _Seen(order, place, segment.loaded, row)
 
 
 def _places(segment: LiveSegment, rows: _Rows, version: str | None) -> list[_Place]:
@@ -116,8 +129,8 @@ def _places(segment: LiveSegment, rows: _Rows, version: str | None) -> list[_Pla
     return places
 
 
-def _same(one: _What, other: _What) -> bool:
-    return one == other and one[1] is not None
+def _same(one: _Seen, other: _Seen) -> bool:
+    return one[:2] == other[:2] and one.place is not None
 
 
 def _map_of(manifest: Manifest) -> str | None:

@@ -1,4 +1,4 @@
-"""A follower that is killed, outrun, lied to or replayed leaves nothing that the next does not mend."""
+"""A follower that is killed, outrun or replayed leaves nothing that the next one does not mend."""
 
 from collections.abc import Iterator
 

@@ -13,7 +13,8 @@ from indexer_core.adapters.milvus.schema import DIED, ID, KEY, SERIES
 from indexer_core.errors import NotFoundError
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.upkeep import Upkeep
-from tests.support.following import Followed, milvus
+from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
+from tests.support.following import AroundClient, Followed, milvus
 
 LONG_S = 10_000.0
 
@@ -72,21 +73,6 @@ class TestStates:
         followed.assert_equal()
         followed.assert_equal(first)
 
-    def test_a_version_that_counts_again_is_written_again(self, followed):
-        """As after a map was put back: earlier states are given up, for they would lose it."""
-        follower = followed.follower(keep_s=LONG_S)
-        follower.step()
-        applied = followed.position.applied
-        (dead,) = [each[ID] for each in followed.entities(SERIES) if each[KEY] == "s1"]
-        name = followed.collection(SERIES)
-        followed.client.upsert(name, [{ID: dead, DIED: applied}], partial_update=True)
-        followed.add(s9=1)
-        follower.step()
-        assert len(followed.position.states) == 2
-        follower.ledger.note(in_doubt=True)
-        follower.step()
-        followed.assert_equal()
-
     def test_a_merge_writes_nothing(self, followed):
         followed.add(s1=2)
         follower = followed.follower()
@@ -105,11 +91,11 @@ class TestErasure:
         follower.step()
         followed.suppress("s1")
         follower.step()
-        assert "s1" not in followed.keys()
+        assert "s1" not in followed.all_keys()
         followed.restore("s1")
         follower.step()
         followed.assert_equal()
-        assert "s1" in followed.keys()
+        assert "s1" in followed.all_keys()
 
     @pytest.mark.parametrize("is_new", [False, True])
     def test_a_purge_that_is_jumped_over_leaves_no_version(self, followed, is_new):
@@ -134,7 +120,7 @@ class TestErasure:
         followed.add(s4=1)
         (followed.follower() if is_new else follower).step()
         followed.assert_equal()
-        assert "s2" not in followed.keys()
+        assert "s2" not in followed.all_keys()
 
     def test_what_a_given_up_attempt_has_deleted_comes_back_when_it_is_shown_again(self, followed):
         applied = followed.position.applied
@@ -151,6 +137,114 @@ class TestErasure:
         followed.restore("s1")
         followed.follow()
         followed.assert_equal()
+
+    @pytest.mark.parametrize("is_late", [False, True])
+    def test_series_that_are_hidden_while_others_are_filled_go_from_those_in_use(
+        self, followed, is_late
+    ):
+        old = followed.collection(SERIES)
+        seen: list[set[str]] = []
+
+        class Watched:
+            """A client that looks at the collection in use whenever the new one is written to."""
+
+            def __getattr__(self, name):
+                return getattr(followed.client, name)
+
+            def upsert(self, *args, **kwargs):
+                if is_late and not seen:
+                    followed.suppress("s1")
+                    followed.clock.advance(20)
+                found = followed.client.query(old, filter=f"{DIED} > 0", output_fields=[KEY])
+                seen.append({each[KEY] for each in found})
+                return followed.client.upsert(*args, **kwargs)
+
+        followed.switch("second-text")
+        if not is_late:
+            followed.suppress("s1")
+        follower = followed.follower(Watched(), batch=1)
+        assert follower.step().outcome == APPLIED
+        assert "s1" in seen[0] if is_late else "s1" not in seen[0]
+        assert "s1" not in seen[-1]
+        follower.step()
+        followed.assert_equal()
+
+    def test_another_encoder_leads_to_new_collections(self, followed):
+        generation = followed.position.generation
+        followed.switch("second-text")
+        assert followed.follower().step().outcome == APPLIED
+        assert followed.position.generation != generation
+        assert followed.position.spaces["text"].encoder == "second-text"
+        followed.assert_equal()
+
+
+def die(followed: Followed, at: int) -> None:
+    """A follower is killed before its write number `at`, and its claim runs out."""
+    plan = FaultPlan(at=at, fault=WriteFault.CRASH_BEFORE)
+    follower = followed.follower(AroundClient(followed.client, plan))
+    with pytest.raises(SimulatedCrash):
+        follower.step()
+    followed.clock.advance(LONG_S)
+
+
+class TestTakingBack:
+    """What an attempt has left of a change that is none any more when the next one comes."""
+
+    def test_a_series_that_is_hidden_again(self, followed):
+        followed.suppress("s1")
+        followed.follow()
+        followed.restore("s1")
+        die(followed, at=3)
+        assert "s1" in followed.all_keys()
+        followed.suppress("s1")
+        followed.follow()
+        followed.assert_equal()
+
+    def test_a_map_that_was_put_back(self, followed):
+        first = followed.newest.projection.version
+        followed.publish("second map")
+        die(followed, at=3)
+        assert len(followed.entities(SERIES)) > 3
+        followed.publish(first)
+        followed.follow()
+        followed.assert_equal()
+
+    def test_by_a_process_that_knows_of_no_attempt(self, followed):
+        """As after the position was put back by hand: the first step looks at what is there."""
+        name = position_name(followed.prefix)
+        before = followed.blobs.get(name)
+        followed.suppress("s3")
+        followed.follow()
+        followed.restore("s3")
+        followed.add(s5=1)
+        followed.follow()
+        now = followed.blobs.get(name)
+        followed.blobs.put_if_match(name, before.data, now.etag)
+        followed.follow()
+        followed.assert_equal()
+
+
+class TestMaps:
+    def test_another_map_writes_places_anew_and_vectors_only_where_a_flag_differs(self, followed):
+        before = {kind: ids_of(followed, kind) for kind in (SERIES, "text")}
+        followed.publish("second map")
+        follower = followed.follower()
+        follower.step()
+        followed.assert_equal()
+        assert followed.position.projection_version == "second map"
+        assert len(ids_of(followed) - before[SERIES]) == 3
+        assert len(ids_of(followed, "text") - before["text"]) < 15
+
+    def test_a_map_that_comes_back_gives_up_the_states_that_would_lose_their_places(self, followed):
+        first = followed.newest.projection.version
+        follower = followed.follower(keep_s=LONG_S)
+        for version in ("second map", first):
+            followed.publish(version)
+            follower.step()
+            followed.assert_equal()
+        assert len(followed.position.states) == 2
+        for number in followed.position.states:
+            followed.assert_equal(number)
 
 
 class TestTruth:

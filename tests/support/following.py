@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,29 @@ from indexer_core.adapters.milvus.moving import FollowPolicy
 from indexer_core.adapters.milvus.position import Position, read_position
 from indexer_core.adapters.milvus.schema import BORN, DIED, FOREVER, ID, KEY, SERIES, Names
 from indexer_core.adapters.milvus.settings import MilvusSettings
-from indexer_core.index.commit import Committed
+from indexer_core.index.commit import Committed, Manifests
+from indexer_core.index.manifest import CoordinateFile, Segment, VectorFile
 from indexer_core.index.reader import Reader
-from indexer_core.index.updates import Restore, Suppress
+from indexer_core.index.segment import TEXT_SPACE, Points, SegmentWriter, SpaceVectors
+from indexer_core.index.updates import (
+    AddVectors,
+    BuildSpace,
+    PublishProjection,
+    Restore,
+    Suppress,
+    SwitchSpace,
+)
 from indexer_core.index.upkeep import Upkeep
 from indexer_core.testing.faults import FaultPlan
 from tests.support.erasing import Shelf
-from tests.support.segments import OPEN, PROJECTION, PROJECTOR_FILE
+from tests.support.segments import (
+    OPEN,
+    PROJECTION,
+    PROJECTOR_FILE,
+    TEXT,
+    TEXT_DIMENSION,
+    unit_vectors,
+)
 
 _NUMBERS = count()
 
@@ -62,8 +79,10 @@ class AroundClient:
 class Followed(Shelf):
     """A shelf that is open, with a client of a Milvus that has nothing of it."""
 
-    def __init__(self, client: MilvusClient) -> None:
+    def __init__(self, client: MilvusClient, blobs: Any = None) -> None:
         super().__init__()
+        if blobs is not None:
+            self.blobs, self.manifests = blobs, Manifests(blobs)
         self.client = client
         self.prefix = f"t{next(_NUMBERS)}"
         self.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
@@ -90,6 +109,63 @@ class Followed(Shelf):
     def following(self) -> Following:
         """What followers tell each other."""
         return self.follower().ledger.read().following
+
+    def write(self, blobs: Any = None, **revisions: int) -> Segment:
+        """A segment for the encoders and the map in force."""
+        segment = super().write(blobs, **revisions)
+        alive = [f"{key}/{n}" for key, n in sorted(revisions.items()) if n > 0]
+        space, projection = self.newest.space(TEXT_SPACE), self.newest.projection
+        assert space is not None
+        assert projection is not None
+        if space.live != TEXT:
+            text = self._texts(segment.id, space.live, alive)
+            images = [each for each in segment.vectors if each.space != TEXT_SPACE]
+            segment = replace(segment, vectors=(*images, text))
+        if projection.version != PROJECTION.version:
+            placed = self._points(segment.id, projection.version, alive)
+            segment = replace(segment, coordinates=(placed,))
+        return segment
+
+    def switch(self, encoder_id: str) -> None:
+        """Another text encoder."""
+        self.commit(BuildSpace(space=TEXT_SPACE, encoder_id=encoder_id, dimension=TEXT_DIMENSION))
+        for segment in self.newest.segments:
+            file = self._texts(self.ids.new_id(), encoder_id, self._alive(segment))
+            self.commit(AddVectors(segment_id=segment.id, vectors=file))
+        assert self.is_committed(SwitchSpace(space=TEXT_SPACE, encoder_id=encoder_id))
+
+    def publish(self, version: str) -> None:
+        """Another map, or an earlier one again."""
+        newest = self.newest
+        assert newest.projection is not None
+        files = {
+            segment.id: self._points(self.ids.new_id(), version, self._alive(segment))
+            for segment in newest.segments
+        }
+        projection = replace(PROJECTION, version=version)
+        assert self.is_committed(
+            PublishProjection(
+                projection=projection, coordinates=files, parent=newest.projection.version
+            )
+        )
+
+    def _alive(self, segment: Segment) -> list[str]:
+        rows = [each for each in self.rows_in(segment) if each.alive]
+        return [f"{each.series_key}/{each.revision}" for each in rows]
+
+    def _texts(self, write_id: str, encoder_id: str, seeds: list[str]) -> VectorFile:
+        parts = [unit_vectors(f"{encoder_id}{seed}", 5, TEXT_DIMENSION) for seed in seeds]
+        vectors = np.concatenate([np.empty((0, TEXT_DIMENSION), np.float32), *parts])
+        writer = SegmentWriter(self.blobs, self.files)
+        texts = SpaceVectors(space=TEXT_SPACE, encoder_id=encoder_id, vectors=vectors)
+        return writer.write_vectors(write_id, texts)
+
+    def _points(self, write_id: str, version: str, seeds: list[str]) -> CoordinateFile:
+        parts = [unit_vectors(f"{version}{seed}", 1, 2) for seed in seeds]
+        xy = np.concatenate([np.empty((0, 2), np.float32), *parts])
+        flags = np.array([sum(map(ord, version + seed)) % 3 == 0 for seed in seeds], np.bool_)
+        points = Points(projection=version, xy=xy, is_provisional=flags)
+        return SegmentWriter(self.blobs, self.files).write_points(write_id, points)
 
     def follow(self, **policy: Any) -> None:
         """One of a new process goes to the newest manifest."""
@@ -128,6 +204,10 @@ class Followed(Shelf):
         """Whether an update was taken."""
         return isinstance(self.commit(update), Committed)
 
+    def is_followed(self) -> bool:
+        """Whether the newest manifest can be searched."""
+        return self.position.applied == self.newest.number
+
     def collection(self, kind: str) -> str:
         """The name of one of the collections in use."""
         return Names(prefix=self.prefix, generation=self.position.generation).collection(kind)
@@ -137,7 +217,7 @@ class Followed(Shelf):
         found = every(self.client, self.collection(kind), f"{BORN} >= 0", ["*"])
         return [each for batch in found for each in batch]
 
-    def keys(self) -> set[str]:
+    def all_keys(self) -> set[str]:
         """Series that have any entity, in any version and collection."""
         kinds = (SERIES, *self.position.spaces)
         return {each[KEY] for kind in kinds for each in self.entities(kind)}

@@ -1,4 +1,4 @@
-"""What changed between two snapshots: as comparing every series says, and at the cost of what did."""
+"""What changed between two snapshots: as comparing every series says, at the cost of what did."""
 
 from dataclasses import replace
 from hashlib import sha256

@@ -1,14 +1,14 @@
 """Proving that collections hold the state that the position names: by ids, some by content."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import every, load
-from indexer_core.adapters.milvus.collections import counts_at, is_of
+from indexer_core.adapters.milvus.client import every, load, translated
+from indexer_core.adapters.milvus.collections import PER_REQUEST, in_batches
 from indexer_core.adapters.milvus.contents import Contents, Part
 from indexer_core.adapters.milvus.entities import Entity
 from indexer_core.adapters.milvus.position import Position, read_position
@@ -22,6 +22,7 @@ from indexer_core.ports import BlobStore, VectorFiles
 _ATTEMPTS = 3
 _BATCH = 500
 _TOLD = 10
+_LIFE = (ID, KEY, BORN, DIED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,19 +139,15 @@ class _Comparison:
         load(client, [self._name])
         self._contents = contents
         self._kind = kind
-        self._state = counts_at(position.applied)
-        self._n = dict.fromkeys(("equal", "extra", "hidden", "different"), 0)
+        self._n = dict.fromkeys(("equal", "seen", "extra", "hidden", "different"), 0)
         self._missing: list[str] = []
         self.differing: set[str] = set()
 
     def compare(self, look_into: int) -> None:
         """Go through the snapshot, then through what else the collection has."""
         for part in self._contents.parts(_BATCH):
-            self._compare_part(part)
-            if look_into:
-                some = Part(loaded=part.loaded, rows=part.rows[:look_into])
-                self._look_into(some)
-        for batch in every(self._client, self._name, f"{BORN} >= 0", (ID, KEY, BORN, DIED)):
+            self._compare_part(part, look_into)
+        for batch in every(self._client, self._name, f"{BORN} >= 0", _LIFE):
             self._compare_there(batch)
 
     def told(self, hidden: frozenset[str]) -> Compared:
@@ -158,54 +155,59 @@ class _Comparison:
         return Compared(
             n_equal=self._n["equal"],
             n_missing=sum(key not in hidden for key in self._missing),
-            n_extra=self._n["extra"],
+            # What is there twice is found once by its id, and seen twice.
+            n_extra=self._n["extra"] + max(0, self._n["seen"] - self._n["equal"]),
             n_hidden=self._n["hidden"],
             n_different=self._n["different"],
         )
 
-    def _compare_part(self, part: Part) -> None:
+    def _compare_part(self, part: Part, look_into: int) -> None:
         keys = part.loaded.rows.keys_at(part.rows)
-        there = [each[ID] for each in self._that(f"{self._state} and {is_of(keys)}", (ID,))]
-        n_there = len(there)
-        left = set(there)
-        for key, ids in zip(keys, self._contents.ids(self._kind, part), strict=True):
-            for one in ids:
-                if one in left:
-                    left.discard(one)
-                    self._n["equal"] += 1
-                    n_there -= 1
-                else:
-                    self._missing.append(key)
-                    self.differing.add(key)
-        self._n["extra"] += n_there
-        self.differing.update(one.partition("@")[0] for one in left)
+        of_rows = self._contents.ids(self._kind, part)
+        there = {each[ID] for each in self._of([one for ids in of_rows for one in ids], _LIFE)}
+        for key, ids in zip(keys, of_rows, strict=True):
+            missing = [one for one in ids if one not in there]
+            self._n["equal"] += len(ids) - len(missing)
+            self._missing += [key] * len(missing)
+            self.differing.update([key] * bool(missing))
+        if look_into:
+            self._look_into(Part(loaded=part.loaded, rows=part.rows[:look_into]))
 
-    def _compare_there(self, batch: Iterable[Entity]) -> None:
-        """Entities of series that the snapshot does not show."""
-        number, suppressed = self._contents.number, self._contents.suppressed
-        keys = {each[KEY] for each in batch}
-        parts, _ = self._contents.of(keys)
-        strange = keys.difference(*(part.loaded.rows.keys_at(part.rows) for part in parts))
+    def _compare_there(self, batch: Sequence[Entity]) -> None:
+        """Entities that the snapshot does not show."""
+        suppressed = self._contents.suppressed
+        parts, _ = self._contents.of({each[KEY] for each in batch})
+        wanted = {
+            one for part in parts for ids in self._contents.ids(self._kind, part) for one in ids
+        }
         for each in batch:
             if each[KEY] in suppressed:
                 self._n["hidden"] += 1
-            elif each[KEY] in strange and each[BORN] <= number < each[DIED]:
-                self._n["extra"] += 1
-            else:
+            elif not self._counts(each):
                 continue
+            elif each[ID] in wanted:
+                self._n["seen"] += 1
+                continue
+            else:
+                self._n["extra"] += 1
             self.differing.add(each[KEY])
 
     def _look_into(self, part: Part) -> None:
         wanted = {each[ID]: each for each in self._contents.entities(self._kind, part, 0)}
-        keys = part.loaded.rows.keys_at(part.rows)
-        for each in self._that(f"{self._state} and {is_of(keys)}", ("*",)):
-            if each[ID] in wanted and _content(each) != _content(wanted[each[ID]]):
+        for each in self._of(list(wanted), ("*",)):
+            if _content(each) != _content(wanted[each[ID]]):
                 self._n["different"] += 1
                 self.differing.add(each[KEY])
 
-    def _that(self, where: str, fields: Iterable[str]) -> Iterable[Entity]:
-        for batch in every(self._client, self._name, where, list(fields)):
-            yield from batch
+    def _of(self, ids: Sequence[str], fields: Sequence[str]) -> Iterator[Entity]:
+        """Entities of these ids that count."""
+        for some in in_batches(ids, PER_REQUEST):
+            with translated():
+                found = self._client.query(self._name, ids=some, output_fields=list(fields))
+            yield from (dict(each) for each in found if self._counts(each))
+
+    def _counts(self, entity: Entity) -> bool:
+        return bool(entity[BORN] <= self._contents.number < entity[DIED])
 
 
 def _content(entity: Entity) -> dict[str, Any]:

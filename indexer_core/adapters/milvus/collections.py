@@ -109,6 +109,20 @@ class OneCollection:
         """Id, birth and death of all entities of some series."""
         return self.that(is_of(keys))
 
+    def of_ids(self, ids: Sequence[str]) -> list[Entity]:
+        """The same of the entities of these ids that are there: found without looking at others."""
+        found: list[Entity] = []
+        for some in in_batches(ids, PER_REQUEST):
+            with translated():
+                there = self._client.query(
+                    self._name,
+                    ids=some,
+                    output_fields=[ID, KEY, BORN, DIED],
+                    timeout=self._timeout_s,
+                )
+            found += [dict(each) for each in there]
+        return found
+
     def that(self, where: str) -> list[Entity]:
         """The same of those that an expression holds of."""
         return [each for batch in self.batches(where) for each in batch]

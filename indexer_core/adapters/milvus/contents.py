@@ -1,6 +1,6 @@
 """What the collections are to hold of a snapshot: ids first, entities where they are needed."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,33 @@ def spaces_of(manifest: Manifest) -> dict[str, FollowedSpace]:
         space.name: FollowedSpace(encoder=space.live, dimension=space.dimension)
         for space in manifest.spaces
     }
+
+
+def parts_of(seats: Iterable[tuple[LoadedSegment, int]]) -> list[Part]:
+    """Rows by segment."""
+    rows: dict[str, list[int]] = {}
+    loaded = {}
+    for segment, row in seats:
+        loaded[segment.segment.id] = segment
+        rows.setdefault(segment.segment.id, []).append(row)
+    return [
+        Part(loaded=loaded[name], rows=np.array(sorted(found), dtype=np.int64))
+        for name, found in rows.items()
+    ]
+
+
+def ids_of(kind: str, part: Part, projection: str | None) -> list[list[str]]:
+    """Of each row the ids of its entities in a collection, under a version of the map."""
+    keys = part.loaded.rows.keys_at(part.rows)
+    if kind == SERIES:
+        versions = series_versions(part.loaded, part.rows, projection)
+        return [[f"{key}@{version}"] for key, version in zip(keys, versions, strict=True)]
+    versions = vector_versions(part.loaded, part.rows, projection)
+    counts = part.loaded.counts(kind)[part.rows].tolist()
+    return [
+        [f"{key}@{version}#{number}" for number in range(count)]
+        for key, version, count in zip(keys, versions, counts, strict=True)
+    ]
 
 
 class Contents:
@@ -74,29 +101,17 @@ class Contents:
         A removed one has: its tombstone.
         """
         places = self._reader.winners_of(keys)
-        rows: dict[str, list[int]] = {}
-        for key, place in places.items():
-            if place.alive and key not in self.suppressed:
-                rows.setdefault(place.segment_id, []).append(place.row)
         loaded = {s.loaded.segment.id: s.loaded for s in self._snapshot.segments}
-        parts = [
-            Part(loaded=loaded[name], rows=np.array(sorted(found), dtype=np.int64))
-            for name, found in rows.items()
-        ]
-        return parts, set(keys) - places.keys()
+        seats = (
+            (loaded[place.segment_id], place.row)
+            for key, place in places.items()
+            if place.alive and key not in self.suppressed
+        )
+        return parts_of(seats), set(keys) - places.keys()
 
     def ids(self, kind: str, part: Part) -> list[list[str]]:
         """Of each row the ids of its entities in a collection."""
-        keys = part.loaded.rows.keys_at(part.rows)
-        if kind == SERIES:
-            versions = series_versions(part.loaded, part.rows, self._map)
-            return [[f"{key}@{version}"] for key, version in zip(keys, versions, strict=True)]
-        versions = vector_versions(part.loaded, part.rows, self._map)
-        counts = part.loaded.counts(kind)[part.rows].tolist()
-        return [
-            [f"{key}@{version}#{number}" for number in range(count)]
-            for key, version, count in zip(keys, versions, counts, strict=True)
-        ]
+        return ids_of(kind, part, self._map)
 
     def entities(
         self, kind: str, part: Part, born: int, missing: Collection[str] | None = None

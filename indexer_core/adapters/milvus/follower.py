@@ -29,7 +29,8 @@ from functools import partial
 from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.collections import Collections, in_batches
-from indexer_core.adapters.milvus.contents import Contents, spaces_of
+from indexer_core.adapters.milvus.contents import Contents, parts_of, spaces_of
+from indexer_core.adapters.milvus.heeding import Heeding
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
@@ -219,10 +220,18 @@ class Follower:
         # Hidden meanwhile and shown again: what there was of them may have been purged.
         hidden = changes.hidden | passed
         settler.erase(hidden)
-        keys = sorted((changes.keys | changes.shown | hidden | touched) - contents.suppressed)
-        for some in in_batches(keys, self.policy.batch):
+        unsure = (changes.shown | hidden | touched) - contents.suppressed
+        sure = changes.keys - unsure - contents.suppressed
+        was = before.manifest.projection
+        done = 0
+        for some in in_batches(sorted(sure), self.policy.batch):
+            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
+            settler.replace(contents, some, rows, None if was is None else was.version)
+            done += len(some)
+            self._telling(done, len(sure))
+        for some in in_batches(sorted(unsure), self.policy.batch):
             settler.settle(contents, some)
-            self._telling(len(some), len(keys))
+            self._telling(done, len(sure))
         if changes.is_other_map:
             settler.settle_all(contents, self._telling)
 
@@ -236,15 +245,31 @@ class Follower:
             noted = self.ledger.entry.noted(building=building, is_rebuild_wanted=False)
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
+        heeding = Heeding(
+            self.manifests,
+            self._newest,
+            hide=self._hider(),
+            clock=self._clock,
+            every_s=self.policy.heed_s,
+            told=self._telling,
+        )
         if building.is_created:
             self.collections.load(building.generation, settler.kinds)
             settler.erase(contents.suppressed)
-            settler.settle_all(contents, self._telling)
+            settler.settle_all(contents, heeding.telling)
         else:
             self._create(building)
-            settler.fill(contents, self._telling)
+            settler.fill(contents, heeding.telling)
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
+
+    def _hider(self) -> Callable[[frozenset[str]], None]:
+        """What deletes series from the collections in use, as far as they are there."""
+        generation = self.ledger.entry.position.generation
+        there = self.collections.generations().get(generation, set())
+        self.collections.load(generation, there)
+        settler = replace(self._settler(generation, ()), kinds=tuple(sorted(there)))
+        return settler.erase
 
     def _create(self, building: Building) -> None:
         """Create collections; what a killed attempt has left of them may be half made."""

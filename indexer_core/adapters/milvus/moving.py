@@ -1,6 +1,6 @@
 """How the position moves, and which states stay searchable: pure functions of an entry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -21,10 +21,14 @@ class FollowPolicy:
     batch
         Series that are looked at together.
     keep_s, keep_states
-        How long a state that was followed by another can still be searched, and how many of them.
+        How long a state that was followed by another can still be searched, and how many of them:
+        at least. They are given up some at a time, up to twice as late, because Milvus looks
+        through the collections for their dead.
     retire_s
         How long collections stay that others have replaced: readers ask them until they look at
         the position.
+    heed_s
+        How often it is looked for series to hide while collections are filled.
     """
 
     timeout_s: float = 30.0
@@ -32,6 +36,7 @@ class FollowPolicy:
     keep_s: float = 900.0
     keep_states: int = 32
     retire_s: float = 300.0
+    heed_s: float = 10.0
 
     @property
     def claim_s(self) -> float:
@@ -83,11 +88,18 @@ def moved(entry: Entry, contents: Contents, digest: str, now_s: float, *, keeps:
 def trimmed(entry: Entry, policy: FollowPolicy, now_s: float) -> Entry:
     """The same without the states that are not to be searched any more."""
     moved_s = entry.following.moved_s
+    if not _n_outlived(moved_s, 2 * policy.keep_states, now_s - 2 * policy.keep_s):
+        return entry
+    return _without(entry, _n_outlived(moved_s, policy.keep_states, now_s - policy.keep_s))
+
+
+def _n_outlived(moved_s: Sequence[float], most: int, since_s: float) -> int:
+    """States that were followed before a time, or by so many others."""
     n_earlier = max(0, len(moved_s) - 1)
-    n_gone = max(0, n_earlier - policy.keep_states)
-    while n_gone < n_earlier and moved_s[n_gone + 1] < now_s - policy.keep_s:
+    n_gone = max(0, n_earlier - most)
+    while n_gone < n_earlier and moved_s[n_gone + 1] < since_s:
         n_gone += 1
-    return _without(entry, n_gone)
+    return n_gone
 
 
 def alone(entry: Entry) -> Entry:

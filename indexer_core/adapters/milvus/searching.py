@@ -24,16 +24,27 @@ from indexer_core.adapters.milvus.expressions import MAX_NAMES, all_of, with_val
 from indexer_core.adapters.milvus.schema import ID, VECTOR
 from indexer_core.errors import InvalidInputError
 
-# Five texts of a series lie close together: ten vectors per wanted series hold enough of them.
-_VECTORS_PER_SERIES = 10
+# Of the nearest texts, about every second is of another series; the rest is asked for again.
+_VECTORS_PER_SERIES = 3
 _MARGIN = 16
 _GROWTH = 4
 
+_FETCHED_AT_ONCE = 500
 _ABOUT = 1e-6
 """Scores that differ by no more may be of equal vectors: several times the error of a sum."""
-_FETCHED_AT_ONCE = 500
 
 Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Vectors in one answer of Milvus, and series in all of its answers together."""
+
+    vectors: int = MAX_PER_REQUEST
+    series: int = MAX_NAMES
+
+
+_USUAL = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +58,12 @@ class NearSeries:
 
 
 def nearest_series(
-    client: MilvusClient, collection: str, query: Vector, where: str, top: int
+    client: MilvusClient,
+    collection: str,
+    query: Vector,
+    where: str,
+    top: int,
+    limits: Limits = _USUAL,
 ) -> list[NearSeries]:
     """The `top` series whose best vector is nearest, best first, equal ones in key order.
 
@@ -60,13 +76,13 @@ def nearest_series(
     Raises
     ------
     InvalidInputError
-        More than `MAX_NAMES` are wanted, and there are so many.
+        More are wanted than the limits allow, and there are more.
     UnavailableError
         Milvus did not answer.
     """
     if top <= 0:
         return []
-    told = _told(client, collection, query, where, top)
+    told = _told(client, collection, query, where, top, limits)
     told.sort(key=lambda near: -near.score)
     last = told[min(top, len(told)) - 1].score if told else 0.0
     near = [each for each in told if each.score >= last - _ABOUT]
@@ -75,11 +91,16 @@ def nearest_series(
 
 
 def _told(
-    client: MilvusClient, collection: str, query: Vector, where: str, top: int
+    client: MilvusClient,
+    collection: str,
+    query: Vector,
+    where: str,
+    top: int,
+    limits: Limits,
 ) -> list[NearSeries]:
     """At least the `top` nearest series with all that score as the last of them."""
     before: dict[str, NearSeries] = {}
-    n_asked = min(_VECTORS_PER_SERIES * top + _MARGIN, MAX_PER_REQUEST)
+    n_asked = min(_VECTORS_PER_SERIES * top + _MARGIN, limits.vectors)
     while True:
         open_to = all_of([where, without_keys(before)])
         with translated():
@@ -94,15 +115,15 @@ def _told(
         best = {**before, **_best(found)}
         if len(found) < n_asked or _are_enough(best, found[-1]["distance"], top):
             return list(best.values())
-        if n_asked < MAX_PER_REQUEST:
-            n_asked = min(_GROWTH * n_asked, MAX_PER_REQUEST)
-        elif len(best) <= MAX_NAMES:  # whatever else there is comes behind these
+        if n_asked < limits.vectors:
+            n_asked = min(_GROWTH * n_asked, limits.vectors)
+        elif len(best) <= limits.series:  # whatever else there is comes behind these
             before = best
         elif len(best) >= top:
             return list(best.values())
         else:
             raise InvalidInputError(
-                f"an index on Milvus ranks up to {MAX_NAMES:,} series for one answer"
+                f"an index on Milvus ranks up to {limits.series:,} series for one answer"
             )
 
 

@@ -1,11 +1,13 @@
 """Making the collections equal to a snapshot, some series at a time, whatever is there now."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from indexer_core.adapters.milvus.collections import Collections, OneCollection, later_than
-from indexer_core.adapters.milvus.contents import Contents, Part
+from indexer_core.adapters.milvus.contents import Contents, Part, ids_of
+from indexer_core.adapters.milvus.entities import Entity
 from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY
+from indexer_core.errors import CorruptIndexError
 
 Told = Callable[[int, int], None]
 """Is told how many series of how many are done."""
@@ -63,33 +65,75 @@ class Settler:
             told(done, contents.n_series)
 
     def settle(self, contents: Contents, keys: Collection[str]) -> None:
-        """Make what counts of some series be what the snapshot says.
+        """Make what counts of some series be what the snapshot says, whatever is there.
 
-        All versions go of those that are suppressed, or have no row any more.
+        All versions go of those that are suppressed, or have no row any more. Milvus looks through
+        the collections for them: it is for few series.
         """
-        parts, rowless = contents.of(keys)
-        erased = rowless | (set(keys) & contents.suppressed)
-        self.erase(erased)
-        rest = set(keys) - erased
+        parts, rest = self._erased(contents, keys)
         for kind in self.kinds if rest else ():
-            self._settle(contents, kind, rest, parts)
+            self._settle(contents, kind, parts, self.of(kind).of_series(rest))
+
+    def replace(
+        self, contents: Contents, keys: Collection[str], before: Sequence[Part], was: str | None
+    ) -> None:
+        """The same of series of which it is known what counts: it costs what they are.
+
+        Parameters
+        ----------
+        before, was
+            The rows of these series that count in the collections, and under which map.
+        """
+        parts, rest = self._erased(contents, keys)
+        for kind in self.kinds if rest else ():
+            try:
+                old = {one for part in before for ids in ids_of(kind, part, was) for one in ids}
+            except CorruptIndexError:  # the file of their places has gone with its manifest
+                self.settle(contents, rest)
+                return
+            ids = sorted(old | _wanted(contents, kind, parts))
+            there = [each for each in self.of(kind).of_ids(ids) if each[KEY] in rest]
+            self._settle(contents, kind, parts, there)
 
     def settle_all(self, contents: Contents, told: Told) -> None:
-        """The same of every series of the snapshot, and of whatever else is there."""
+        """The same of every series of the snapshot, and of whatever else is there.
+
+        It goes through the snapshot, then through the collections, once each.
+        """
         done = 0
         for part in contents.parts(self.batch):
-            self.settle(contents, part.loaded.rows.keys_at(part.rows))
+            for kind in self.kinds:
+                ids = sorted(_wanted(contents, kind, [part]))
+                self._settle(contents, kind, [part], self.of(kind).of_ids(ids))
             done += len(part.rows)
             told(done, contents.n_series)
         for kind in self.kinds:
-            for keys in self._strangers(contents, kind):
-                self.settle(contents, keys)
+            for batch in self.of(kind).batches(f"{DIED} == {FOREVER}"):
+                self._clear(contents, kind, batch)
+                told(done, contents.n_series)
+
+    def _clear(self, contents: Contents, kind: str, batch: Sequence[Entity]) -> None:
+        """Let those of some entities die that the snapshot does not have."""
+        keys = {each[KEY] for each in batch}
+        parts, rowless = contents.of(keys)
+        wanted = _wanted(contents, kind, parts)
+        extra = [each for each in batch if each[ID] not in wanted]
+        erased = rowless | contents.suppressed
+        self.erase({each[KEY] for each in extra if each[KEY] in erased})
+        dead = [each[ID] for each in extra if each[KEY] not in erased]
+        self.of(kind).set_death(sorted(dead), contents.number)
+
+    def _erased(self, contents: Contents, keys: Collection[str]) -> tuple[list[Part], set[str]]:
+        """Delete those that are to have no version; the rows of the others, and their keys."""
+        parts, rowless = contents.of(keys)
+        erased = rowless | (set(keys) & contents.suppressed)
+        self.erase(erased)
+        return parts, set(keys) - erased
 
     def _settle(
-        self, contents: Contents, kind: str, keys: Collection[str], parts: list[Part]
+        self, contents: Contents, kind: str, parts: Sequence[Part], there: Sequence[Entity]
     ) -> None:
-        wanted = {one for part in parts for ids in contents.ids(kind, part) for one in ids}
-        there = self.of(kind).of_series(keys)
+        wanted = _wanted(contents, kind, parts)
         counting = {each[ID] for each in there if each[DIED] == FOREVER}
         missing = wanted - counting
         if not missing.isdisjoint(each[ID] for each in there):
@@ -98,11 +142,6 @@ class Settler:
             self.of(kind).put(contents.entities(kind, part, contents.number, missing))
         self.of(kind).set_death(sorted(counting - wanted), contents.number)
 
-    def _strangers(self, contents: Contents, kind: str) -> Iterator[set[str]]:
-        """Series with entities that do not count in the snapshot, some at a time."""
-        for batch in self.of(kind).batches(f"{DIED} == {FOREVER}"):
-            keys = {each[KEY] for each in batch}
-            parts, _ = contents.of(keys)
-            strange = keys.difference(*(part.loaded.rows.keys_at(part.rows) for part in parts))
-            if strange:
-                yield strange
+
+def _wanted(contents: Contents, kind: str, parts: Sequence[Part]) -> set[str]:
+    return {one for part in parts for ids in contents.ids(kind, part) for one in ids}
