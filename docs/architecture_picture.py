@@ -32,7 +32,7 @@ BOXES = (
     ("queue", 30, 314, 150, 56, "series-ready", ("series, revision, digest",)),
     ("box", 30, 440, 205, 92, "worker", ("gpu_worker", "slices, rules, five texts,", "vectors, coordinates")),
     ("store", 320, 434, 270, 104, "index", ("segments: rows, vectors, coordinates", "manifest N: one commit, one file", "assembly lists, text cache")),
-    ("store", 320, 578, 270, 60, "Milvus", ("the same states, for more than one process",)),
+    ("store", 320, 578, 270, 60, "Milvus", ("the same, beyond one process",)),
     ("box", 660, 446, 120, 80, "search", ("function_app", "filters, vectors")),
     ("user", 836, 446, 94, 80, "you", ("series,", "with reasons")),
 )
