@@ -16,7 +16,9 @@ from indexer_core.index.reader import Reader
 from indexer_core.selection import ANYTHING, Conditions
 from indexer_core.sorting import NEWEST_FIRST
 from tests.support.segments import IMAGE_DIMENSION, PROJECTION, TEXT, TEXT_DIMENSION, unit_vectors
-from tests.support.two_homes import MILVUS, SEGMENTS, Made, TwoHomes, some_series
+from tests.support.some_series import SERIES as SOME
+from tests.support.some_series import Made
+from tests.support.two_homes import MILVUS, SEGMENTS, TwoHomes
 
 HOMES = [SEGMENTS, MILVUS]
 QUERY = unit_vectors("question", 1, TEXT_DIMENSION)[0]
@@ -186,10 +188,9 @@ def test_collections_that_are_gone_are_told(homes):
 
 @pytest.fixture(scope="module")
 def both(uri):
-    homes, series = TwoHomes(uri), some_series()
-    keys = sorted(series)
+    homes, keys = TwoHomes(uri), sorted(SOME)
     for part in (keys[::2], keys[1::2]):
-        homes.add({key: series[key] for key in part})
+        homes.add({key: SOME[key] for key in part})
     homes.follow()
     yield homes.newest(SEGMENTS), homes.newest(MILVUS)
     homes.close()

@@ -28,15 +28,18 @@ from tests.support.segments import (
     TEXT_DIMENSION,
     unit_vectors,
 )
-from tests.support.two_homes import MILVUS, RESTRICTED, SEGMENTS, TwoHomes, some_series
+from tests.support.some_series import (
+    KEYS,
+    RESTRICTED,
+    SERIES,
+    by_score,
+    known,
+    nearest,
+)
+from tests.support.two_homes import MILVUS, SEGMENTS, TwoHomes
 
 QUERY = unit_vectors("question", 1, TEXT_DIMENSION)[0]
 PICTURE = unit_vectors("picture", 1, IMAGE_DIMENSION)[0]
-
-
-SERIES = some_series()
-KEYS = sorted(SERIES)
-PROVISIONAL = {key for key, made in SERIES.items() if made.is_provisional and made.n_images}
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +56,6 @@ def homes(tmp_path_factory):
 @pytest.fixture(scope="module", params=[SEGMENTS, MILVUS])
 def index(homes, request):
     return homes.newest(request.param)
-
-
-def known(key, field):
-    """What a series says of a field; None where it is unknown."""
-    value = SERIES[key].record.get(field)
-    if field == "flags":
-        return [*(value or ()), *(["provisional"] if key in PROVISIONAL else [])]
-    value = value["term"] if field == "bodyPart" and value else value
-    return None if value in (None, "", "unknown", []) else value
-
-
-def by_score(scores):
-    return sorted(scores, key=lambda key: (-scores[key], key))
-
-
-def nearest(keys, query, space="texts"):
-    """Keys by their best vector, as float32 scores."""
-    found = {}
-    for key in keys:
-        vectors = getattr(SERIES[key], space).astype(np.float64)
-        if len(vectors):
-            found[key] = float(np.float32(np.max(np.sum(vectors * query, axis=1))))
-    return found
 
 
 def conditions(*texts, **others):

@@ -1,8 +1,6 @@
 """One index, answered from its segments and from a Milvus that follows it."""
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,68 +23,10 @@ from tests.support.segments import (
     PROJECTOR,
     TEXT,
     TEXT_DIMENSION,
-    unit_vectors,
 )
+from tests.support.some_series import Made
 
 SEGMENTS, MILVUS = "segments", "milvus"
-RESTRICTED = "south"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """A series.
-
-    look: what its vectors follow from; series of one look have the same. n_images: image vectors.
-    """
-
-    record: Mapping[str, Any] = field(default_factory=dict)
-    look: str
-    n_images: int = 1
-    is_provisional: bool = False
-
-    @property
-    def texts(self) -> np.ndarray:
-        """Its text vectors as the index keeps them: float32 (5, dimension)."""
-        return _kept(unit_vectors(f"text {self.look}", 5, TEXT_DIMENSION))
-
-    @property
-    def images(self) -> np.ndarray:
-        """Its image vectors likewise."""
-        return _kept(unit_vectors(f"image {self.look}", self.n_images, IMAGE_DIMENSION))
-
-
-def _record(chance: random.Random) -> dict[str, Any]:
-    return {
-        "scope": chance.choice(["north", "North", RESTRICTED]),
-        "studyInstanceUid": chance.choice(["1.1", "1.2", "1.3", ""]),
-        "patientKey": chance.choice(["p1", "p2", "P2", None]),
-        "modality": chance.choice(["MR", "mr", "CT", "US", None, ""]),
-        "plane": chance.choice(["axial", "coronal", "unknown", None]),
-        "model": chance.choice(["Gyro_scan 5%", "gyroscan", "Discovery", "unknown"]),
-        "bodyPart": chance.choice([{"term": "Knee"}, {"term": "skull"}, None]),
-        "sequence": chance.sample(["T1", "t1", "FLAIR"], chance.randint(0, 2)),
-        "flags": chance.choice([[], ["sliceGap"], ["burnedInRisk", "sliceGap"]]),
-        "hasPixels": chance.choice([True, False]),
-        "ageYears": chance.choice([None, 30.0, 41.0, 60.0, 75.5]),
-        "instances": chance.choice([1, 2, 3, 200]),
-        "studyDate": chance.choice([None, "2018-03-01", "2019-05-17", "2019-12-31", "2020-01-01"]),
-    }
-
-
-def some_series() -> dict[str, Made]:
-    """Series of every kind, and forty that look the same."""
-    chance = random.Random(3)
-    plain = {
-        f"{number:02x}" * 32: Made(
-            record=_record(chance),
-            look=f"look{number} {chance.choice(['brain', 'knee', 'spine'])}",
-            n_images=chance.choice([0, 1, 1, 2]),
-            is_provisional=chance.random() < 0.2,
-        )
-        for number in range(70)
-    }
-    twins = {f"twin{number:03}": Made(record={"sex": "F"}, look="twin") for number in range(40)}
-    return {**plain, **twins}
 
 
 class TwoHomes:
@@ -179,7 +119,3 @@ def _row(key: str, made: Made | None, revision: int, write_id: str) -> IndexRow:
 
 def _stack(parts: Sequence[np.ndarray], dimension: int) -> np.ndarray:
     return np.concatenate([np.empty((0, dimension), np.float32), *parts])
-
-
-def _kept(vectors: np.ndarray) -> np.ndarray:
-    return vectors.astype(np.float16).astype(np.float32)
