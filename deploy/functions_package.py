@@ -44,6 +44,8 @@ _MACHINE = "x86_64"
 _WEIGHTS = frozenset({".bin", ".faiss", ".npz", ".onnx", ".pt", ".pth", ".safetensors"})
 _SMALL_BYTES = 1_000_000
 _TORCH = frozenset({"torch", "torchvision", "transformers", "open_clip"})
+# A tenth of what Milvus's client brings along, and nothing imports it.
+_UNUSED = (Path("pandas/tests"),)
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 _MB = 1_000_000
 
@@ -150,6 +152,8 @@ def build(root: Path, target: Path, install: Install, further: Sequence[str] = (
     (target / COMMIT).write_text(f"{commit_of(root)}\n")
     (target / PACKAGES).mkdir(parents=True)
     install(target / PACKAGES, requirements_of((root / "pyproject.toml").read_text(), further))
+    for unused in _UNUSED:
+        shutil.rmtree(target / PACKAGES / unused, ignore_errors=True)
     if further:
         (target / PACKAGES.parent / WITH).write_text("\n".join(sorted(further)))
     for caches in [path for path in target.rglob("__pycache__") if path.is_dir()]:

@@ -5,7 +5,6 @@ is told of all rows at once, such as the map or a cohort, is answered from segme
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -153,8 +152,6 @@ class MilvusAnswers:
 
     Parameters
     ----------
-    open_home
-        Connects to Milvus; called again by the next question where it fails.
     setting
         The name of the setting that chose this home, for whoever has to leave it out.
     find, first
@@ -165,15 +162,14 @@ class MilvusAnswers:
 
     def __init__(
         self,
-        open_home: Callable[[], IndexHome],
+        home: IndexHome,
         manifests: Manifests,
         find: FindEncoder,
         first: FindEncoder | None = None,
         *,
         setting: str,
     ) -> None:
-        self._open_home = open_home
-        self._home: IndexHome | None = None
+        self._home = home
         self._manifests = manifests
         self._find = find
         self._first = first or find
@@ -183,10 +179,9 @@ class MilvusAnswers:
 
     def searchable(self, number: int | None) -> Searchable:
         """The state of manifest `number`, or the newest one."""
-        home = self._opened()
-        last = self._refreshed(home)
+        last = self._refreshed()
         is_last = number is None or number == last.index.state.number
-        index = last.index if is_last or number is None else home.at(number)
+        index = last.index if is_last or number is None else self._home.at(number)
         return Searchable(index=index, encoder=last.encoder, newest=self._newest.number)
 
     def manifest(self) -> Manifest:
@@ -212,14 +207,9 @@ class MilvusAnswers:
             f"this is answered from the index's segments alone: leave {self._setting} out"
         )
 
-    def _opened(self) -> IndexHome:
-        if self._home is None:
-            self._home = self._open_home()
-        return self._home
-
-    def _refreshed(self, home: IndexHome) -> "_Last":
+    def _refreshed(self) -> "_Last":
         newest = self.manifest()
-        index = home.refresh()
+        index = self._home.refresh()
         if index is None:
             raise UnavailableError("Milvus has not followed the index yet")
         self._last = last = self._with_encoder(index, newest)

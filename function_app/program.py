@@ -13,7 +13,8 @@ from function_app.api.router import Router
 from function_app.api.service import Service
 from function_app.api.wiring import build_router
 from function_app.handlers import Services
-from function_app.homes import SegmentsHome
+from function_app.homes import Home, MilvusAnswers, SegmentsHome
+from function_app.milvus_home import MILVUS_SETTINGS, milvus_home
 from function_app.wiring import build_services
 from indexer_core.adapters.azure.configured import ENCODER_PREFIX, Accounts, announcer_of
 from indexer_core.adapters.azure.events import parse_azure_events
@@ -23,6 +24,7 @@ from indexer_core.adapters.azure.stores import ContainerListing, azure_stores, q
 from indexer_core.adapters.decoding import ChildLimits, DecodingChildren
 from indexer_core.adapters.faiss_vectors import FlatFp16Vectors
 from indexer_core.adapters.file_cache import cached_files
+from indexer_core.adapters.milvus.settings import MilvusSettings, read_milvus_settings
 from indexer_core.adapters.onnx_text import OnnxTextEncoder
 from indexer_core.adapters.system import RandomIds, SystemClock, usable_memory_bytes
 from indexer_core.adapters.telemetry import telemetry_of
@@ -64,7 +66,12 @@ _DECODING = ChildLimits(seconds=20, memory_bytes=1 << 30)
 class Program:
     """Services for the queue triggers, and the API; parts are made when they are first used."""
 
-    def __init__(self, settings: Settings, telemetry: TelemetrySettings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        telemetry: TelemetrySettings,
+        milvus: MilvusSettings | None = None,
+    ) -> None:
         self.settings = settings
         clock, ids = SystemClock(), RandomIds()
         accounts = Accounts(settings)
@@ -102,8 +109,18 @@ class Program:
         self._manifests = Manifests(self.stores.index)
         self._find_encoder = loaded_once(in_store(self.stores.index, _load, (ENCODER_PREFIX,)))
         background = InBackground(self._find_encoder)
-        queries = QueryReader(reader, self._manifests, find=background, first=background.now)
-        home = SegmentsHome(reader, queries)
+        home: Home
+        if milvus is None:
+            queries = QueryReader(reader, self._manifests, find=background, first=background.now)
+            home = SegmentsHome(reader, queries)
+        else:
+            home = MilvusAnswers(
+                milvus_home(milvus, self.stores.index),
+                self._manifests,
+                find=background,
+                first=background.now,
+                setting=f"{MILVUS_SETTINGS}URI",
+            )
         self._rules = load_rules()
         self.api: Router = build_router(
             self.stores,
@@ -249,7 +266,11 @@ _first = Lock()
 @cache
 def _program() -> Program:
     try:
-        return Program(read_settings(os.environ), telemetry_if_usable(os.environ))
+        return Program(
+            read_settings(os.environ),
+            telemetry_if_usable(os.environ),
+            read_milvus_settings(os.environ, MILVUS_SETTINGS),
+        )
     except InvalidInputError as error:
         log.error("settings cannot be used: %s", error)  # noqa: TRY400 - names, never values
         raise UnavailableError("the settings of the app cannot be used") from error

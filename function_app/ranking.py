@@ -54,8 +54,8 @@ class Ranked:
             wanted = n_hits - len(hits)
             if not wanted:
                 break
-            if chosen.n_passed:
-                hits += [self._ranked(hit, doubt) for hit in self._nearest(chosen, wanted)]
+            # Not counted first whether there are any: on Milvus that takes longer than to ask.
+            hits += [self._ranked(hit, doubt) for hit in self._nearest(chosen, wanted)]
         # Two scores that were not equal may have become so, and then keys decide.
         hits.sort(key=lambda hit: (-hit.score, hit.key))
         self.best = self.original(hits[0]) if hits else None

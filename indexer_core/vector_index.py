@@ -175,3 +175,6 @@ class IndexHome(Protocol):
         UnavailableError
             It has not been followed yet.
         """
+
+    def close(self) -> None:
+        """Let go of connections."""

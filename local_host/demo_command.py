@@ -26,6 +26,7 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
             "demo needs a data directory; make demo-azurite shows --store azure"
         )
     from function_app.search import SearchRequest
+    from indexer_core.snapshot_index import SnapshotIndex
     from local_host.series_commands import answer
 
     folder = Path(str(files("pydicom") / "data" / "test_files"))
@@ -36,7 +37,8 @@ def run_demo(options: argparse.Namespace, settings: Settings) -> int:
     for text in _SEARCHES:
         print(f'\n$ dicom-indexer search "{text}"', flush=True)
         request = SearchRequest(text=text, top=options.top)
-        output.print_hits(answer(request, system.reader().snapshot, system), "table")
+        index = SnapshotIndex(system.reader().snapshot)
+        output.print_hits(answer(request, index, system), "table")
     output.print_next_steps(settings.data)
     if sys.stdout.isatty():
         _show(settings)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from local_host import output
+from local_host.answering import answering
 from local_host.opening import reading
 from local_host.settings import Settings
 
@@ -18,7 +19,6 @@ def run_facets(options: argparse.Namespace, settings: Settings) -> int:
     from function_app.facets import FacetsRequest, facets
     from indexer_core.filters import parse_filter
     from indexer_core.selection import Conditions
-    from indexer_core.snapshot_index import SnapshotIndex
 
     request = FacetsRequest(
         fields=tuple(options.fields or _USUAL),
@@ -28,7 +28,8 @@ def run_facets(options: argparse.Namespace, settings: Settings) -> int:
         least=options.least,
     )
     request.check()
-    found = facets(request, SnapshotIndex(reading(settings).snapshot(options.at)))
+    with answering(reading(settings), options.at) as index:
+        found = facets(request, index)
     if options.format == "json":
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:

@@ -11,6 +11,11 @@ _CUT_OFF = ("\u2026", "...")
 _SHORTEST_ENDING = 4
 
 
+def is_ending(text: str) -> bool:
+    """Whether that is the end of a UID, behind an ellipsis."""
+    return text.strip().startswith(_CUT_OFF)
+
+
 def whole_uid(snapshot: "Snapshot", text: str) -> str:
     """The UID that is meant; one behind an ellipsis is completed, any other is as it is.
 
@@ -24,7 +29,7 @@ def whole_uid(snapshot: "Snapshot", text: str) -> str:
     from indexer_core.search import uids_ending_in
 
     text = text.strip()
-    if not text.startswith(_CUT_OFF):
+    if not is_ending(text):
         return text
     ending = text.lstrip("\u2026.")
     if len(ending) < _SHORTEST_ENDING:

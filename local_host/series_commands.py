@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer_core.errors import NotFoundError
 from local_host import output
+from local_host.answering import answering
 from local_host.named_series import keys_named, whole_uid
 from local_host.opening import known_data, reading, writing
 from local_host.settings import Settings
@@ -15,7 +16,7 @@ from local_host.wiring import LocalSystem
 if TYPE_CHECKING:
     from function_app.search import SearchRequest
     from indexer_core.filters import Filter
-    from indexer_core.index.reader import Snapshot
+    from indexer_core.vector_index import VectorIndex
 
 
 def run_search(options: argparse.Namespace, settings: Settings) -> int:
@@ -33,9 +34,10 @@ def run_search(options: argparse.Namespace, settings: Settings) -> int:
     )
     request.check()
     system = reading(settings)
-    snapshot = system.snapshot(options.at, searched=[TEXT_SPACE])
     request = replace(request, exact=system.reading.exact)
-    output.print_hits(answer(request, snapshot, system), options.format)
+    with answering(system, options.at, searched=[TEXT_SPACE]) as index:
+        found = answer(request, index, system)
+    output.print_hits(found, options.format)
     return 0
 
 
@@ -108,13 +110,12 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
         return 0 if tally.went_well else 1
 
 
-def answer(request: "SearchRequest", snapshot: "Snapshot", system: LocalSystem) -> dict[str, Any]:
+def answer(request: "SearchRequest", index: "VectorIndex", system: LocalSystem) -> dict[str, Any]:
     """What the API answers to a search."""
     from function_app.search import search
-    from indexer_core.snapshot_index import SnapshotIndex
     from indexer_core.templates import template_names
 
-    encoder, index = system.encoder_of(snapshot), SnapshotIndex(snapshot)
+    encoder = system.encoder_named(index.state.text_encoder)
     tower = system.image_texts(index.state.image_encoder, encoder)
     return search(request, index, encoder, template_names(), tower)
 

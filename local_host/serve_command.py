@@ -12,7 +12,7 @@ from indexer_core.adapters.system import usable_memory_bytes
 from indexer_core.errors import ConflictError, InvalidInputError, UnavailableError
 from local_host.locking import writer_lock
 from local_host.opening import known_data
-from local_host.settings import Settings
+from local_host.settings import MILVUS, Settings
 from local_host.wiring import LocalSystem
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def router_of(
     from function_app.api.callers import local_callers
     from function_app.api.service import Service
     from function_app.api.wiring import build_router
-    from function_app.homes import SegmentsHome
+    from function_app.homes import Home, MilvusAnswers, SegmentsHome
+    from function_app.milvus_home import milvus_home
     from indexer_core.encoders import InBackground
     from indexer_core.index.adoption import QueryReader
     from indexer_core.index.commit import Manifests
@@ -136,8 +137,18 @@ def router_of(
     )
     background = InBackground(system.encoders.find)
     manifests = Manifests(system.index)
-    queries = QueryReader(reader, manifests, find=background, first=background.now)
-    home = SegmentsHome(reader, queries)
+    home: Home
+    if system.settings.milvus is None:
+        queries = QueryReader(reader, manifests, find=background, first=background.now)
+        home = SegmentsHome(reader, queries)
+    else:
+        home = MilvusAnswers(
+            milvus_home(system.settings.milvus, system.index),
+            manifests,
+            find=background,
+            first=background.now,
+            setting=f"{MILVUS}URI",
+        )
     return build_router(
         system.stores,
         Service(

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from indexer_core.errors import InvalidInputError
 from local_host import output
-from local_host.named_series import whole_uid
+from local_host.answering import answering
+from local_host.named_series import is_ending, whole_uid
 from local_host.opening import reading
 from local_host.settings import Settings
 from local_host.wiring import LocalSystem
 
 if TYPE_CHECKING:
-    from indexer_core.index.reader import Snapshot
     from indexer_core.ports import ImageTextEncoder
+    from indexer_core.vector_index import State
 
 
 def run_similar(options: argparse.Namespace, settings: Settings) -> int:
@@ -26,7 +27,6 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
     from indexer_core.filters import parse_filter
     from indexer_core.index.segment import IMAGE_SPACE
     from indexer_core.selection import Conditions
-    from indexer_core.snapshot_index import SnapshotIndex
     from indexer_core.uploads import UploadReader
 
     if sum(each is not None for each in (options.uid, options.file, options.text)) != 1:
@@ -35,15 +35,17 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
     page = PageRequest(top=options.top, level=level_of(options.level))
     page.check()
     data = None if options.file is None else _bytes_of(Path(options.file))
-    with closing(reading(settings)) as system:  # it may open a model
-        snapshot = system.snapshot(options.at, searched=[IMAGE_SPACE])
-        index, exact = SnapshotIndex(snapshot), system.reading.exact
+    with (
+        closing(reading(settings)) as system,  # it may open a model
+        answering(system, options.at, searched=[IMAGE_SPACE]) as index,
+    ):
+        exact = system.reading.exact
         if options.text is not None:
             words = PixelsSearchRequest(
                 text=options.text, conditions=conditions, page=page, with_texts=False, exact=exact
             )
             words.check()
-            found = pixels_search(words, index, _image_texts(system, snapshot), None, ())
+            found = pixels_search(words, index, _image_texts(system, index.state), None, ())
         elif data is not None:
             asked = UploadRequest(data=data, conditions=conditions, page=page, exact=exact)
             with DecodingChildren() as children:
@@ -52,7 +54,9 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
                 )
                 found = similar_to_upload(asked, index, reader)
         else:
-            uid = whole_uid(snapshot, options.uid)
+            uid = options.uid
+            if is_ending(uid):  # which segments alone can be asked for
+                uid = whole_uid(system.snapshot(options.at), uid)
             found = similar(
                 SimilarRequest(uid=uid, conditions=conditions, page=page, exact=exact), index
             )
@@ -60,11 +64,9 @@ def run_similar(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _image_texts(system: LocalSystem, snapshot: "Snapshot") -> "ImageTextEncoder | None":
-    """What puts words into the image space of a snapshot, or None."""
-    from indexer_core.similar import image_encoder_of
-
-    return system.image_texts(image_encoder_of(snapshot), system.encoder_of(snapshot))
+def _image_texts(system: LocalSystem, state: "State") -> "ImageTextEncoder | None":
+    """What puts words into the image space of a state, or None."""
+    return system.image_texts(state.image_encoder, system.encoder_named(state.text_encoder))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -145,8 +145,17 @@ class LocalSystem:
         """
         from indexer_core.index.adoption import text_encoder_of
 
-        wanted = text_encoder_of(snapshot.manifest)
-        return self.encoder if wanted is None else self.encoders.needed(wanted)
+        return self.encoder_named(text_encoder_of(snapshot.manifest))
+
+    def encoder_named(self, encoder_id: str | None) -> "TextEncoder":
+        """The text encoder of this id; without one, that of the index.
+
+        Raises
+        ------
+        NotFoundError
+            It is not here.
+        """
+        return self.encoders.needed(encoder_id) if encoder_id else self.encoder
 
     def image_texts(
         self, image_encoder_id: str, encoder: "TextEncoder"

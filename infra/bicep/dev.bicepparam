@@ -22,6 +22,7 @@ param workerHourlyPrice = '0.43'
 param maxWorkers = 1
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
+param milvusUri = readEnvironmentVariable('INDEXER_MILVUS_URI', '')
 param storageSku = 'Standard_LRS'
 param functionsMemoryMb = 2048
 param logRetentionDays = 30

@@ -95,6 +95,12 @@ param projects string = ''
 @description('Address of a viewer, with {study} or {series}; empty: none.')
 param viewer string = ''
 
+@description('Address of a Milvus that searches are answered from; empty: from the segments.')
+param milvusUri string = ''
+
+@description('What the names of the collections begin with there.')
+param milvusPrefix string = 'dicom'
+
 @description('Memory of an instance of the functions.')
 @allowed([
   2048
@@ -747,6 +753,9 @@ module functions 'modules/functions.bicep' = {
     packageContainerName: packageContainer
     sharedSettings: sharedSettings
     patientKeyUri: vault.outputs.patientKeyUri
+    milvusUri: milvusUri
+    milvusPrefix: milvusPrefix
+    milvusTokenUri: vault.outputs.milvusTokenUri
     insightsConnectionString: monitoring.outputs.insightsConnectionString
     entraClientId: entraClientId
     instanceMemoryMb: functionsMemoryMb

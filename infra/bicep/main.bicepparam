@@ -32,6 +32,7 @@ param workerHourlyPrice = isPublic ? '0.43' : '2.30'
 param maxWorkers = isPublic ? 1 : 2
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
+param milvusUri = readEnvironmentVariable('INDEXER_MILVUS_URI', '')
 param storageSku = isPublic ? 'Standard_LRS' : 'Standard_ZRS'
 param functionsMemoryMb = isPublic ? 2048 : 4096
 param logRetentionDays = isPublic ? 30 : 90

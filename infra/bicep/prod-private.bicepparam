@@ -21,6 +21,7 @@ param workerHourlyPrice = '2.30'
 param maxWorkers = 2
 param projects = readEnvironmentVariable('INDEXER_PROJECTS', '')
 param viewer = readEnvironmentVariable('INDEXER_VIEWER', '')
+param milvusUri = readEnvironmentVariable('INDEXER_MILVUS_URI', '')
 param storageSku = 'Standard_ZRS'
 param functionsMemoryMb = 4096
 param logRetentionDays = 90

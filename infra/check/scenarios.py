@@ -34,6 +34,7 @@ _LATER: Mapping[str, str] = {
     "HAS_POLICIES": "true",
     "PATIENT_KEY": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
     "INDEXER_VIEWER": "https://viewer.example/{study}",
+    "INDEXER_MILVUS_URI": "https://milvus.example:19530",
 }
 
 _HUB = f"{SUBSCRIPTION}/resourceGroups/hub/providers/Microsoft.Network/virtualNetworks/hub"

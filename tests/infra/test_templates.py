@@ -178,6 +178,18 @@ PLANTED = {
         "'c2l4dGVlbiBieXRlcyBvciBtb3Jl'",
         "settings",
     ),
+    "a token of Milvus in a setting": (
+        FUNCTIONS,
+        "'@Microsoft.KeyVault(SecretUri=${milvusTokenUri})'",
+        "'root:Milvus'",
+        "settings",
+    ),
+    "another Milvus": (
+        FUNCTIONS,
+        "  INDEXER_MILVUS_URI: milvusUri\n",
+        "  INDEXER_MILVUS_URI: milvusTokenUri\n",
+        "settings",
+    ),
     "an endpoint that is missing": (
         MAIN,
         "        groupId: 'queue'\n",

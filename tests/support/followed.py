@@ -29,3 +29,6 @@ class FollowedSnapshots:
         if number < self.floor:
             raise ManifestExpiredError("not kept any more")
         return SnapshotIndex(self._reader.at(number))
+
+    def close(self):
+        """Nothing is open."""

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from docs import azure_picture
+from function_app.milvus_home import MILVUS_SETTINGS
 from function_app.wiring import read_settings
 from gpu_worker.wiring import read_program_settings
+from indexer_core.adapters.milvus.settings import read_milvus_settings
 from indexer_core.telemetry_settings import read_telemetry
 from tests.conftest import ROOT
 
@@ -90,10 +92,13 @@ def test_settings_on_the_page_are_those_that_are_read():
     read_telemetry(asked)
     by_all = set(asked.asked)
     read_program_settings(asked)
+    by_the_worker = asked.asked - by_all
+    of_milvus = Recorded({f"{MILVUS_SETTINGS}URI": "https://milvus.example"})
+    read_milvus_settings(of_milvus, MILVUS_SETTINGS)
     told = {named(row[0]): row[2] for row in table("Settings")}
-    assert set(told) == asked.asked
-    by_the_worker = {name for name, meaning in told.items() if meaning.startswith("worker only")}
-    assert by_the_worker == asked.asked - by_all
+    assert set(told) == asked.asked | of_milvus.asked
+    for who, names in (("worker", by_the_worker), ("functions", of_milvus.asked)):
+        assert {name for name in told if told[name].startswith(f"{who} only")} == names
 
 
 def test_settings_that_the_page_calls_needed_suffice():

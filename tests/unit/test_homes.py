@@ -1,15 +1,21 @@
 """What a service on Milvus answers: how far it is, what it cannot, with which encoder."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from function_app.homes import MilvusAnswers
-from indexer_core.errors import UnavailableError
+from function_app.milvus_home import milvus_home
+from indexer_core.adapters.milvus.settings import MilvusSettings
+from indexer_core.errors import InvalidInputError, UnavailableError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.updates import Restore, Suppress
+from indexer_core.testing.memory import ManualClock, MemoryBlobs
+from tests.conftest import ROOT
 from tests.support.api import Api, Encoder, problem_of, record
 from tests.support.encoders import NEW, OLD, SwitchingIndex
 from tests.support.followed import FollowedSnapshots
@@ -37,7 +43,7 @@ class Followed:
     def _home(self, stores, _reader):
         self.home = FollowedSnapshots(stores.index)
         return MilvusAnswers(
-            lambda: self.home,
+            self.home,
             Manifests(stores.index),
             find=lambda _: Encoder(),
             setting=SETTING,
@@ -129,23 +135,24 @@ def test_where_nothing_is_indexed_nothing_is_found():
     assert problem_of(response) == "unavailable"  # opened, and not followed
 
 
-def test_a_milvus_that_cannot_be_reached_is_tried_again(followed):
-    home, n_tries = followed.home, []
+def test_without_milvus_client_one_line_says_what_to_install(monkeypatch):
+    for name in [each for each in sys.modules if each.split(".")[0] == "pymilvus"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    monkeypatch.delitem(sys.modules, "indexer_core.adapters.milvus.home", raising=False)
+    monkeypatch.delitem(sys.modules, "indexer_core.adapters.milvus.client", raising=False)
+    settings = MilvusSettings(uri="http://127.0.0.1:1")
+    with pytest.raises(InvalidInputError, match=r"dicom-indexer\[milvus\]"):
+        milvus_home(settings, MemoryBlobs(ManualClock()))
 
-    def opened():
-        n_tries.append(1)
-        if len(n_tries) == 1:
-            raise UnavailableError("no Milvus")
-        return home
 
-    answers = MilvusAnswers(
-        opened, followed.api.manifests, find=lambda _: Encoder(), setting=SETTING
-    )
-    with pytest.raises(UnavailableError, match="no Milvus"):
-        answers.searchable(None)
-    assert answers.searchable(None).index.state.n_series == 3
-    assert answers.searchable(None).newest == followed.home.applied
-    assert len(n_tries) == 2
+def test_only_who_asks_for_milvus_loads_its_client():
+    script = """
+import sys
+import function_app.program, function_app.milvus_home, local_host.settings, local_host.answering
+sys.exit("pymilvus" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=ROOT).returncode == 0
 
 
 def switch(index: SwitchingIndex) -> None:
@@ -161,9 +168,7 @@ def switched():
     index.add({"a": 1, "b": 1})
     home, encoders = FollowedSnapshots(index.blobs), {OLD.encoder_id: OLD}
     home.applied = index.manifest.number
-    answers = MilvusAnswers(
-        lambda: home, Manifests(index.blobs), find=encoders.get, setting=SETTING
-    )
+    answers = MilvusAnswers(home, Manifests(index.blobs), find=encoders.get, setting=SETTING)
     before = answers.searchable(None)
     assert before.encoder is OLD
     switch(index)
@@ -199,8 +204,6 @@ def test_a_state_that_cannot_know_what_was_hidden_since_does_not_answer(switched
 
 def test_without_any_encoder_there_is_no_answer(switched):
     index, home, _, _ = switched
-    answers = MilvusAnswers(
-        lambda: home, Manifests(index.blobs), find=lambda _: None, setting=SETTING
-    )
+    answers = MilvusAnswers(home, Manifests(index.blobs), find=lambda _: None, setting=SETTING)
     with pytest.raises(UnavailableError, match=f"text encoder {NEW.encoder_id}"):
         answers.searchable(None)

@@ -131,6 +131,20 @@ def meeting(conditions: Conditions, *, also_unknown: Collection[str] = ()) -> st
     return all_of([open_to(conditions), _meeting(conditions.filters, included), either])
 
 
+def left_out(conditions: Conditions, field: str) -> str:
+    """Series that would meet conditions were a field not asked about where it is unknown.
+
+    Raises
+    ------
+    InvalidInputError
+        As of `open_to`.
+    """
+    included = conditions.with_unknown
+    branches = all_of(_not_meeting(each, included) for each in conditions.alternatives or ((),))
+    misses = any_of([_not_meeting(conditions.filters, included), branches])
+    return all_of([misses, meeting(conditions, also_unknown=(field,))])
+
+
 def allowed(conditions: Conditions) -> str:
     """What filters by hand, scopes and names leave, whatever the alternatives ask for.
 
@@ -165,6 +179,15 @@ def _meeting(filters: Sequence[Filter], included: Collection[str]) -> str:
         parts = parts_of(each)
         found += [any_of([parts.passed, parts.unknown]) if each.field in included else parts.passed]
     return all_of(found)
+
+
+def _not_meeting(filters: Sequence[Filter], included: Collection[str]) -> str:
+    """All other entities than those of `_meeting`."""
+    found = []
+    for each in filters:
+        parts = parts_of(each)
+        found += [parts.unmet if each.field in included else any_of([parts.unmet, parts.unknown])]
+    return any_of(found)
 
 
 def _held(condition: Filter) -> tuple[str, str]:

@@ -1,18 +1,25 @@
-"""Where states of an index on Milvus come from: its position says which can be searched."""
+"""Where states of an index on Milvus come from: its position says which can be searched.
+
+A follower deletes series that are suppressed, and it may be behind, or not run at all. So the
+newest manifest is looked at, too: what it hides is in no state that is handed out, from that
+moment on.
+"""
 
 from dataclasses import replace
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import connect, count, translated
-from indexer_core.adapters.milvus.expressions import in_state
+from indexer_core.adapters.milvus.client import connect, translated
+from indexer_core.adapters.milvus.expressions import MAX_NAMES
 from indexer_core.adapters.milvus.index import MilvusIndex
 from indexer_core.adapters.milvus.position import Position, read_position
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import SERIES, Names
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import ManifestExpiredError, UnavailableError
-from indexer_core.ports import BlobReader
+from indexer_core.index.commit import Manifests
+from indexer_core.index.manifest import EMPTY, Manifest
+from indexer_core.ports import BlobStore
 
 
 class MilvusHome:
@@ -24,11 +31,16 @@ class MilvusHome:
         Where the position lies, beside the manifests.
     """
 
-    def __init__(self, settings: MilvusSettings, blobs: BlobReader) -> None:
+    def __init__(self, settings: MilvusSettings, blobs: BlobStore) -> None:
         self._settings = settings
         self._blobs = blobs
+        self._manifests = Manifests(blobs)
+        self._manifest = EMPTY
         self._client: MilvusClient | None = None
         self._position = Position()
+        self._hidden: frozenset[str] = frozenset()
+        self._deleted: tuple[int, frozenset[str]] = 0, frozenset()
+        """What a follower has deleted, as a manifest of this number hides it."""
         self._newest: StateReader | None = None
         self._index: MilvusIndex | None = None
 
@@ -38,19 +50,22 @@ class MilvusHome:
         Raises
         ------
         UnavailableError
-            Milvus cannot be reached, or the collections are not there.
+            Milvus cannot be reached, or the collections are not there; or so much was hidden since
+            that it has to be followed first.
         CorruptIndexError
-            The position cannot be read.
+            The position or the newest manifest cannot be read.
         """
         position = read_position(self._blobs, self._settings.prefix)
-        if position != self._position or self._index is None:
-            self._open(position)
+        self._manifest = self._manifests.newest(self._manifest)
+        hidden = self._hidden_since(position)
+        if (position, hidden) != (self._position, self._hidden) or self._index is None:
+            self._open(position, hidden)
         return self._index
 
     def at(self, number: int) -> MilvusIndex:
         """The state of an earlier manifest: one of those that the position names.
 
-        Series that were suppressed or purged since are in no state any more.
+        Series that were suppressed or purged since are in no state.
 
         Raises
         ------
@@ -72,16 +87,29 @@ class MilvusHome:
             )
         if number == position.applied:
             return index
-        series = newest.names.collection(SERIES)
-        n_series = count(newest.client, series, in_state(number))
-        return MilvusIndex(replace(newest, number=number, n_series=n_series))
+        return MilvusIndex(replace(newest, number=number).counted())
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._client is not None:
             self._client.close()
 
-    def _open(self, position: Position) -> None:
+    def _hidden_since(self, position: Position) -> frozenset[str]:
+        """What the newest manifest hides and a follower has not deleted yet."""
+        newest, applied = self._manifest, position.applied
+        if newest.number <= applied or not position.generation:
+            return frozenset()
+        if self._deleted[0] != applied:
+            then = self._manifests.read(applied)
+            # Where that has expired nobody knows any more what it hid.
+            known = then.suppressed if isinstance(then, Manifest) else frozenset()
+            self._deleted = applied, known
+        hidden = newest.suppressed - self._deleted[1]
+        if len(hidden) > MAX_NAMES:
+            raise UnavailableError("so many series were hidden that Milvus has to follow first")
+        return hidden
+
+    def _open(self, position: Position, hidden: frozenset[str]) -> None:
         if not position.generation:
             self._position, self._newest, self._index = position, None, None
             return
@@ -92,13 +120,15 @@ class MilvusHome:
             with translated():
                 for kind in (SERIES, *position.spaces):
                     self._client.load_collection(names.collection(kind))
-        self._newest = StateReader(
+        newest = StateReader(
             client=self._client,
             names=names,
             number=position.applied,
             spaces=position.spaces,
             projection_version=position.projection_version,
             n_series=position.n_series,
+            hidden=hidden,
         )
+        self._newest = newest.counted() if hidden else newest
         self._index = MilvusIndex(self._newest)
-        self._position = position
+        self._position, self._hidden = position, hidden

@@ -20,6 +20,7 @@ import numpy as np
 from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
     all_of,
+    left_out,
     meeting,
     named,
     open_to,
@@ -74,7 +75,7 @@ class ChosenSeries:
         if conditions is None:
             return {}
         fields = dict.fromkeys(each.field for each in conditions.distinct)
-        return {field: self._n_with(conditions, field) - self.n_passed for field in fields}
+        return {field: self._reader.count(left_out(conditions, field)) for field in fields}
 
     def by_words(self, text: str, query: Vector, top: int, *, exact: bool) -> list[Hit]:  # noqa: ARG002 - always exact
         """The best, by their texts."""
@@ -142,9 +143,6 @@ class ChosenSeries:
     def _nearest(self, space: str, query: Vector, top: int) -> list[Hit]:
         return self._reader.nearest(space, query, self.where, top)
 
-    def _n_with(self, conditions: Conditions, field: str) -> int:
-        return self._reader.count(meeting(conditions, also_unknown=(field,)))
-
     def _less(self, where: str) -> "ChosenSeries":
         fewer = ChosenSeries(self._reader, all_of([self.where, where]))
         fewer._narrowed = self  # what was left out before is told of these, too
@@ -169,9 +167,9 @@ class FittedSeries:
         """What fits, then the others from the least doubt to the greatest."""
         yield 0.0, self.fits
         for halves in range(1, most_halves(self._conditions) + 1):
-            found = ChosenSeries(self._reader, in_doubt(self._conditions, halves))
-            if found.n_passed:
-                yield halves / 2, found
+            where = in_doubt(self._conditions, halves)
+            if self._reader.has(where):
+                yield halves / 2, ChosenSeries(self._reader, where)
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""

@@ -1,7 +1,7 @@
 """One state of the collections, as it is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from indexer_core.adapters.milvus.expressions import (
     all_of,
     in_state,
     with_values,
+    without_keys,
 )
 from indexer_core.adapters.milvus.fetching import (
     SHOWN,
@@ -39,6 +40,8 @@ class StateReader:
         Of the manifest whose state it is.
     spaces, projection_version, n_series
         As of `indexer_core.adapters.milvus.position.Position`.
+    hidden
+        Keys of series that are there still and must not be found.
     """
 
     client: MilvusClient
@@ -47,12 +50,25 @@ class StateReader:
     spaces: Mapping[str, FollowedSpace]
     projection_version: str | None
     n_series: int
+    hidden: frozenset[str] = frozenset()
+
+    def counted(self) -> "StateReader":
+        """The same with the number of its series as it is."""
+        return replace(self, n_series=count(self.client, self._series, self._seen(EVERYTHING)))
 
     def count(self, where: str) -> int:
         """How many series of the state an expression holds of."""
         if where in (EVERYTHING, NOTHING):
             return self.n_series if where == EVERYTHING else 0
         return count(self.client, self._series, self._seen(where))
+
+    def has(self, where: str) -> bool:
+        """Whether it holds of any: on a large index much faster than counting."""
+        with translated():
+            found = self.client.query(
+                self._series, filter=self._seen(where), output_fields=[KEY], limit=1
+            )
+        return bool(found)
 
     def keys(self, where: str) -> list[str]:
         """Keys of the series that an expression holds of, in order."""
@@ -113,7 +129,7 @@ class StateReader:
         return self.names.collection(SERIES)
 
     def _seen(self, where: str) -> str:
-        return all_of([in_state(self.number), where])
+        return all_of([in_state(self.number), without_keys(self.hidden), where])
 
     def _every(self, where: str, fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         found = every(self.client, self._series, self._seen(where), fields, MAX_PER_REQUEST)

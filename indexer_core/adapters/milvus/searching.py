@@ -24,8 +24,8 @@ from indexer_core.adapters.milvus.expressions import MAX_NAMES, all_of, with_val
 from indexer_core.adapters.milvus.schema import ID, VECTOR
 from indexer_core.errors import InvalidInputError
 
-# Five texts of a series lie close together: ten vectors per wanted series hold enough of them.
-_VECTORS_PER_SERIES = 10
+# Of the nearest texts, about every second is of another series; the rest is asked for again.
+_VECTORS_PER_SERIES = 3
 _MARGIN = 16
 _GROWTH = 4
 

@@ -36,6 +36,15 @@ param sharedSettings object
 @description('Secret with the key of the patient hash.')
 param patientKeyUri string
 
+@description('Address of a Milvus that searches are answered from; empty: from the segments.')
+param milvusUri string
+
+@description('What the names of the collections begin with there.')
+param milvusPrefix string
+
+@description('Secret with what Milvus lets in; only read where there is an address.')
+param milvusTokenUri string
+
 @description('Connection string of Application Insights; it holds no key that is accepted.')
 param insightsConnectionString string
 
@@ -65,6 +74,10 @@ var ownSettings = {
   AzureWebJobsStorage__blobServiceUri: hostBlobEndpoint
   AzureWebJobsStorage__clientId: identityClientId
   AzureWebJobsStorage__credential: 'managedidentity'
+  INDEXER_MILVUS_PREFIX: milvusPrefix
+  INDEXER_MILVUS_TIMEOUT_S: ''
+  INDEXER_MILVUS_TOKEN: empty(milvusUri) ? '' : '@Microsoft.KeyVault(SecretUri=${milvusTokenUri})'
+  INDEXER_MILVUS_URI: milvusUri
   INDEXER_PATIENT_KEY: '@Microsoft.KeyVault(SecretUri=${patientKeyUri})'
   IndexerStorage__clientId: identityClientId
   IndexerStorage__credential: 'managedidentity'

@@ -107,3 +107,6 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
 
 output id string = vault.id
 output patientKeyUri string = '${vault.properties.vaultUri}secrets/${secretName}'
+
+@description('Where operators put what Milvus lets in, if searches are answered from one.')
+output milvusTokenUri string = '${vault.properties.vaultUri}secrets/milvus-token'

@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from function_app.milvus_home import MILVUS_SETTINGS
 from gpu_worker.health import PORT
 from gpu_worker.wiring import ProgramSettings, read_program_settings
 from indexer_core.adapters.azure.settings import Settings, read_settings
+from indexer_core.adapters.milvus.settings import read_milvus_settings
 from indexer_core.errors import InvalidInputError
 from indexer_core.telemetry_settings import TelemetrySettings, read_telemetry
 from infra.check.problems import Problem
@@ -16,11 +18,14 @@ from infra.check.values import Late, Resource, value_at
 
 _KEY = "c2l4dGVlbiBieXRlcyBvciBtb3Jl"
 _SOURCES = '[{"scope": "a", "account": "abc", "container": "dicom"}]'
-_LEAST: Mapping[str, str] = {
+_LEAST = {
     "IndexerStorage__accountName": "abc",
     "INDEXER_SOURCES": _SOURCES,
     "INDEXER_PATIENT_KEY": _KEY,
 }
+
+# The others are read where there is an address.
+_MILVUS = {f"{MILVUS_SETTINGS}URI": "https://milvus.example"}
 
 NOT_SET: Mapping[str, str] = {
     "IndexerStorage": "a connection string holds a key; the name of the account is set instead",
@@ -68,9 +73,10 @@ class _Recorded(dict[str, str]):
 @cache
 def settings_that_are_read() -> tuple[frozenset[str], frozenset[str]]:
     """What the functions read, and what the worker reads."""
-    functions, worker = _Recorded(_LEAST), _Recorded(_LEAST)
+    functions, worker = _Recorded(_LEAST | _MILVUS), _Recorded(_LEAST)
     read_settings(functions)
     read_telemetry(functions)
+    read_milvus_settings(functions, MILVUS_SETTINGS)
     read_program_settings(worker)
     return frozenset(functions.asked), frozenset(worker.asked)
 
@@ -87,6 +93,7 @@ def settings_problems(scenario: Scenario) -> Iterator[Problem]:
         uri = _secret_uri(scenario)
         if found.get("INDEXER_PATIENT_KEY") != f"@Microsoft.KeyVault(SecretUri={uri})":
             texts.append("INDEXER_PATIENT_KEY is no reference to the vault")
+        texts += _milvus(scenario, found)
         texts += _values(scenario, found, is_worker=False)
         yield from _told(resource, texts, scenario)
     if not scenario.deployment.of_type("Microsoft.Web/sites/config"):
@@ -133,9 +140,17 @@ def _platform(scenario: Scenario, found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} is {expected.format(**places)}"
 
 
-def _secret_uri(scenario: Scenario) -> str:
+def _milvus(scenario: Scenario, found: Mapping[str, Any]) -> Iterator[str]:
+    """The token is never set itself, and not asked of the vault where nothing needs it."""
+    uri = _secret_uri(scenario, "milvus-token")
+    token = f"@Microsoft.KeyVault(SecretUri={uri})" if found.get(f"{MILVUS_SETTINGS}URI") else ""
+    if found.get(f"{MILVUS_SETTINGS}TOKEN") != token:
+        yield f"{MILVUS_SETTINGS}TOKEN is {token or 'empty without an address'}"
+
+
+def _secret_uri(scenario: Scenario, name: str = "patient-hash-key") -> str:
     vault = _one(scenario, "Microsoft.KeyVault/vaults", "kv-")
-    return f"{vault}#properties.vaultUri" + "secrets/patient-hash-key"
+    return f"{vault}#properties.vaultUri" + f"secrets/{name}"
 
 
 def _worker(scenario: Scenario, resource: Resource, found: Mapping[str, Any]) -> Iterator[str]:
@@ -179,10 +194,15 @@ def _values(scenario: Scenario, found: Mapping[str, Any], *, is_worker: bool) ->
         program = read_program_settings(environment) if is_worker else None
         settings = program.azure if program else read_settings(environment)
         telemetry = read_telemetry(environment)  # the programs would work on, and send nothing
+        milvus = read_milvus_settings(environment, MILVUS_SETTINGS)
     except InvalidInputError as error:
         yield f"the code refuses the settings: {error}"
         return
     yield from _against(scenario, settings, telemetry)
+    if (milvus.uri if milvus else "") != (
+        scenario.values.get("milvusUri", "") if not is_worker else ""
+    ):
+        yield f"{MILVUS_SETTINGS}URI is the address of Milvus, of the functions alone"
     if program is not None:
         yield from _against_defaults(scenario, program)
 
