@@ -63,7 +63,7 @@ class Sizes:
     queries: int = 50
     rounds: int = 3
     text_dimension: int = 512
-    seconds: float = 15.0
+    seconds: float = 12.0
 
 
 def timed(do: Callable[[], _T]) -> tuple[float, _T]:
