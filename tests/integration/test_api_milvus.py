@@ -226,6 +226,17 @@ def test_what_is_hidden_is_found_no_more_before_a_follower_has_seen_it(both):
     assert both.same("POST", "/api/search", body=body)["count"] == len(RECORDS) + 1
 
 
+def test_what_is_hidden_is_known_although_the_manifest_that_was_followed_has_expired(both):
+    manifests = both.segments.manifests
+    both.segments.commit(Suppress(series_keys=frozenset({"1.2.5"})))
+    both.follow()
+    followed = manifests.newest().number
+    both.segments.commit(Suppress(series_keys=frozenset({"1.2.3"})))
+    assert manifests.expire(followed)
+    found = both.milvus.told("POST", "/api/search", body={"text": "text", "top": 100})
+    assert {hit["seriesKey"] for hit in found["value"]} == RECORDS.keys() - {"1.2.3", "1.2.5"}
+
+
 def test_a_state_that_milvus_never_had_has_expired(both):
     body = {"facets": ["modality"], "manifest": 1}
     response = both.milvus.ask("POST", "/api/facets", body=body)
