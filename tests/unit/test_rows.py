@@ -33,6 +33,7 @@ from indexer_core.index.rows import (
     rows_of,
     rows_to_bytes,
     table_of,
+    table_of_rows,
 )
 from tests.conftest import ROOT
 from tests.support.segments import row
@@ -83,9 +84,10 @@ def a_table(rows):
     return table_of(rows_to_bytes(rows), "rows")
 
 
+@pytest.mark.parametrize("table_of_these", [a_table, table_of_rows])
 @given(st.lists(index_rows(), max_size=12))
-def test_rows_come_back_as_they_were_written(rows):
-    table = a_table(rows)
+def test_rows_come_back_as_they_were_written(table_of_these, rows):
+    table = table_of_these(rows)
     assert list(rows_of(table)) == rows
     assert [row_at(table, number) for number in range(len(rows))] == rows
     reader = RowTexts(table)
