@@ -10,7 +10,7 @@ from indexer_core.adapters.milvus.follower import APPLIED
 from indexer_core.adapters.milvus.lag import lag_of
 from indexer_core.adapters.milvus.position import position_name
 from indexer_core.adapters.milvus.schema import DIED, ID, KEY, SERIES
-from indexer_core.errors import NotFoundError
+from indexer_core.errors import NotFoundError, UnavailableError
 from indexer_core.index.collect import RetentionPolicy
 from indexer_core.index.upkeep import Upkeep
 from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
@@ -279,6 +279,17 @@ class TestTruth:
         followed.clock.advance(LONG_S)
         followed.follow()
         assert followed.generations() == {followed.position.generation}
+
+    def test_a_milvus_that_was_started_anew_is_made_ready_again(self, followed):
+        follower = followed.follower()
+        follower.step()
+        for kind in (SERIES, "text", "image"):
+            followed.client.release_collection(followed.collection(kind))
+        followed.add(s1=2)
+        with pytest.raises(UnavailableError):
+            follower.step()
+        assert follower.step().outcome == APPLIED
+        followed.assert_equal()
 
     def test_a_lost_position_leads_to_new_collections(self, followed):
         before = followed.position.generation

@@ -144,4 +144,4 @@ def client(tmp_path_factory):
 
 
 TestMilvus = MilvusMachine.TestCase
-TestMilvus.settings = settings(max_examples=8, stateful_step_count=25, deadline=None)
+TestMilvus.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

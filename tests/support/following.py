@@ -1,5 +1,6 @@
 """An index in memory and a Milvus that follows it: commits, and what must be there then."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,9 +8,11 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from pymilvus import MilvusClient
+from pymilvus.client import grpc_handler
 
 from indexer_core.adapters.milvus.client import connect, every
 from indexer_core.adapters.milvus.entities import series_entities, vector_entities
@@ -46,12 +49,23 @@ from tests.support.segments import (
 _NUMBERS = count()
 
 
+class _Hasty:
+    """The module `time` for pymilvus, which sleeps half a second after making any collection."""
+
+    time = staticmethod(time.time)
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, 0.01))
+
+
 @contextmanager
 def milvus(folder: Path) -> Iterator[MilvusClient]:
     """A client of a Milvus of its own, which lies in a folder."""
     client = connect(MilvusSettings(uri=str(folder / "milvus.db")))
     try:
-        yield client
+        with patch.object(grpc_handler, "time", _Hasty):
+            yield client
     finally:
         client.close()
 

@@ -43,7 +43,7 @@ from indexer_core.adapters.milvus.moving import (
 )
 from indexer_core.adapters.milvus.schema import DIED, SERIES
 from indexer_core.adapters.milvus.settling import Settler, Told
-from indexer_core.errors import NotFoundError
+from indexer_core.errors import NotFoundError, UnavailableError, UnknownOutcomeError
 from indexer_core.index.changes import changes_between
 from indexer_core.index.commit import Manifests
 from indexer_core.index.files import ImmutableFiles
@@ -143,6 +143,9 @@ class Follower:
             return self._ended(OVERTAKEN)
         except Stopped:
             return self._ended(STOPPED)
+        except (UnavailableError, UnknownOutcomeError):
+            self._has_looked = False  # Milvus may have been started anew
+            raise
         return self._ended(APPLIED)
 
     def _done(self, outcome: str) -> Step:
