@@ -53,6 +53,8 @@ series in the same order, the same counts.
 | --- | ---: | ---: | ---: | ---: | --- |
 {chr(10).join(_rows(found))}
 
+**Milvus was faster at {_wins(found)}.**
+
 - A search gives the 10 best series of an exact search by words and a vector, their texts read.
 - `count`, `facets` (four fields) and `listing` (the first 1,000 series by key) are of all series
   unless a share is named; `records` is a search and the records of what it found.
@@ -113,6 +115,12 @@ def _row(what: str, runs: Mapping[str, Sequence[float]], unit: str) -> str:
         f"| {what} | {len(runs[FIRST])} | {cells[0]} | {cells[1]} | {second / first:,.2f}x "
         f"| {_faster(first, second)} |"
     )
+
+
+def _wins(found: Mapping[str, Any]) -> str:
+    runs = {"bulk add": found["bulk_ms"], "deltas": found["delta_ms"], **found["runs"]}
+    won = [name for name, ms in runs.items() if np.median(ms[SECOND]) < np.median(ms[FIRST])]
+    return ", ".join(won) or "nothing"
 
 
 def _faster(first: float, second: float) -> str:
