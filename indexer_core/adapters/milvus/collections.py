@@ -12,7 +12,7 @@ from typing import Any
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import create, every, load, translated
+from indexer_core.adapters.milvus.client import count, create, every, load, translated
 from indexer_core.adapters.milvus.entities import Entity
 from indexer_core.adapters.milvus.ledger import Ledger
 from indexer_core.adapters.milvus.position import FollowedSpace
@@ -32,7 +32,17 @@ from indexer_core.adapters.milvus.schema import (
 
 PER_REQUEST = 1_000
 """Entities that are written at once, at most."""
-_GENERATION = r"g[0-9a-f]{32}"
+_GENERATION = r"g[0-9a-f]+(?:x[0-9a-f]+)?"
+
+
+def generation_of(index_id: str, name: str) -> str:
+    """A generation of the index with this id: two of them may have one prefix."""
+    return f"g{index_id}x{name}"
+
+
+def is_own(generation: str, index_id: str) -> bool:
+    """Whether a generation is one of this index, not of another with the same prefix."""
+    return bool(index_id) and generation.startswith(f"g{index_id}x")
 
 
 class Collections:
@@ -54,13 +64,7 @@ class Collections:
 
     def generations(self) -> dict[str, set[str]]:
         """By generation the kinds of collections that are there."""
-        with translated():
-            names = self._client.list_collections()
-        pattern = re.compile(rf"{re.escape(self._prefix)}_({_GENERATION})_([a-z]+)")
-        found: dict[str, set[str]] = {}
-        for match in filter(None, map(pattern.fullmatch, names)):
-            found.setdefault(match[1], set()).add(match[2])
-        return found
+        return generations_of(self._client, self._prefix)
 
     def drop(self, generation: str, kinds: Iterable[str]) -> None:
         """Drop collections of a generation."""
@@ -123,6 +127,18 @@ class OneCollection:
             found += [dict(each) for each in there]
         return found
 
+    def has(self, where: str) -> bool:
+        """Whether it holds of any."""
+        with translated():
+            found = self._client.query(
+                self._name, filter=where, output_fields=[ID], limit=1, timeout=self._timeout_s
+            )
+        return bool(found)
+
+    def count(self, where: str) -> int:
+        """How many entities an expression holds of."""
+        return count(self._client, self._name, where)
+
     def that(self, where: str) -> list[Entity]:
         """The same of those that an expression holds of."""
         return [each for batch in self.batches(where) for each in batch]
@@ -155,6 +171,17 @@ class OneCollection:
         """Delete what an expression holds of."""
         with self._writing():
             self._client.delete(self._name, filter=where, timeout=self._timeout_s)
+
+
+def generations_of(client: MilvusClient, prefix: str) -> dict[str, set[str]]:
+    """By generation the kinds of the collections with a prefix, this index's or not."""
+    with translated():
+        names = client.list_collections()
+    pattern = re.compile(rf"{re.escape(prefix)}_({_GENERATION})_([a-z]+)")
+    found: dict[str, set[str]] = {}
+    for match in filter(None, map(pattern.fullmatch, names)):
+        found.setdefault(match[1], set()).add(match[2])
+    return found
 
 
 def counts_at(number: int) -> str:

@@ -49,6 +49,14 @@ def parts_of(seats: Iterable[tuple[LoadedSegment, int]]) -> list[Part]:
     ]
 
 
+def n_entities(snapshot: Snapshot, kind: str) -> int:
+    """How many entities of a snapshot one of its collections has."""
+    if kind == SERIES:
+        return snapshot.n_series
+    counts = (each.loaded.counts(kind)[np.flatnonzero(each.live)] for each in snapshot.segments)
+    return sum(int(found.sum()) for found in counts)
+
+
 def ids_of(kind: str, part: Part, projection: str | None) -> list[list[str]]:
     """Of each row the ids of its entities in a collection, under a version of the map."""
     keys = part.loaded.rows.keys_at(part.rows)

@@ -28,9 +28,14 @@ from functools import partial
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.collections import Collections, in_batches
+from indexer_core.adapters.milvus.collections import (
+    Collections,
+    generation_of,
+    in_batches,
+    is_own,
+)
 from indexer_core.adapters.milvus.contents import Contents, parts_of, spaces_of
-from indexer_core.adapters.milvus.heeding import Heeding
+from indexer_core.adapters.milvus.heeding import Heeding, erased_by, suppressed_between
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
@@ -50,9 +55,6 @@ from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
-
-_MOST_READ = 256
-"""Manifests between two states that are read, at most."""
 
 APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED = "applied", "current", "held", "overtaken", "stopped"
 
@@ -179,6 +181,10 @@ class Follower:
             or self._is_other_or_lost(entry)
         ):
             self._build()
+        elif self._is_strange(entry):
+            # Its writer goes on, or went on before a backup was put back: theirs stay as they are.
+            self.ledger.write(entry.noted(index_id="", attempts=()))
+            self._build()
         else:
             self._apply()
         self._sweep()
@@ -189,15 +195,15 @@ class Follower:
         entry = self.ledger.entry
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
-        if not self._has_looked:
-            self.collections.load(position.generation, settler.kinds)
         touched: set[str] = set()
-        if following.attempts or following.in_doubt or not self._has_looked:
+        if following.attempts or following.in_doubt or self._newest.number < position.applied:
             # A backup that was put back may be behind what was applied.
             touched = settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
-        erased = None if before is None else self._erased_by(following.attempts, before)
-        passed = None if before is None else self._suppressed_between(before)
+        erased = None if before is None else erased_by(self.manifests, following.attempts, before)
+        passed = (
+            None if before is None else suppressed_between(self.manifests, before, self._newest)
+        )
         contents = self._contents()
         is_same = before is not None and before.manifest.number == contents.number
         if is_same and not (touched or following.attempts):
@@ -244,8 +250,12 @@ class Follower:
         building = self.ledger.entry.following.building
         is_wanted = self.ledger.entry.following.is_rebuild_wanted
         if building is None or is_wanted or building.spaces != contents.spaces:
-            building = Building(generation=f"g{self._ids.new_id()}", spaces=contents.spaces)
-            noted = self.ledger.entry.noted(building=building, is_rebuild_wanted=False)
+            index_id = self.ledger.entry.following.index_id or self._ids.new_id()
+            generation = generation_of(index_id, self._ids.new_id())
+            building = Building(generation=generation, spaces=contents.spaces)
+            noted = self.ledger.entry.noted(
+                building=building, is_rebuild_wanted=False, index_id=index_id
+            )
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
         heeding = Heeding(
@@ -268,8 +278,11 @@ class Follower:
 
     def _hider(self) -> Callable[[frozenset[str]], None]:
         """What deletes series from the collections in use, as far as they are there."""
-        generation = self.ledger.entry.position.generation
+        entry = self.ledger.entry
+        generation = entry.position.generation
         there = self.collections.generations().get(generation, set())
+        if not is_own(generation, entry.following.index_id):
+            there = set()
         self.collections.load(generation, there)
         settler = replace(self._settler(generation, ()), kinds=tuple(sorted(there)))
         return settler.erase
@@ -327,26 +340,6 @@ class Follower:
         self._reader, self._applied = reader, (digest, snapshot)
         return snapshot
 
-    def _erased_by(self, attempts: Iterable[int], before: Snapshot) -> frozenset[str] | None:
-        """Series that unfinished attempts may have deleted; None where that cannot be told."""
-        found: set[str] = set()
-        for number in attempts:
-            manifest = self.manifests.read(number)
-            if not isinstance(manifest, Manifest):
-                return None
-            found |= manifest.suppressed
-        return frozenset(found) - before.manifest.suppressed
-
-    def _suppressed_between(self, before: Snapshot) -> frozenset[str] | None:
-        """Series that were suppressed at some time since; None where that cannot be told.
-
-        Then a purge, which makes manifests expire, may have gone by as well.
-        """
-        between = range(before.manifest.number + 1, self._newest.number)
-        if len(between) > _MOST_READ:
-            return None
-        return self._erased_by(between, before)
-
     def _drop_unused(self) -> None:
         entry = self.ledger.entry
         for generation, kinds in self._unused(entry).items():
@@ -357,17 +350,32 @@ class Follower:
             self.ledger.write(self.ledger.entry.noted(retired=retired))
 
     def _unused(self, entry: Entry) -> dict[str, set[str]]:
-        """Collections that nobody needs: an attempt has left them, or others replaced them."""
+        """Own ones that nobody needs: an attempt has left them, or others replaced them."""
         used = used_generations(entry, self.policy, self._clock.now_s())
         there = self.collections.generations()
-        return {each: kinds for each, kinds in there.items() if each not in used}
+        own = [each for each in there if is_own(each, entry.following.index_id)]
+        return {each: there[each] for each in own if each not in used}
 
     def _is_other_or_lost(self, entry: Entry) -> bool:
         """Whether the collections in use have vectors of other encoders, or are not there."""
         position = entry.position
         there = self.collections.generations().get(position.generation, set())
         is_lost = not there >= {SERIES, *position.spaces}
-        return is_lost or position.spaces != spaces_of(self._newest)
+        is_others = not is_own(position.generation, entry.following.index_id)
+        return is_lost or is_others or position.spaces != spaces_of(self._newest)
+
+    def _is_strange(self, entry: Entry) -> bool:
+        """Whether the collections in use have what no follower of this position wrote.
+
+        That is so where the position is a copy, or an earlier one that was put back.
+        """
+        settler = self._settler(entry.position.generation, entry.position.spaces)
+        if not self._has_looked:
+            self.collections.load(entry.position.generation, settler.kinds)
+        if entry.following.in_doubt:
+            return False
+        before = None if self._has_looked or entry.following.attempts else self._before(entry)
+        return settler.has_later(entry) or (before is not None and settler.lacks(before))
 
     def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
         return Settler(

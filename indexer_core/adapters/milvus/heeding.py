@@ -1,11 +1,18 @@
-"""While new collections are filled, series that are suppressed go from those that are searched."""
+"""While new collections are filled, series that are suppressed go from those that are searched.
 
-from collections.abc import Callable
+And which were suppressed at some time, so that more may be gone than two states say.
+"""
+
+from collections.abc import Callable, Iterable
 
 from indexer_core.adapters.milvus.settling import Told
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import Manifest
+from indexer_core.index.reader import Snapshot
 from indexer_core.ports import Clock
+
+_MOST_READ = 256
+"""Manifests between two states that are read, at most."""
 
 
 class Heeding:
@@ -52,3 +59,29 @@ class Heeding:
         self._looked_s = self._clock.now_s()
         if self._newest.suppressed - hidden:
             self._hide(self._newest.suppressed - hidden)
+
+
+def erased_by(
+    manifests: Manifests, attempts: Iterable[int], before: Snapshot
+) -> frozenset[str] | None:
+    """Series that unfinished attempts may have deleted; None where that cannot be told."""
+    found: set[str] = set()
+    for number in attempts:
+        manifest = manifests.read(number)
+        if not isinstance(manifest, Manifest):
+            return None
+        found |= manifest.suppressed
+    return frozenset(found) - before.manifest.suppressed
+
+
+def suppressed_between(
+    manifests: Manifests, before: Snapshot, newest: Manifest
+) -> frozenset[str] | None:
+    """Series that were suppressed at some time since; None where that cannot be told.
+
+    Then a purge, which makes manifests expire, may have gone by as well.
+    """
+    between = range(before.manifest.number + 1, newest.number)
+    if len(between) > _MOST_READ:
+        return None
+    return erased_by(manifests, between, before)

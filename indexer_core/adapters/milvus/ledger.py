@@ -66,6 +66,9 @@ class Following:
         When the position was moved to each of its `states`.
     swept
         Entities that had died by this manifest are deleted.
+    index_id
+        In the names of the collections that followers of this position made, and of no others:
+        those alone are written to and dropped.
     """
 
     owner: str = ""
@@ -78,6 +81,7 @@ class Following:
     retired: Mapping[str, float] = field(default_factory=dict)
     moved_s: tuple[float, ...] = ()
     swept: int = 0
+    index_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

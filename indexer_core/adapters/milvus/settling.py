@@ -3,11 +3,18 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from indexer_core.adapters.milvus.collections import Collections, OneCollection, later_than
-from indexer_core.adapters.milvus.contents import Contents, Part, ids_of
+from indexer_core.adapters.milvus.collections import (
+    Collections,
+    OneCollection,
+    counts_at,
+    later_than,
+)
+from indexer_core.adapters.milvus.contents import Contents, Part, ids_of, n_entities
 from indexer_core.adapters.milvus.entities import Entity
-from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY
+from indexer_core.adapters.milvus.ledger import Entry
+from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY, SERIES
 from indexer_core.errors import CorruptIndexError
+from indexer_core.index.reader import Snapshot
 
 Told = Callable[[int, int], None]
 """Is told how many series of how many are done."""
@@ -36,6 +43,22 @@ class Settler:
     def of(self, kind: str) -> OneCollection:
         """One of the collections."""
         return self.collections.of(self.generation, kind)
+
+    def has_later(self, entry: Entry) -> bool:
+        """Whether there is what was written for later manifests than any that was tried.
+
+        Whatever changes is in the collection of series.
+        """
+        last = max(entry.position.applied, *entry.following.attempts, 0)
+        return any(self.of(SERIES).has(where) for where in later_than(last))
+
+    def lacks(self, snapshot: Snapshot) -> bool:
+        """Whether any collection has not as many entities as a snapshot that it should be equal to.
+
+        A deletion leaves no other trace.
+        """
+        counts = counts_at(snapshot.manifest.number)
+        return any(self.of(kind).count(counts) != n_entities(snapshot, kind) for kind in self.kinds)
 
     def take_back(self, number: int) -> set[str]:
         """Leave nothing of what was written for later manifests than this; the series it was of."""
