@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from indexer_core.adapters.milvus.follower import APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED
 from indexer_core.errors import UnavailableError, UnknownOutcomeError
@@ -17,6 +18,7 @@ from tests.support.following import AroundClient, Followed, milvus
 
 FAULTS = [WriteFault.CRASH_AFTER, WriteFault.LOST_RESPONSE, WriteFault.UNAVAILABLE]
 CLAIM_S = 200.0
+LONG_S = 10_000.0
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +185,85 @@ def test_a_step_that_fails_is_taken_again_by_the_same_follower(followed):
     change(followed, 1)
     followed.follow()
     change(followed, 2)
-    plan = FaultPlan(at=5, fault=WriteFault.UNAVAILABLE)
-    follower = followed.follower(AroundClient(followed.client, plan))
+    follower = followed.follower(Refusing(followed.client, range(3, 6)))
     with pytest.raises(UnavailableError):
         follower.step()
     assert follower.step().outcome == APPLIED
     followed.assert_equal()
+
+
+class Refusing:
+    """A client some of whose upserts are refused, counted from 1."""
+
+    def __init__(self, client, refused):
+        self._client = client
+        self._refused = refused
+        self.n_upserts = 0
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def upsert(self, *args, **kwargs):
+        self.n_upserts += 1
+        if self.n_upserts in self._refused:
+            raise MilvusException(1, "busy")
+        return self._client.upsert(*args, **kwargs)
+
+
+def test_a_step_in_which_every_third_request_fails_ends(followed):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+    follower = followed.follower(Refusing(followed.client, range(1, 1_000, 3)), batch=1)
+    assert follower.step().outcome == APPLIED
+    followed.assert_equal()
+
+
+def test_reading_for_long_keeps_the_claim(followed):
+    followed.add(**{f"s{n}": 1 for n in range(20)})
+    followed.follow()
+    followed.follower().ledger.note(in_doubt=True)
+
+    class Slow:
+        """Every question takes a third of a claim."""
+
+        def __getattr__(self, name):
+            return getattr(followed.client, name)
+
+        def query(self, *args, **kwargs):
+            followed.clock.advance(40.0)
+            return followed.client.query(*args, **kwargs)
+
+    tried = []
+
+    def told(_done, _total):
+        other = followed.follower()
+        other.ledger.read()
+        tried.append(other.ledger.take())
+
+    follower = followed.follower(Slow(), batch=2)
+    follower._told = told
+    assert follower.step().outcome == APPLIED
+    assert len(tried) > 5
+    assert not any(tried)
+
+
+def test_the_dead_are_deleted_some_at_a_time(followed):
+    followed.add(s1=1, s2=1, s3=1)
+    followed.follow()
+    followed.add(s1=2, s2=2, s3=2)
+    followed.follow()
+    followed.clock.advance(LONG_S)
+    deleted = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(followed.client, name)
+
+        def delete(self, *args, **kwargs):
+            deleted.append(kwargs)
+            return followed.client.delete(*args, **kwargs)
+
+    followed.follower(Watched()).step()
+    followed.assert_equal()
+    assert sorted(len(kwargs["ids"]) for kwargs in deleted) == [3, 3, 15]

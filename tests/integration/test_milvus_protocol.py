@@ -73,6 +73,15 @@ class TestStates:
         followed.assert_equal()
         followed.assert_equal(first)
 
+    def test_many_manifests_in_a_short_time_take_no_state_away(self, followed):
+        first = followed.position.applied
+        follower = followed.follower()
+        for number in range(2, 72):
+            followed.add(s1=number)
+            follower.step()
+        assert followed.position.states[0] == first
+        followed.assert_equal(first)
+
     def test_a_merge_writes_nothing(self, followed):
         followed.add(s1=2)
         follower = followed.follower()

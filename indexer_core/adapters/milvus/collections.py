@@ -6,8 +6,9 @@ set, deletions name what is to be gone.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from pymilvus import MilvusClient
@@ -29,9 +30,12 @@ from indexer_core.adapters.milvus.schema import (
     series_schema,
     vector_schema,
 )
+from indexer_core.errors import UnavailableError
 
 PER_REQUEST = 1_000
 """Entities that are written at once, at most."""
+_TRIES = 3
+"""Of one request, before the step that it is of has failed."""
 _GENERATION = r"g[0-9a-f]+(?:x[0-9a-f]+)?"
 
 
@@ -69,8 +73,8 @@ class Collections:
     def drop(self, generation: str, kinds: Iterable[str]) -> None:
         """Drop collections of a generation."""
         for kind in sorted(kinds):
-            with self._writing():
-                self._client.drop_collection(self._name(generation, kind), timeout=self._timeout_s)
+            name = self._name(generation, kind)
+            self._write(partial(self._client.drop_collection, name, timeout=self._timeout_s))
 
     def create(self, generation: str, spaces: Mapping[str, FollowedSpace]) -> None:
         """Create those of a generation."""
@@ -83,7 +87,9 @@ class Collections:
 
     def load(self, generation: str, kinds: Iterable[str]) -> None:
         """Make collections ready to be asked."""
-        load(self._client, [self._name(generation, kind) for kind in kinds])
+        for kind in kinds:
+            self._ledger.keep()
+            load(self._client, [self._name(generation, kind)])
 
     def of(self, generation: str, kind: str) -> "OneCollection":
         """One of them."""
@@ -97,6 +103,18 @@ class Collections:
         with self._ledger.writing(), translated():
             yield
 
+    def _write(self, request: Callable[[], object]) -> None:
+        """Make one request that changes something, again where it fails."""
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._writing():
+                    request()
+            except UnavailableError:
+                if not left:
+                    raise
+            else:
+                return
+
 
 class OneCollection:
     """A collection; see `Collections.of`."""
@@ -107,7 +125,8 @@ class OneCollection:
         self._client = client
         self._name = name
         self._timeout_s = timeout_s
-        self._writing = whole._writing  # noqa: SLF001 - one class in two
+        self._write = whole._write  # noqa: SLF001 - one class in two
+        self._keep = whole._ledger.keep  # noqa: SLF001
 
     def of_series(self, keys: Collection[str]) -> list[Entity]:
         """Id, birth and death of all entities of some series."""
@@ -117,6 +136,7 @@ class OneCollection:
         """The same of the entities of these ids that are there: found without looking at others."""
         found: list[Entity] = []
         for some in in_batches(ids, PER_REQUEST):
+            self._keep()
             with translated():
                 there = self._client.query(
                     self._name,
@@ -145,32 +165,46 @@ class OneCollection:
 
     def batches(self, where: str) -> Iterator[list[Entity]]:
         """The same, batch by batch."""
-        yield from every(self._client, self._name, where, (ID, KEY, BORN, DIED))
+        self._keep()
+        for batch in every(self._client, self._name, where, (ID, KEY, BORN, DIED)):
+            yield batch
+            self._keep()
 
     def put(self, entities: Sequence[Entity]) -> None:
         """Write entities, in place of those of the same ids."""
         for some in in_batches(entities, PER_REQUEST):
-            with self._writing():
-                self._client.upsert(self._name, some, timeout=self._timeout_s)
+            self._write(partial(self._client.upsert, self._name, some, timeout=self._timeout_s))
 
     def set_death(self, ids: Sequence[str], died: int) -> None:
         """Say when some entities that are there have died."""
         for some in in_batches(ids, PER_REQUEST):
             changes = [{ID: each, DIED: died} for each in some]
-            with self._writing():
-                self._client.upsert(
-                    self._name, changes, timeout=self._timeout_s, partial_update=True
+            self._write(
+                partial(
+                    self._client.upsert,
+                    self._name,
+                    changes,
+                    timeout=self._timeout_s,
+                    partial_update=True,
                 )
+            )
 
     def delete_series(self, keys: Collection[str]) -> None:
         """Delete all versions of some series."""
         for some in in_batches(sorted(keys), PER_REQUEST):
-            self.delete(is_of(some))
+            where = is_of(some)
+            self._write(
+                partial(self._client.delete, self._name, filter=where, timeout=self._timeout_s)
+            )
 
-    def delete(self, where: str) -> None:
-        """Delete what an expression holds of."""
-        with self._writing():
-            self._client.delete(self._name, filter=where, timeout=self._timeout_s)
+    def delete(self, where: str) -> Iterator[list[Entity]]:
+        """Delete what an expression holds of, batch by batch: no request is for many entities."""
+        for batch in self.batches(where):
+            for some in in_batches([each[ID] for each in batch], PER_REQUEST):
+                self._write(
+                    partial(self._client.delete, self._name, ids=some, timeout=self._timeout_s)
+                )
+            yield batch
 
 
 def generations_of(client: MilvusClient, prefix: str) -> dict[str, set[str]]:

@@ -46,7 +46,7 @@ from indexer_core.adapters.milvus.moving import (
     trimmed,
     used_generations,
 )
-from indexer_core.adapters.milvus.schema import DIED, SERIES
+from indexer_core.adapters.milvus.schema import SERIES
 from indexer_core.adapters.milvus.settling import Settler, Told
 from indexer_core.errors import NotFoundError, UnavailableError, UnknownOutcomeError
 from indexer_core.index.changes import changes_between
@@ -309,8 +309,7 @@ class Follower:
         position = entry.position
         if entry.following.swept < position.floor:
             settler = self._settler(position.generation, position.spaces)
-            for kind in settler.kinds:
-                settler.of(kind).delete(f"{DIED} <= {position.floor}")
+            settler.sweep(position.floor, self._telling)
             self.ledger.write(self.ledger.entry.noted(swept=position.floor))
 
     def _leave_one_state(self) -> None:
@@ -321,7 +320,10 @@ class Follower:
 
     def _contents(self) -> Contents:
         """The newest manifest, opened."""
-        return Contents(self._reader.adopt(self._newest), self._reader)
+        self.ledger.keep()
+        contents = Contents(self._reader.adopt(self._newest), self._reader)
+        self.ledger.keep()
+        return contents
 
     def _before(self, entry: Entry) -> Snapshot | None:
         """The state that can be searched; None where that cannot be told any more."""
@@ -389,5 +391,6 @@ class Follower:
     def _telling(self, done: int, total: int) -> None:
         if self._told is not None:
             self._told(done, total)
+        self.ledger.keep()
         if self._is_stopped is not None and self._is_stopped():
             raise Stopped

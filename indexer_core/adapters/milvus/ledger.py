@@ -147,6 +147,18 @@ class Ledger:
             self._lose()
         self._is_late = False  # nobody wrote between, whatever the time was
 
+    def keep(self) -> None:
+        """Renew the claim where it has run for a while: before whatever may take long.
+
+        Raises
+        ------
+        ClaimLostError
+            Another has taken the claim over.
+        """
+        left_s = self.entry.following.until_s - self._clock.now_s()
+        if left_s < self._claim_s * (1 - _RENEWED_AFTER):
+            self.write(self.entry)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Around one request to Milvus that changes something.
@@ -156,9 +168,7 @@ class Ledger:
         ClaimLostError
             Another has taken the claim over; nothing is to be written.
         """
-        left_s = self.entry.following.until_s - self._clock.now_s()
-        if left_s < self._claim_s * (1 - _RENEWED_AFTER):
-            self.write(self.entry)
+        self.keep()
         try:
             yield
         finally:

@@ -20,10 +20,12 @@ class FollowPolicy:
         Of one request to Milvus; a claim lasts four times as long.
     batch
         Series that are looked at together.
-    keep_s, keep_states
-        How long a state that was followed by another can still be searched, and how many of them:
-        at least. They are given up some at a time, up to twice as late, because Milvus looks
-        through the collections for their dead.
+    keep_s
+        How long a state that was followed by another can still be searched, at least: pages of an
+        answer are of one state. States are given up some at a time, up to twice as late, because
+        Milvus looks through the collections for their dead.
+    keep_states
+        How many of them there are, at most twice that: the position names all of them.
     retire_s
         How long collections stay that others have replaced: readers ask them until they look at
         the position.
@@ -34,7 +36,7 @@ class FollowPolicy:
     timeout_s: float = 30.0
     batch: int = 200
     keep_s: float = 900.0
-    keep_states: int = 32
+    keep_states: int = 1_000
     retire_s: float = 300.0
     heed_s: float = 10.0
 

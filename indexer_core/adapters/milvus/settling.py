@@ -65,13 +65,20 @@ class Settler:
         born, died = later_than(number)
         keys: set[str] = set()
         for kind in self.kinds:
-            found = self.of(kind).that(born)
-            if found:
-                self.of(kind).delete(born)
-            reset = self.of(kind).that(died)
-            self.of(kind).set_death([each[ID] for each in reset], FOREVER)
-            keys.update(each[KEY] for each in (*found, *reset))
+            for batch in self.of(kind).delete(born):
+                keys.update(each[KEY] for each in batch)
+            for batch in self.of(kind).batches(died):
+                self.of(kind).set_death([each[ID] for each in batch], FOREVER)
+                keys.update(each[KEY] for each in batch)
         return keys
+
+    def sweep(self, number: int, told: Told) -> None:
+        """Delete what had died by this manifest."""
+        done = 0
+        for kind in self.kinds:
+            for batch in self.of(kind).delete(f"{DIED} <= {number}"):
+                done += len(batch)
+                told(done, done)
 
     def erase(self, keys: Collection[str]) -> None:
         """Delete all versions of some series."""
