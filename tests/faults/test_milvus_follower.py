@@ -267,3 +267,31 @@ def test_the_dead_are_deleted_some_at_a_time(followed):
     followed.follower(Watched()).step()
     followed.assert_equal()
     assert sorted(len(kwargs["ids"]) for kwargs in deleted) == [3, 3, 15]
+
+
+def test_a_step_that_failed_goes_on_where_it_was(followed):
+    followed.add(s0=1)
+    followed.follow()
+    followed.add(**{f"s{n:02}": 1 for n in range(12)})
+    refused = Refusing(followed.client, range(20, 23))
+    with pytest.raises(UnavailableError):
+        followed.follower(refused, batch=1).step()
+    again = Refusing(followed.client, [])
+    followed.clock.advance(CLAIM_S)
+    assert followed.follower(again, batch=1).step().outcome == APPLIED
+    followed.assert_equal()
+    assert 0 < again.n_upserts <= 12 * 3 - 19
+
+
+def test_so_many_failed_attempts_that_all_is_compared(followed):
+    change(followed, 1)
+    followed.follow()
+    for number in range(2, 21):
+        change(followed, number)
+        with pytest.raises(UnavailableError):
+            followed.follower(Refusing(followed.client, range(3, 6))).step()
+        followed.clock.advance(CLAIM_S)
+    assert followed.following.in_doubt
+    assert len(followed.following.attempts) < 19
+    followed.follow()
+    followed.assert_equal()

@@ -31,10 +31,9 @@ from pymilvus import MilvusClient
 from indexer_core.adapters.milvus.collections import (
     Collections,
     generation_of,
-    in_batches,
     is_own,
 )
-from indexer_core.adapters.milvus.contents import Contents, parts_of, spaces_of
+from indexer_core.adapters.milvus.contents import Contents, spaces_of
 from indexer_core.adapters.milvus.heeding import Heeding, erased_by, suppressed_between
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
@@ -55,6 +54,9 @@ from indexer_core.index.files import ImmutableFiles
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
+
+_MOST_ATTEMPTS = 16
+"""Manifests whose unfinished attempts are told apart: beyond them all is in doubt."""
 
 APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED = "applied", "current", "held", "overtaken", "stopped"
 
@@ -192,57 +194,43 @@ class Follower:
 
     def _apply(self) -> None:
         """Bring the collections in use to the newest manifest."""
-        entry = self.ledger.entry
+        if len(self.ledger.entry.following.attempts) > _MOST_ATTEMPTS:
+            self.ledger.write(self.ledger.entry.noted(attempts=(), attempted="", in_doubt=True))
+        entry, digest = self.ledger.entry, digest_of(self._newest)
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
         touched: set[str] = set()
-        if following.attempts or following.in_doubt or self._newest.number < position.applied:
+        is_left = bool(following.attempts) and following.attempted != digest
+        if is_left or following.in_doubt or self._newest.number < position.applied:
             # A backup that was put back may be behind what was applied.
             touched = settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
-        erased = None if before is None else erased_by(self.manifests, following.attempts, before)
-        passed = (
-            None if before is None else suppressed_between(self.manifests, before, self._newest)
-        )
+        erased = passed = None
+        if before is not None:
+            erased = erased_by(self.manifests, following.attempts, before)
+            passed = suppressed_between(self.manifests, before, self._newest)
         contents = self._contents()
         is_same = before is not None and before.manifest.number == contents.number
         if is_same and not (touched or following.attempts):
             return
         attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
-        self.ledger.write(self.ledger.entry.noted(attempts=attempts))
+        self.ledger.write(self.ledger.entry.noted(attempts=attempts, attempted=digest))
         if before is None or erased is None:
-            settler.erase(contents.suppressed)
-            settler.settle_all(contents, self._telling)
-        else:
-            self._settle(settler, contents, before, touched, erased | (passed or frozenset()))
-        self._move(self.ledger.entry, contents, keeps=erased is not None and passed is not None)
-
-    def _settle(
-        self,
-        settler: Settler,
-        contents: Contents,
-        before: Snapshot,
-        touched: set[str],
-        passed: frozenset[str],
-    ) -> None:
+            heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+            settler.settle_all(contents, heeding.telling)
+            self._move(self.ledger.entry, contents, keeps=False)
+            return
         changes = changes_between(before, self._reader.snapshot)
         # Hidden meanwhile and shown again: what there was of them may have been purged.
-        hidden = changes.hidden | passed
-        settler.erase(hidden)
-        unsure = (changes.shown | hidden | touched) - contents.suppressed
-        sure = changes.keys - unsure - contents.suppressed
+        hidden = changes.hidden | erased | (passed or frozenset())
+        heeding = self._heeding(contents, settler, hidden=hidden)
+        again = (changes.shown | hidden) - contents.suppressed
+        unsure = again | (touched - contents.suppressed)
         was = before.manifest.projection
-        done = 0
-        for some in in_batches(sorted(sure), self.policy.batch):
-            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
-            settler.replace(contents, some, rows, None if was is None else was.version)
-            done += len(some)
-            self._telling(done, len(sure))
-        for some in in_batches(sorted(unsure), self.policy.batch):
-            settler.settle(contents, some)
-            self._telling(done, len(sure))
-        if changes.is_other_map:
-            settler.settle_all(contents, self._telling)
+        version = None if was is None else was.version
+        settler.settle_changed(contents, changes, unsure, version, heeding.telling)
+        # Earlier states have lost what is shown again.
+        self._move(self.ledger.entry, contents, keeps=passed is not None and not again)
 
     def _build(self) -> None:
         """Fill new collections, or go on with it, and move the position to them."""
@@ -258,34 +246,45 @@ class Follower:
             )
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
-        heeding = Heeding(
-            self.manifests,
-            self._newest,
-            hide=self._hider(),
-            clock=self._clock,
-            every_s=self.policy.heed_s,
-            told=self._telling,
-        )
-        if building.is_created:
+        is_filled = building.is_created
+        if is_filled:
             self.collections.load(building.generation, settler.kinds)
-            settler.erase(contents.suppressed)
-            settler.settle_all(contents, heeding.telling)
         else:
             self._create(building)
+        heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+        if is_filled:
+            settler.settle_all(contents, heeding.telling)
+        else:
             settler.fill(contents, heeding.telling)
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
 
-    def _hider(self) -> Callable[[frozenset[str]], None]:
-        """What deletes series from the collections in use, as far as they are there."""
-        entry = self.ledger.entry
-        generation = entry.position.generation
-        there = self.collections.generations().get(generation, set())
-        if not is_own(generation, entry.following.index_id):
-            there = set()
-        self.collections.load(generation, there)
-        settler = replace(self._settler(generation, ()), kinds=tuple(sorted(there)))
-        return settler.erase
+    def _heeding(self, contents: Contents, settler: Settler, hidden: frozenset[str]) -> Heeding:
+        """Deletes series in all collections: some now, and what is suppressed from now on."""
+        there = self.collections.generations()
+        settlers = [settler]
+        for generation in there.keys() & self._used(self.ledger.entry) - {settler.generation}:
+            self.collections.load(generation, there[generation])
+            other = replace(settler, generation=generation, kinds=tuple(sorted(there[generation])))
+            settlers.append(other)
+
+        def hide(keys: frozenset[str], number: int) -> None:
+            noted = dict.fromkeys((*self.ledger.entry.following.attempts, number))
+            self.ledger.write(self.ledger.entry.noted(attempts=tuple(noted)))
+            contents.hide(keys)
+            for each in settlers:
+                each.erase(keys)
+
+        for each in settlers:
+            each.erase(hidden)
+        return Heeding(
+            self.manifests,
+            self._newest,
+            hide=hide,
+            clock=self._clock,
+            every_s=self.policy.heed_s,
+            told=self._telling,
+        )
 
     def _create(self, building: Building) -> None:
         """Create collections; what a killed attempt has left of them may be half made."""
@@ -346,17 +345,21 @@ class Follower:
         entry = self.ledger.entry
         for generation, kinds in self._unused(entry).items():
             self.collections.drop(generation, kinds)
-        used = used_generations(entry, self.policy, self._clock.now_s())
+        used = self._used(entry)
         retired = {each: at_s for each, at_s in entry.following.retired.items() if each in used}
         if retired != entry.following.retired:
             self.ledger.write(self.ledger.entry.noted(retired=retired))
 
     def _unused(self, entry: Entry) -> dict[str, set[str]]:
         """Own ones that nobody needs: an attempt has left them, or others replaced them."""
-        used = used_generations(entry, self.policy, self._clock.now_s())
-        there = self.collections.generations()
+        used, there = self._used(entry), self.collections.generations()
         own = [each for each in there if is_own(each, entry.following.index_id)]
         return {each: there[each] for each in own if each not in used}
+
+    def _used(self, entry: Entry) -> set[str]:
+        """Own generations that somebody may need."""
+        used = used_generations(entry, self.policy, self._clock.now_s())
+        return {each for each in used if is_own(each, entry.following.index_id)}
 
     def _is_other_or_lost(self, entry: Entry) -> bool:
         """Whether the collections in use have vectors of other encoders, or are not there."""

@@ -1,4 +1,4 @@
-"""While new collections are filled, series that are suppressed go from those that are searched.
+"""During a long step, series that are suppressed meanwhile go from all collections.
 
 And which were suppressed at some time, so that more may be gone than two states say.
 """
@@ -16,18 +16,18 @@ _MOST_READ = 256
 
 
 class Heeding:
-    """Hides what the newest manifest hides, and whatever is suppressed from then on.
-
-    The collections in use are followed no more, so that nothing has to come back there.
+    """Looks between two batches whether other series are suppressed by now.
 
     Parameters
     ----------
+    newest
+        The manifest that is followed.
     hide
-        Deletes series from the collections in use.
+        Deletes series, which a manifest of this number is the first to hide as far as is known.
     every_s
         How often it is looked whether there are others.
     told
-        Is told how far the filling is.
+        Is told how far the step is.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Heeding:
         manifests: Manifests,
         newest: Manifest,
         *,
-        hide: Callable[[frozenset[str]], None],
+        hide: Callable[[frozenset[str], int], None],
         clock: Clock,
         every_s: float,
         told: Told,
@@ -47,10 +47,9 @@ class Heeding:
         self._every_s = every_s
         self._told = told
         self._looked_s = clock.now_s()
-        hide(newest.suppressed)
 
     def telling(self, done: int, total: int) -> None:
-        """Told between two batches how far the filling is; now and then it looks."""
+        """Told between two batches how far the step is; now and then it looks."""
         self._told(done, total)
         if self._clock.now_s() - self._looked_s < self._every_s:
             return
@@ -58,7 +57,7 @@ class Heeding:
         self._newest = self._manifests.newest(self._newest)
         self._looked_s = self._clock.now_s()
         if self._newest.suppressed - hidden:
-            self._hide(self._newest.suppressed - hidden)
+            self._hide(self._newest.suppressed - hidden, self._newest.number)
 
 
 def erased_by(

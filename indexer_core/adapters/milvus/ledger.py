@@ -52,7 +52,11 @@ class Following:
     digest
         Of the manifest that was applied, as it was then: a purge writes manifests anew.
     attempts
-        Numbers of the manifests that were being applied when an attempt ended unfinished.
+        Numbers of the manifests that were being applied when an attempt ended unfinished, and of
+        those later than the position that were heeded: what they suppress may be gone already.
+    attempted
+        Digest of the manifest that the last unfinished attempt was for, and no other has left
+        anything; "": there was none.
     in_doubt
         Somebody may have written without holding the claim, or has asked for it: every series is
         to be compared.
@@ -75,6 +79,7 @@ class Following:
     until_s: float = 0.0
     digest: str = ""
     attempts: tuple[int, ...] = ()
+    attempted: str = ""
     in_doubt: bool = False
     is_rebuild_wanted: bool = False
     building: Building | None = None

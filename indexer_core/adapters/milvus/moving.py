@@ -30,7 +30,7 @@ class FollowPolicy:
         How long collections stay that others have replaced: readers ask them until they look at
         the position.
     heed_s
-        How often it is looked for series to hide while collections are filled.
+        How often it is looked for series to hide between two batches of a long step.
     """
 
     timeout_s: float = 30.0
@@ -80,8 +80,11 @@ def moved(entry: Entry, contents: Contents, digest: str, now_s: float, *, keeps:
         following=replace(
             following,
             digest=digest,
-            attempts=(),
+            attempts=tuple(each for each in following.attempts if each > contents.number),
+            attempted="",
             in_doubt=False,
+            # A late writer may have left dead that are older than those that were swept.
+            swept=0 if following.in_doubt else following.swept,
             moved_s=(*(at_s for _, at_s in kept), now_s),
         ),
     )

@@ -7,13 +7,15 @@ from indexer_core.adapters.milvus.collections import (
     Collections,
     OneCollection,
     counts_at,
+    in_batches,
     later_than,
 )
-from indexer_core.adapters.milvus.contents import Contents, Part, ids_of, n_entities
+from indexer_core.adapters.milvus.contents import Contents, Part, ids_of, n_entities, parts_of
 from indexer_core.adapters.milvus.entities import Entity
 from indexer_core.adapters.milvus.ledger import Entry
 from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY, SERIES
 from indexer_core.errors import CorruptIndexError
+from indexer_core.index.changes import Changes
 from indexer_core.index.reader import Snapshot
 
 Told = Callable[[int, int], None]
@@ -124,6 +126,34 @@ class Settler:
             ids = sorted(old | _wanted(contents, kind, parts))
             there = [each for each in self.of(kind).of_ids(ids) if each[KEY] in rest]
             self._settle(contents, kind, parts, there)
+
+    def settle_changed(
+        self,
+        contents: Contents,
+        changes: Changes,
+        unsure: Collection[str],
+        was: str | None,
+        told: Told,
+    ) -> None:
+        """The same of those that changed, and of some of which it is not known what counts.
+
+        Parameters
+        ----------
+        was
+            The map before the changes.
+        """
+        sure = changes.keys - set(unsure) - contents.suppressed
+        done = 0
+        for some in in_batches(sorted(sure), self.batch):
+            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
+            self.replace(contents, some, rows, was)
+            done += len(some)
+            told(done, len(sure))
+        for some in in_batches(sorted(unsure), self.batch):
+            self.settle(contents, some)
+            told(done, len(sure))
+        if changes.is_other_map:
+            self.settle_all(contents, told)
 
     def settle_all(self, contents: Contents, told: Told) -> None:
         """The same of every series of the snapshot, and of whatever else is there.
