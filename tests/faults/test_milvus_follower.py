@@ -295,3 +295,47 @@ def test_so_many_failed_attempts_that_all_is_compared(followed):
     assert len(followed.following.attempts) < 19
     followed.follow()
     followed.assert_equal()
+
+
+class Late:
+    """A client whose first upsert is not answered, and is made when it is asked for."""
+
+    def __init__(self, client):
+        self._client = client
+        self._late = []
+        self.is_refusing = True
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def upsert(self, *args, **kwargs):
+        if not self.is_refusing:
+            return self._client.upsert(*args, **kwargs)
+        self._late.append((args, kwargs))
+        raise MilvusException(1, "timeout")
+
+    def arrive(self):
+        for args, kwargs in self._late:
+            self._client.upsert(*args, **kwargs)
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(followed, is_new):
+    followed.add(s1=1, s2=1)
+    followed.follow()
+    late = Late(followed.client)
+    follower = followed.follower(late)
+    followed.add(s1=2)
+    with pytest.raises(UnavailableError):
+        follower.step()
+    followed.add(s1=3)
+    late.is_refusing = False
+    assert follower.step().outcome == APPLIED
+    late.arrive()
+    assert len([each for each in followed.entities("series") if each["died"] > LONG_S]) == 3
+    followed.clock.advance(CLAIM_S)
+    if is_new:
+        followed.follow()
+    assert [follower.step().outcome for _ in range(2)][-1] == CURRENT
+    followed.assert_equal()
+    assert not followed.following.unanswered_s

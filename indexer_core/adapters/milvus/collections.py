@@ -14,8 +14,8 @@ from typing import Any
 from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.client import count, create, every, load, translated
-from indexer_core.adapters.milvus.entities import Entity
-from indexer_core.adapters.milvus.ledger import Ledger
+from indexer_core.adapters.milvus.entities import Entity, key_of
+from indexer_core.adapters.milvus.ledger import Entry, Ledger
 from indexer_core.adapters.milvus.position import FollowedSpace
 from indexer_core.adapters.milvus.schema import (
     BORN,
@@ -34,6 +34,8 @@ from indexer_core.errors import UnavailableError
 
 PER_REQUEST = 1_000
 """Entities that are written at once, at most."""
+_MOST_UNANSWERED = 100_000
+"""Series that are remembered because a write of them was not answered."""
 _TRIES = 3
 """Of one request, before the step that it is of has failed."""
 _GENERATION = r"g[0-9a-f]+(?:x[0-9a-f]+)?"
@@ -65,6 +67,42 @@ class Collections:
         self._prefix = prefix
         self._ledger = ledger
         self._timeout_s = timeout_s
+        self._unanswered_s = self._landed_s = 0.0
+        self._unanswered: set[str] = set()
+
+    def landed(self, number: int, digest: str) -> set[str]:
+        """Series to look at again: a write of them was not answered, and may have come late.
+
+        Where nobody knows which, because another process sent it, all is in doubt from now on;
+        unless it was of an attempt for the manifest of this number and digest, which is gone on
+        with: that looks at all of them.
+        """
+        if not self._ledger.has_landed():
+            return set()
+        entry = self._ledger.entry
+        following = entry.following
+        if (
+            (following.attempts, following.attempted) == ((number,), digest)
+            and following.moved_s
+            and following.unanswered_s >= following.moved_s[-1]
+        ):
+            self._landed_s = following.unanswered_s
+            return set()
+        is_known = self._unanswered_s == following.unanswered_s
+        if not is_known or len(self._unanswered) > _MOST_UNANSWERED:
+            self._ledger.write(entry.noted(in_doubt=True, unanswered_s=0.0))
+            return set()
+        self._landed_s = self._unanswered_s
+        if not self._unanswered:  # it was of collections as a whole
+            self._ledger.write(self.looked_at(entry))
+        return set(self._unanswered)
+
+    def looked_at(self, entry: Entry) -> Entry:
+        """The same once what `landed` last said was looked at."""
+        if not self._landed_s or entry.following.unanswered_s != self._landed_s:
+            return entry
+        self._unanswered.clear()
+        return entry.noted(unanswered_s=0.0)
 
     def generations(self) -> dict[str, set[str]]:
         """By generation the kinds of collections that are there."""
@@ -75,6 +113,11 @@ class Collections:
         for kind in sorted(kinds):
             name = self._name(generation, kind)
             self._write(partial(self._client.drop_collection, name, timeout=self._timeout_s))
+
+    def create_anew(self, generation: str, spaces: Mapping[str, FollowedSpace]) -> None:
+        """Create those of a generation; what a killed attempt has left of them may be half made."""
+        self.drop(generation, self.generations().get(generation, set()))
+        self.create(generation, spaces)
 
     def create(self, generation: str, spaces: Mapping[str, FollowedSpace]) -> None:
         """Create those of a generation."""
@@ -103,13 +146,15 @@ class Collections:
         with self._ledger.writing(), translated():
             yield
 
-    def _write(self, request: Callable[[], object]) -> None:
-        """Make one request that changes something, again where it fails."""
+    def _write(self, request: Callable[[], object], keys: Iterable[str] = ()) -> None:
+        """Make one request that changes something of some series, again where it fails."""
         for left in reversed(range(_TRIES)):
             try:
                 with self._writing():
                     request()
             except UnavailableError:
+                self._unanswered.update(keys)
+                self._unanswered_s = self._ledger.note_unanswered()
                 if not left:
                     raise
             else:
@@ -173,7 +218,10 @@ class OneCollection:
     def put(self, entities: Sequence[Entity]) -> None:
         """Write entities, in place of those of the same ids."""
         for some in in_batches(entities, PER_REQUEST):
-            self._write(partial(self._client.upsert, self._name, some, timeout=self._timeout_s))
+            self._write(
+                partial(self._client.upsert, self._name, some, timeout=self._timeout_s),
+                [each[KEY] for each in some],
+            )
 
     def set_death(self, ids: Sequence[str], died: int) -> None:
         """Say when some entities that are there have died."""
@@ -186,7 +234,8 @@ class OneCollection:
                     changes,
                     timeout=self._timeout_s,
                     partial_update=True,
-                )
+                ),
+                map(key_of, some),
             )
 
     def delete_series(self, keys: Collection[str]) -> None:
@@ -194,7 +243,8 @@ class OneCollection:
         for some in in_batches(sorted(keys), PER_REQUEST):
             where = is_of(some)
             self._write(
-                partial(self._client.delete, self._name, filter=where, timeout=self._timeout_s)
+                partial(self._client.delete, self._name, filter=where, timeout=self._timeout_s),
+                some,
             )
 
     def delete(self, where: str) -> Iterator[list[Entity]]:
@@ -202,7 +252,8 @@ class OneCollection:
         for batch in self.batches(where):
             for some in in_batches([each[ID] for each in batch], PER_REQUEST):
                 self._write(
-                    partial(self._client.delete, self._name, ids=some, timeout=self._timeout_s)
+                    partial(self._client.delete, self._name, ids=some, timeout=self._timeout_s),
+                    map(key_of, some),
                 )
             yield batch
 

@@ -168,6 +168,7 @@ class Follower:
             not self._has_looked
             or any(wishes)
             or following.building is not None
+            or self.ledger.has_landed()
             or following.swept < position.floor
             or trimmed(entry, self.policy, self._clock.now_s()) != entry
             or self._is_other_or_lost(entry)
@@ -196,14 +197,15 @@ class Follower:
         """Bring the collections in use to the newest manifest."""
         if len(self.ledger.entry.following.attempts) > _MOST_ATTEMPTS:
             self.ledger.write(self.ledger.entry.noted(attempts=(), attempted="", in_doubt=True))
-        entry, digest = self.ledger.entry, digest_of(self._newest)
+        digest = digest_of(self._newest)
+        touched = self.collections.landed(self._newest.number, digest)
+        entry = self.ledger.entry
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
-        touched: set[str] = set()
         is_left = bool(following.attempts) and following.attempted != digest
         if is_left or following.in_doubt or self._newest.number < position.applied:
             # A backup that was put back may be behind what was applied.
-            touched = settler.take_back(min(position.applied, self._newest.number))
+            touched |= settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
         erased = passed = None
         if before is not None:
@@ -287,16 +289,13 @@ class Follower:
         )
 
     def _create(self, building: Building) -> None:
-        """Create collections; what a killed attempt has left of them may be half made."""
-        there = self.collections.generations().get(building.generation, set())
-        self.collections.drop(building.generation, there)
-        self.collections.create(building.generation, building.spaces)
+        self.collections.create_anew(building.generation, building.spaces)
         created = replace(building, is_created=True)
         self.ledger.write(self.ledger.entry.noted(building=created))
 
     def _move(self, entry: Entry, contents: Contents, *, keeps: bool) -> None:
         digest, now_s = digest_of(self._newest), self._clock.now_s()
-        entry = moved(entry, contents, digest, now_s, keeps=keeps)
+        entry = self.collections.looked_at(moved(entry, contents, digest, now_s, keeps=keeps))
         self.ledger.write(trimmed(entry, self.policy, now_s))
         self._applied = digest, self._reader.snapshot
 

@@ -70,6 +70,9 @@ class Following:
         When the position was moved to each of its `states`.
     swept
         Entities that had died by this manifest are deleted.
+    unanswered_s
+        When a write was last not answered: it may be made after all, as long as a claim lasts; then
+        its series are to be looked at again. 0: every one was answered, or looked at.
     index_id
         In the names of the collections that followers of this position made, and of no others:
         those alone are written to and dropped.
@@ -86,6 +89,7 @@ class Following:
     retired: Mapping[str, float] = field(default_factory=dict)
     moved_s: tuple[float, ...] = ()
     swept: int = 0
+    unanswered_s: float = 0.0
     index_id: str = ""
 
 
@@ -151,6 +155,17 @@ class Ledger:
         if not self._put(self._claimed(entry)):
             self._lose()
         self._is_late = False  # nobody wrote between, whatever the time was
+
+    def note_unanswered(self) -> float:
+        """Say that a write was not answered just now; when that is."""
+        now_s = self._clock.now_s()
+        self.write(self.entry.noted(unanswered_s=now_s))
+        return now_s
+
+    def has_landed(self) -> bool:
+        """Whether there was a write without an answer, which is made by now if it ever is."""
+        at_s = self.entry.following.unanswered_s
+        return bool(at_s) and at_s + self._claim_s <= self._clock.now_s()
 
     def keep(self) -> None:
         """Renew the claim where it has run for a while: before whatever may take long.
