@@ -3,8 +3,7 @@
 One step goes from the state that can be searched to the newest manifest, however many lie between:
 
 1. The claim is taken (`indexer_core.adapters.milvus.ledger`).
-2. Whatever an attempt before has left is taken back: what was born after the state, and deaths
-   after it.
+2. What an attempt for another manifest has left is taken back: births and deaths after the state.
 3. That there is an attempt is written down, with the number of its manifest.
 4. Series that were suppressed are deleted, all versions of them.
 5. Every series that changed is settled: what is to count and is not there is inserted, what counts
@@ -18,8 +17,8 @@ doing them twice is doing them once.
 
 Where the state before cannot be told, because its manifest has expired or a purge wrote it anew,
 or the collections are in doubt, every series is compared instead of those that changed. Another
-encoder, collections that are gone, or a wish lead to new collections, filled beside those in use;
-a filling that was killed goes on where it was.
+encoder, collections that are gone, or that hold what no follower of this position wrote, or a wish
+lead to new collections, filled beside those in use; a filling that was killed goes on.
 """
 
 from collections.abc import Callable, Iterable
