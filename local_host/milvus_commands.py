@@ -198,6 +198,8 @@ def _told_lag(lag: "Lag") -> Iterator[str]:
         yield f"{kind}: {n:,} entities, {lag.dead[kind]:,} more of earlier manifests"
     for kind in lag.missing:
         yield f"{kind}: not in this Milvus; the next follower fills it anew"
+    for name in lag.strangers:
+        yield f"{name}: of another index with this prefix, or left by one; nothing here touches it"
     if lag.is_building:
         yield "new collections are being filled, or are to be"
     if lag.is_in_doubt:

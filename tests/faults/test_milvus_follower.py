@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 
 from indexer_core.adapters.milvus.follower import APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED
 from indexer_core.errors import UnavailableError, UnknownOutcomeError
@@ -17,6 +18,7 @@ from tests.support.following import AroundClient, Followed, milvus
 
 FAULTS = [WriteFault.CRASH_AFTER, WriteFault.LOST_RESPONSE, WriteFault.UNAVAILABLE]
 CLAIM_S = 200.0
+LONG_S = 10_000.0
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +185,157 @@ def test_a_step_that_fails_is_taken_again_by_the_same_follower(followed):
     change(followed, 1)
     followed.follow()
     change(followed, 2)
-    plan = FaultPlan(at=5, fault=WriteFault.UNAVAILABLE)
-    follower = followed.follower(AroundClient(followed.client, plan))
+    follower = followed.follower(Refusing(followed.client, range(3, 6)))
     with pytest.raises(UnavailableError):
         follower.step()
     assert follower.step().outcome == APPLIED
     followed.assert_equal()
+
+
+class Refusing:
+    """A client some of whose upserts are refused, counted from 1."""
+
+    def __init__(self, client, refused):
+        self._client = client
+        self._refused = refused
+        self.n_upserts = 0
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def upsert(self, *args, **kwargs):
+        self.n_upserts += 1
+        if self.n_upserts in self._refused:
+            raise MilvusException(1, "busy")
+        return self._client.upsert(*args, **kwargs)
+
+
+def test_a_step_in_which_every_third_request_fails_ends(followed):
+    change(followed, 1)
+    followed.follow()
+    change(followed, 2)
+    follower = followed.follower(Refusing(followed.client, range(1, 1_000, 3)), batch=1)
+    assert follower.step().outcome == APPLIED
+    followed.assert_equal()
+
+
+def test_reading_for_long_keeps_the_claim(followed):
+    followed.add(**{f"s{n}": 1 for n in range(20)})
+    followed.follow()
+    followed.follower().ledger.note(in_doubt=True)
+
+    class Slow:
+        """Every question takes a third of a claim."""
+
+        def __getattr__(self, name):
+            return getattr(followed.client, name)
+
+        def query(self, *args, **kwargs):
+            followed.clock.advance(40.0)
+            return followed.client.query(*args, **kwargs)
+
+    tried = []
+
+    def told(_done, _total):
+        other = followed.follower()
+        other.ledger.read()
+        tried.append(other.ledger.take())
+
+    follower = followed.follower(Slow(), batch=2)
+    follower._told = told
+    assert follower.step().outcome == APPLIED
+    assert len(tried) > 5
+    assert not any(tried)
+
+
+def test_the_dead_are_deleted_some_at_a_time(followed):
+    followed.add(s1=1, s2=1, s3=1)
+    followed.follow()
+    followed.add(s1=2, s2=2, s3=2)
+    followed.follow()
+    followed.clock.advance(LONG_S)
+    deleted = []
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(followed.client, name)
+
+        def delete(self, *args, **kwargs):
+            deleted.append(kwargs)
+            return followed.client.delete(*args, **kwargs)
+
+    followed.follower(Watched()).step()
+    followed.assert_equal()
+    assert sorted(len(kwargs["ids"]) for kwargs in deleted) == [3, 3, 15]
+
+
+def test_a_step_that_failed_goes_on_where_it_was(followed):
+    followed.add(s0=1)
+    followed.follow()
+    followed.add(**{f"s{n:02}": 1 for n in range(12)})
+    refused = Refusing(followed.client, range(20, 23))
+    with pytest.raises(UnavailableError):
+        followed.follower(refused, batch=1).step()
+    again = Refusing(followed.client, [])
+    followed.clock.advance(CLAIM_S)
+    assert followed.follower(again, batch=1).step().outcome == APPLIED
+    followed.assert_equal()
+    assert 0 < again.n_upserts <= 12 * 3 - 19
+
+
+def test_so_many_failed_attempts_that_all_is_compared(followed):
+    change(followed, 1)
+    followed.follow()
+    for number in range(2, 21):
+        change(followed, number)
+        with pytest.raises(UnavailableError):
+            followed.follower(Refusing(followed.client, range(3, 6))).step()
+        followed.clock.advance(CLAIM_S)
+    assert followed.following.in_doubt
+    assert len(followed.following.attempts) < 19
+    followed.follow()
+    followed.assert_equal()
+
+
+class Late:
+    """A client whose first upsert is not answered, and is made when it is asked for."""
+
+    def __init__(self, client):
+        self._client = client
+        self._late = []
+        self.is_refusing = True
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def upsert(self, *args, **kwargs):
+        if not self.is_refusing:
+            return self._client.upsert(*args, **kwargs)
+        self._late.append((args, kwargs))
+        raise MilvusException(1, "timeout")
+
+    def arrive(self):
+        for args, kwargs in self._late:
+            self._client.upsert(*args, **kwargs)
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(followed, is_new):
+    followed.add(s1=1, s2=1)
+    followed.follow()
+    late = Late(followed.client)
+    follower = followed.follower(late)
+    followed.add(s1=2)
+    with pytest.raises(UnavailableError):
+        follower.step()
+    followed.add(s1=3)
+    late.is_refusing = False
+    assert follower.step().outcome == APPLIED
+    late.arrive()
+    assert len([each for each in followed.entities("series") if each["died"] > LONG_S]) == 3
+    followed.clock.advance(CLAIM_S)
+    if is_new:
+        followed.follow()
+    assert [follower.step().outcome for _ in range(2)][-1] == CURRENT
+    followed.assert_equal()
+    assert not followed.following.unanswered_s

@@ -6,6 +6,7 @@ import pytest
 from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.checking import verify
+from indexer_core.adapters.milvus.client import every
 from indexer_core.adapters.milvus.follower import APPLIED
 from indexer_core.adapters.milvus.lag import lag_of
 from indexer_core.adapters.milvus.position import position_name
@@ -44,6 +45,17 @@ def proof_of(followed: Followed, look_into: int = 500):
     )
 
 
+def keys_of_all(followed: Followed) -> set[str]:
+    """Series of which there is anything in any generation."""
+    names = [n for n in followed.client.list_collections() if n.startswith(f"{followed.prefix}_")]
+    return {
+        each[KEY]
+        for name in names
+        for batch in every(followed.client, name, f"{DIED} > 0", [KEY])
+        for each in batch
+    }
+
+
 def ids_of(followed: Followed, kind: str = SERIES) -> set[str]:
     return {each[ID] for each in followed.entities(kind)}
 
@@ -71,6 +83,15 @@ class TestStates:
         assert followed.follower().step().outcome == APPLIED
         assert followed.position.states == (first, first + 4)
         followed.assert_equal()
+        followed.assert_equal(first)
+
+    def test_many_manifests_in_a_short_time_take_no_state_away(self, followed):
+        first = followed.position.applied
+        follower = followed.follower()
+        for number in range(2, 72):
+            followed.add(s1=number)
+            follower.step()
+        assert followed.position.states[0] == first
         followed.assert_equal(first)
 
     def test_a_merge_writes_nothing(self, followed):
@@ -167,6 +188,52 @@ class TestErasure:
         assert "s1" in seen[0] if is_late else "s1" not in seen[0]
         assert "s1" not in seen[-1]
         follower.step()
+        followed.assert_equal()
+
+    @pytest.mark.parametrize("is_building", [False, True])
+    def test_what_is_suppressed_during_a_step_goes_from_all_collections_at_once(
+        self, followed, is_building
+    ):
+        followed.follower().ledger.note(is_rebuild_wanted=True)
+        followed.follow()
+        assert len(followed.generations()) == 2  # one of them is retired
+        followed.add(**{f"n{each}": 1 for each in range(6)})
+        followed.follower().ledger.note(is_rebuild_wanted=is_building)
+        seen: list[set[str]] = []
+
+        def told(done, _total):
+            if done == 2:
+                followed.suppress("n0", "s1")
+                followed.clock.advance(20)
+            elif done > 3:
+                seen.append(keys_of_all(followed))
+
+        follower = followed.follower(batch=1)
+        follower._told = told
+        number = followed.newest.number
+        assert follower.step().outcome == APPLIED
+        assert followed.position.applied == number
+        assert len(seen) > 2
+        assert not {"n0", "s1"} & set.union(*seen, keys_of_all(followed))
+        assert followed.position.n_series == 7
+        generation = followed.position.generation
+        followed.follow()
+        followed.assert_equal()
+        assert followed.position.generation == generation
+        followed.restore("s1")
+        followed.follow()
+        followed.assert_equal()
+
+    def test_states_that_have_lost_what_is_shown_again_are_given_up(self, followed):
+        follower = followed.follower()
+        followed.add(s2=2)
+        follower.step()
+        followed.suppress("s1")
+        follower.step()
+        assert len(followed.position.states) == 3
+        followed.restore("s1")
+        follower.step()
+        assert followed.position.states == (followed.newest.number,)
         followed.assert_equal()
 
     def test_another_encoder_leads_to_new_collections(self, followed):
@@ -296,7 +363,10 @@ class TestTruth:
         followed.blobs.delete(position_name(followed.prefix))
         followed.follow()
         followed.assert_equal()
-        assert followed.generations() == {followed.position.generation} != {before}
+        # Nobody knows any more whose the others are.
+        assert followed.generations() == {followed.position.generation, before}
+        lag = lag_of(followed.client, followed.blobs, prefix=followed.prefix, clock=followed.clock)
+        assert {name.split("_")[1] for name in lag.strangers} == {before}
 
     def test_a_rebuild_leaves_the_old_collections_to_readers_for_a_while(self, followed):
         old = followed.position.generation

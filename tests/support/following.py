@@ -219,8 +219,10 @@ class Followed(Shelf):
         return isinstance(self.commit(update), Committed)
 
     def is_followed(self) -> bool:
-        """Whether the newest manifest can be searched."""
-        return self.position.applied == self.newest.number
+        """Whether the newest manifest can be searched, and no dead are left to be swept."""
+        position = self.position
+        is_swept = self.following.swept >= position.floor
+        return is_swept and position.applied == self.newest.number
 
     def collection(self, kind: str) -> str:
         """The name of one of the collections in use."""

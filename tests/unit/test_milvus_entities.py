@@ -18,7 +18,7 @@ from indexer_core.adapters.milvus.entities import (
     vector_versions,
 )
 from indexer_core.adapters.milvus.schema import FOREVER
-from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.errors import CorruptIndexError
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
 from indexer_core.index.segment import SegmentWriter
@@ -202,10 +202,25 @@ def test_evidence_is_left_out_of_a_record_that_is_too_long():
     assert (record["evidence"], record["plane"]) == ({}, "axial")
 
 
-def test_a_record_that_is_too_long_without_evidence_is_refused():
-    loaded = loaded_of([row("s1", 1, "w", record={"texts": [noise(60_000)]})])
-    with pytest.raises(InvalidInputError, match="longer than the 65,535 bytes that Milvus takes"):
-        series_entities(loaded, every(loaded), None, 1)
+def test_of_a_record_that_is_too_long_without_evidence_long_values_are_left_out():
+    said = {"texts": [noise(60_000)], "flags": ["sliceGap"], "plane": "axial", "frames": 3}
+    loaded = loaded_of([row("s1", 1, "w", record=said)])
+    [entity] = series_entities(loaded, every(loaded), None, 1)
+    assert len(entity["row"]) < 1_000
+    record = row_of(entity).record
+    kept = {name: record[name] for name in said}
+    assert kept == said | {"texts": [], "flags": ["sliceGap", "shortened"]}
+
+
+def test_texts_and_lists_are_cut_where_milvus_takes_no_more():
+    long = "\u00e9" * 40_000
+    said = {"manufacturer": long, "sequence": ["a" * 40_000, "b" * 40_000]}
+    loaded = loaded_of([row("s1", 1, "w", record=said)])
+    [entity] = series_entities(loaded, every(loaded), None, 1)
+    for name in ("manufacturer", "manufacturerAsWritten"):
+        assert entity[name] == long[: 65_535 // 2]
+    for name in ("sequence", "sequenceAsWritten"):
+        assert items_of(entity[name]) == ["a" * 40_000]
 
 
 @pytest.mark.parametrize("text", ["", "no base64", base64.b64encode(b"no zlib").decode()])

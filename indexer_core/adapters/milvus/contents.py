@@ -49,6 +49,14 @@ def parts_of(seats: Iterable[tuple[LoadedSegment, int]]) -> list[Part]:
     ]
 
 
+def n_entities(snapshot: Snapshot, kind: str) -> int:
+    """How many entities of a snapshot one of its collections has."""
+    if kind == SERIES:
+        return snapshot.n_series
+    counts = (each.loaded.counts(kind)[np.flatnonzero(each.live)] for each in snapshot.segments)
+    return sum(int(found.sum()) for found in counts)
+
+
 def ids_of(kind: str, part: Part, projection: str | None) -> list[list[str]]:
     """Of each row the ids of its entities in a collection, under a version of the map."""
     keys = part.loaded.rows.keys_at(part.rows)
@@ -81,7 +89,15 @@ class Contents:
         self.n_series = snapshot.n_series
         self._snapshot = snapshot
         self._reader = reader
+        self._is_hiding = False
         self._map = None if manifest.projection is None else manifest.projection.version
+
+    def hide(self, keys: Collection[str]) -> None:
+        """From now on the snapshot is as if these series were suppressed in it."""
+        places = self._reader.winners_of(set(keys) - self.suppressed)
+        self.n_series -= sum(place.alive for place in places.values())
+        self.suppressed |= frozenset(keys)
+        self._is_hiding = True
 
     @property
     def projection_version(self) -> str | None:
@@ -93,7 +109,14 @@ class Contents:
         for segment in self._snapshot.segments:
             rows = np.flatnonzero(segment.live)
             for first in range(0, len(rows), n):
-                yield Part(loaded=segment.loaded, rows=rows[first : first + n])
+                some = rows[first : first + n]
+                yield Part(loaded=segment.loaded, rows=self._shown(segment.loaded, some))
+
+    def _shown(self, loaded: LoadedSegment, rows: Rows) -> Rows:
+        if not self._is_hiding:
+            return rows
+        keys = loaded.rows.keys_at(rows)
+        return rows[np.array([key not in self.suppressed for key in keys], np.bool_)]
 
     def of(self, keys: Collection[str]) -> tuple[list[Part], set[str]]:
         """The rows that count of some series, and which of these series have no row at all.

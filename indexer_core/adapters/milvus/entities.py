@@ -6,7 +6,8 @@ those of vectors. So writing an entity twice is writing it once, and versions te
 anything, which series need new ones.
 
 `row` is the row as JSON, without its facts and the URLs of its blobs, compressed: what is found is
-shown from it. Where that is more than Milvus takes, the evidence is left out.
+shown from it. Where that is more than Milvus takes, the evidence is left out; then every value that
+is long, and its flags have `SHORTENED`. Texts that are compared are cut where they are too long.
 """
 
 import base64
@@ -43,7 +44,7 @@ from indexer_core.adapters.milvus.schema import (
     VECTOR,
     as_written,
 )
-from indexer_core.errors import CorruptIndexError, InvalidInputError
+from indexer_core.errors import CorruptIndexError
 from indexer_core.filters import UNKNOWN
 from indexer_core.index.keys import SHORT_DIGITS
 from indexer_core.index.loaded import LoadedSegment, OpenedRows
@@ -61,6 +62,9 @@ from indexer_core.selection import PROVISIONAL
 Entity = dict[str, Any]
 Rows = NDArray[np.int64]
 
+SHORTENED = "shortened"
+"""Flag of a record whose long values Milvus does not take."""
+_LONGEST_VALUE = 1_000
 _VERSION_DIGITS = 16
 _FAST = 1
 """Level of compression: the text is short, and there are many."""
@@ -110,11 +114,6 @@ def series_entities(
         As of `series_versions`.
     born
         Number of the manifest that they count from.
-
-    Raises
-    ------
-    InvalidInputError
-        A row is longer than Milvus takes, even without its evidence.
     """
     opened, places = loaded.rows, _places(loaded, rows, projection)
     keys = opened.keys_at(rows)
@@ -259,13 +258,27 @@ def _life(n: int, born: int) -> dict[str, list[int]]:
 
 def _taken(opened: OpenedRows, name: str, rows: Rows) -> pa.Array:
     column = opened.column(name).take(pa.array(rows, type=pa.int64()))
-    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return _cut(column) if pa.types.is_string(column.type) else column
 
 
 def _compared(texts: pa.Array) -> pa.Array:
     """Texts as filters compare them, null where they take them for unknown."""
     is_unknown = pc.is_in(texts, value_set=pa.array(["", UNKNOWN]))
-    return pc.if_else(is_unknown, pa.scalar(None, pa.string()), pc.utf8_lower(texts))
+    return _cut(pc.if_else(is_unknown, pa.scalar(None, pa.string()), pc.utf8_lower(texts)))
+
+
+def _cut(texts: pa.Array) -> pa.Array:
+    """Texts as long as Milvus takes them."""
+    longest = pc.max(pc.binary_length(texts)).as_py() or 0
+    if longest <= MAX_BYTES:
+        return texts
+    cut = [None if text is None else _cut_text(text) for text in texts.to_pylist()]
+    return pa.array(cut, pa.string())
+
+
+def _cut_text(text: str) -> str:
+    return text.encode()[:MAX_BYTES].decode(errors="ignore")
 
 
 def _items(opened: OpenedRows, name: str, rows: Rows, *, is_lower: bool = False) -> list[list[str]]:
@@ -280,7 +293,12 @@ def _items(opened: OpenedRows, name: str, rows: Rows, *, is_lower: bool = False)
 
 def _joined(lists: Iterable[Sequence[str]]) -> list[str]:
     """Lists as the collections have them."""
-    return [f"{ITEM}{ITEM.join(items)}{ITEM}" if items else "" for items in lists]
+    joined = [f"{ITEM}{ITEM.join(items)}{ITEM}" if items else "" for items in lists]
+    # Of a list that is too long the first items are there.
+    return [
+        text if len(text.encode()) <= MAX_BYTES else _cut_text(text).rpartition(ITEM)[0] + ITEM
+        for text in joined
+    ]
 
 
 def _vectors(
@@ -293,16 +311,21 @@ def _vectors(
 
 
 def _packed(row: IndexRow) -> str:
-    """A row as text that Milvus takes."""
-    packed = _as_text(row, row.record or {})
+    """A row as text that Milvus takes: one series too long for it must not stop all others."""
+    record = row.record or {}
+    packed = _as_text(row, record)
     if len(packed) > MAX_BYTES:
-        packed = _as_text(row, {**(row.record or {}), "evidence": {}})
+        packed = _as_text(row, {**record, "evidence": {}})
     if len(packed) > MAX_BYTES:
-        raise InvalidInputError(
-            f"the record of series {row.series_key} is longer than the {MAX_BYTES:,} bytes "
-            "that Milvus takes"
-        )
+        short = {name: _shortened(value) for name, value in record.items()}
+        packed = _as_text(row, {**short, "flags": [*short.get("flags", []), SHORTENED]})
     return packed
+
+
+def _shortened(value: Any) -> Any:
+    """A value of a record, or none of its kind where it is long."""
+    is_short = len(json.dumps(value)) <= _LONGEST_VALUE
+    return value if is_short or not isinstance(value, str | list | dict) else type(value)()
 
 
 def _as_text(row: IndexRow, record: Mapping[str, Any]) -> str:

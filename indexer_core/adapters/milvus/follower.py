@@ -3,8 +3,7 @@
 One step goes from the state that can be searched to the newest manifest, however many lie between:
 
 1. The claim is taken (`indexer_core.adapters.milvus.ledger`).
-2. Whatever an attempt before has left is taken back: what was born after the state, and deaths
-   after it.
+2. What an attempt for another manifest has left is taken back: births and deaths after the state.
 3. That there is an attempt is written down, with the number of its manifest.
 4. Series that were suppressed are deleted, all versions of them.
 5. Every series that changed is settled: what is to count and is not there is inserted, what counts
@@ -18,8 +17,8 @@ doing them twice is doing them once.
 
 Where the state before cannot be told, because its manifest has expired or a purge wrote it anew,
 or the collections are in doubt, every series is compared instead of those that changed. Another
-encoder, collections that are gone, or a wish lead to new collections, filled beside those in use;
-a filling that was killed goes on where it was.
+encoder, collections that are gone, or that hold what no follower of this position wrote, or a wish
+lead to new collections, filled beside those in use; a filling that was killed goes on.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,9 +27,13 @@ from functools import partial
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.collections import Collections, in_batches
-from indexer_core.adapters.milvus.contents import Contents, parts_of, spaces_of
-from indexer_core.adapters.milvus.heeding import Heeding
+from indexer_core.adapters.milvus.collections import (
+    Collections,
+    generation_of,
+    is_own,
+)
+from indexer_core.adapters.milvus.contents import Contents, spaces_of
+from indexer_core.adapters.milvus.heeding import Heeding, erased_by, suppressed_between
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
 from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
@@ -41,7 +44,7 @@ from indexer_core.adapters.milvus.moving import (
     trimmed,
     used_generations,
 )
-from indexer_core.adapters.milvus.schema import DIED, SERIES
+from indexer_core.adapters.milvus.schema import SERIES
 from indexer_core.adapters.milvus.settling import Settler, Told
 from indexer_core.errors import NotFoundError, UnavailableError, UnknownOutcomeError
 from indexer_core.index.changes import changes_between
@@ -51,8 +54,8 @@ from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.index.reader import Reader, Snapshot
 from indexer_core.ports import BlobStore, Clock, Ids, VectorFiles
 
-_MOST_READ = 256
-"""Manifests between two states that are read, at most."""
+_MOST_ATTEMPTS = 16
+"""Manifests whose unfinished attempts are told apart: beyond them all is in doubt."""
 
 APPLIED, CURRENT, HELD, OVERTAKEN, STOPPED = "applied", "current", "held", "overtaken", "stopped"
 
@@ -164,6 +167,7 @@ class Follower:
             not self._has_looked
             or any(wishes)
             or following.building is not None
+            or self.ledger.has_landed()
             or following.swept < position.floor
             or trimmed(entry, self.policy, self._clock.now_s()) != entry
             or self._is_other_or_lost(entry)
@@ -179,6 +183,10 @@ class Follower:
             or self._is_other_or_lost(entry)
         ):
             self._build()
+        elif self._is_strange(entry):
+            # Its writer goes on, or went on before a backup was put back: theirs stay as they are.
+            self.ledger.write(entry.noted(index_id="", attempts=()))
+            self._build()
         else:
             self._apply()
         self._sweep()
@@ -186,57 +194,44 @@ class Follower:
 
     def _apply(self) -> None:
         """Bring the collections in use to the newest manifest."""
+        if len(self.ledger.entry.following.attempts) > _MOST_ATTEMPTS:
+            self.ledger.write(self.ledger.entry.noted(attempts=(), attempted="", in_doubt=True))
+        digest = digest_of(self._newest)
+        touched = self.collections.landed(self._newest.number, digest)
         entry = self.ledger.entry
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
-        if not self._has_looked:
-            self.collections.load(position.generation, settler.kinds)
-        touched: set[str] = set()
-        if following.attempts or following.in_doubt or not self._has_looked:
+        is_left = bool(following.attempts) and following.attempted != digest
+        if is_left or following.in_doubt or self._newest.number < position.applied:
             # A backup that was put back may be behind what was applied.
-            touched = settler.take_back(min(position.applied, self._newest.number))
+            touched |= settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
-        erased = None if before is None else self._erased_by(following.attempts, before)
-        passed = None if before is None else self._suppressed_between(before)
+        erased = passed = None
+        if before is not None:
+            erased = erased_by(self.manifests, following.attempts, before)
+            passed = suppressed_between(self.manifests, before, self._newest)
         contents = self._contents()
         is_same = before is not None and before.manifest.number == contents.number
         if is_same and not (touched or following.attempts):
             return
         attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
-        self.ledger.write(self.ledger.entry.noted(attempts=attempts))
+        self.ledger.write(self.ledger.entry.noted(attempts=attempts, attempted=digest))
         if before is None or erased is None:
-            settler.erase(contents.suppressed)
-            settler.settle_all(contents, self._telling)
-        else:
-            self._settle(settler, contents, before, touched, erased | (passed or frozenset()))
-        self._move(self.ledger.entry, contents, keeps=erased is not None and passed is not None)
-
-    def _settle(
-        self,
-        settler: Settler,
-        contents: Contents,
-        before: Snapshot,
-        touched: set[str],
-        passed: frozenset[str],
-    ) -> None:
+            heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+            settler.settle_all(contents, heeding.telling)
+            self._move(self.ledger.entry, contents, keeps=False)
+            return
         changes = changes_between(before, self._reader.snapshot)
         # Hidden meanwhile and shown again: what there was of them may have been purged.
-        hidden = changes.hidden | passed
-        settler.erase(hidden)
-        unsure = (changes.shown | hidden | touched) - contents.suppressed
-        sure = changes.keys - unsure - contents.suppressed
+        hidden = changes.hidden | erased | (passed or frozenset())
+        heeding = self._heeding(contents, settler, hidden=hidden)
+        again = (changes.shown | hidden) - contents.suppressed
+        unsure = again | (touched - contents.suppressed)
         was = before.manifest.projection
-        done = 0
-        for some in in_batches(sorted(sure), self.policy.batch):
-            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
-            settler.replace(contents, some, rows, None if was is None else was.version)
-            done += len(some)
-            self._telling(done, len(sure))
-        for some in in_batches(sorted(unsure), self.policy.batch):
-            settler.settle(contents, some)
-            self._telling(done, len(sure))
-        if changes.is_other_map:
-            settler.settle_all(contents, self._telling)
+        version = None if was is None else was.version
+        settler.settle_changed(contents, changes, unsure, version, heeding.telling)
+        # Earlier states have lost what is shown again.
+        self._move(self.ledger.entry, contents, keeps=passed is not None and not again)
 
     def _build(self) -> None:
         """Fill new collections, or go on with it, and move the position to them."""
@@ -244,47 +239,62 @@ class Follower:
         building = self.ledger.entry.following.building
         is_wanted = self.ledger.entry.following.is_rebuild_wanted
         if building is None or is_wanted or building.spaces != contents.spaces:
-            building = Building(generation=f"g{self._ids.new_id()}", spaces=contents.spaces)
-            noted = self.ledger.entry.noted(building=building, is_rebuild_wanted=False)
+            index_id = self.ledger.entry.following.index_id or self._ids.new_id()
+            generation = generation_of(index_id, self._ids.new_id())
+            building = Building(generation=generation, spaces=contents.spaces)
+            noted = self.ledger.entry.noted(
+                building=building, is_rebuild_wanted=False, index_id=index_id
+            )
             self.ledger.write(noted)
         settler = self._settler(building.generation, building.spaces)
-        heeding = Heeding(
-            self.manifests,
-            self._newest,
-            hide=self._hider(),
-            clock=self._clock,
-            every_s=self.policy.heed_s,
-            told=self._telling,
-        )
-        if building.is_created:
+        is_filled = building.is_created
+        if is_filled:
             self.collections.load(building.generation, settler.kinds)
-            settler.erase(contents.suppressed)
-            settler.settle_all(contents, heeding.telling)
         else:
             self._create(building)
+        heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+        if is_filled:
+            settler.settle_all(contents, heeding.telling)
+        else:
             settler.fill(contents, heeding.telling)
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
 
-    def _hider(self) -> Callable[[frozenset[str]], None]:
-        """What deletes series from the collections in use, as far as they are there."""
-        generation = self.ledger.entry.position.generation
-        there = self.collections.generations().get(generation, set())
-        self.collections.load(generation, there)
-        settler = replace(self._settler(generation, ()), kinds=tuple(sorted(there)))
-        return settler.erase
+    def _heeding(self, contents: Contents, settler: Settler, hidden: frozenset[str]) -> Heeding:
+        """Deletes series in all collections: some now, and what is suppressed from now on."""
+        there = self.collections.generations()
+        settlers = [settler]
+        for generation in there.keys() & self._used(self.ledger.entry) - {settler.generation}:
+            self.collections.load(generation, there[generation])
+            other = replace(settler, generation=generation, kinds=tuple(sorted(there[generation])))
+            settlers.append(other)
+
+        def hide(keys: frozenset[str], number: int) -> None:
+            noted = dict.fromkeys((*self.ledger.entry.following.attempts, number))
+            self.ledger.write(self.ledger.entry.noted(attempts=tuple(noted)))
+            contents.hide(keys)
+            for each in settlers:
+                each.erase(keys)
+
+        for each in settlers:
+            each.erase(hidden)
+        return Heeding(
+            self.manifests,
+            self._newest,
+            hide=hide,
+            clock=self._clock,
+            every_s=self.policy.heed_s,
+            told=self._telling,
+        )
 
     def _create(self, building: Building) -> None:
-        """Create collections; what a killed attempt has left of them may be half made."""
-        there = self.collections.generations().get(building.generation, set())
-        self.collections.drop(building.generation, there)
-        self.collections.create(building.generation, building.spaces)
+        self.collections.create_anew(building.generation, building.spaces)
         created = replace(building, is_created=True)
         self.ledger.write(self.ledger.entry.noted(building=created))
 
     def _move(self, entry: Entry, contents: Contents, *, keeps: bool) -> None:
         digest, now_s = digest_of(self._newest), self._clock.now_s()
-        entry = moved(entry, contents, digest, now_s, keeps=keeps)
+        entry = self.collections.looked_at(moved(entry, contents, digest, now_s, keeps=keeps))
         self.ledger.write(trimmed(entry, self.policy, now_s))
         self._applied = digest, self._reader.snapshot
 
@@ -296,8 +306,7 @@ class Follower:
         position = entry.position
         if entry.following.swept < position.floor:
             settler = self._settler(position.generation, position.spaces)
-            for kind in settler.kinds:
-                settler.of(kind).delete(f"{DIED} <= {position.floor}")
+            settler.sweep(position.floor, self._telling)
             self.ledger.write(self.ledger.entry.noted(swept=position.floor))
 
     def _leave_one_state(self) -> None:
@@ -308,7 +317,10 @@ class Follower:
 
     def _contents(self) -> Contents:
         """The newest manifest, opened."""
-        return Contents(self._reader.adopt(self._newest), self._reader)
+        self.ledger.keep()
+        contents = Contents(self._reader.adopt(self._newest), self._reader)
+        self.ledger.keep()
+        return contents
 
     def _before(self, entry: Entry) -> Snapshot | None:
         """The state that can be searched; None where that cannot be told any more."""
@@ -327,47 +339,46 @@ class Follower:
         self._reader, self._applied = reader, (digest, snapshot)
         return snapshot
 
-    def _erased_by(self, attempts: Iterable[int], before: Snapshot) -> frozenset[str] | None:
-        """Series that unfinished attempts may have deleted; None where that cannot be told."""
-        found: set[str] = set()
-        for number in attempts:
-            manifest = self.manifests.read(number)
-            if not isinstance(manifest, Manifest):
-                return None
-            found |= manifest.suppressed
-        return frozenset(found) - before.manifest.suppressed
-
-    def _suppressed_between(self, before: Snapshot) -> frozenset[str] | None:
-        """Series that were suppressed at some time since; None where that cannot be told.
-
-        Then a purge, which makes manifests expire, may have gone by as well.
-        """
-        between = range(before.manifest.number + 1, self._newest.number)
-        if len(between) > _MOST_READ:
-            return None
-        return self._erased_by(between, before)
-
     def _drop_unused(self) -> None:
         entry = self.ledger.entry
         for generation, kinds in self._unused(entry).items():
             self.collections.drop(generation, kinds)
-        used = used_generations(entry, self.policy, self._clock.now_s())
+        used = self._used(entry)
         retired = {each: at_s for each, at_s in entry.following.retired.items() if each in used}
         if retired != entry.following.retired:
             self.ledger.write(self.ledger.entry.noted(retired=retired))
 
     def _unused(self, entry: Entry) -> dict[str, set[str]]:
-        """Collections that nobody needs: an attempt has left them, or others replaced them."""
+        """Own ones that nobody needs: an attempt has left them, or others replaced them."""
+        used, there = self._used(entry), self.collections.generations()
+        own = [each for each in there if is_own(each, entry.following.index_id)]
+        return {each: there[each] for each in own if each not in used}
+
+    def _used(self, entry: Entry) -> set[str]:
+        """Own generations that somebody may need."""
         used = used_generations(entry, self.policy, self._clock.now_s())
-        there = self.collections.generations()
-        return {each: kinds for each, kinds in there.items() if each not in used}
+        return {each for each in used if is_own(each, entry.following.index_id)}
 
     def _is_other_or_lost(self, entry: Entry) -> bool:
         """Whether the collections in use have vectors of other encoders, or are not there."""
         position = entry.position
         there = self.collections.generations().get(position.generation, set())
         is_lost = not there >= {SERIES, *position.spaces}
-        return is_lost or position.spaces != spaces_of(self._newest)
+        is_others = not is_own(position.generation, entry.following.index_id)
+        return is_lost or is_others or position.spaces != spaces_of(self._newest)
+
+    def _is_strange(self, entry: Entry) -> bool:
+        """Whether the collections in use have what no follower of this position wrote.
+
+        That is so where the position is a copy, or an earlier one that was put back.
+        """
+        settler = self._settler(entry.position.generation, entry.position.spaces)
+        if not self._has_looked:
+            self.collections.load(entry.position.generation, settler.kinds)
+        if entry.following.in_doubt:
+            return False
+        before = None if self._has_looked or entry.following.attempts else self._before(entry)
+        return settler.has_later(entry) or (before is not None and settler.lacks(before))
 
     def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
         return Settler(
@@ -381,5 +392,6 @@ class Follower:
     def _telling(self, done: int, total: int) -> None:
         if self._told is not None:
             self._told(done, total)
+        self.ledger.keep()
         if self._is_stopped is not None and self._is_stopped():
             raise Stopped

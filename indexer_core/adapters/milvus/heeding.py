@@ -1,26 +1,33 @@
-"""While new collections are filled, series that are suppressed go from those that are searched."""
+"""During a long step, series that are suppressed meanwhile go from all collections.
 
-from collections.abc import Callable
+And which were suppressed at some time, so that more may be gone than two states say.
+"""
+
+from collections.abc import Callable, Iterable
 
 from indexer_core.adapters.milvus.settling import Told
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import Manifest
+from indexer_core.index.reader import Snapshot
 from indexer_core.ports import Clock
+
+_MOST_READ = 256
+"""Manifests between two states that are read, at most."""
 
 
 class Heeding:
-    """Hides what the newest manifest hides, and whatever is suppressed from then on.
-
-    The collections in use are followed no more, so that nothing has to come back there.
+    """Looks between two batches whether other series are suppressed by now.
 
     Parameters
     ----------
+    newest
+        The manifest that is followed.
     hide
-        Deletes series from the collections in use.
+        Deletes series, which a manifest of this number is the first to hide as far as is known.
     every_s
         How often it is looked whether there are others.
     told
-        Is told how far the filling is.
+        Is told how far the step is.
     """
 
     def __init__(
@@ -28,7 +35,7 @@ class Heeding:
         manifests: Manifests,
         newest: Manifest,
         *,
-        hide: Callable[[frozenset[str]], None],
+        hide: Callable[[frozenset[str], int], None],
         clock: Clock,
         every_s: float,
         told: Told,
@@ -40,10 +47,9 @@ class Heeding:
         self._every_s = every_s
         self._told = told
         self._looked_s = clock.now_s()
-        hide(newest.suppressed)
 
     def telling(self, done: int, total: int) -> None:
-        """Told between two batches how far the filling is; now and then it looks."""
+        """Told between two batches how far the step is; now and then it looks."""
         self._told(done, total)
         if self._clock.now_s() - self._looked_s < self._every_s:
             return
@@ -51,4 +57,30 @@ class Heeding:
         self._newest = self._manifests.newest(self._newest)
         self._looked_s = self._clock.now_s()
         if self._newest.suppressed - hidden:
-            self._hide(self._newest.suppressed - hidden)
+            self._hide(self._newest.suppressed - hidden, self._newest.number)
+
+
+def erased_by(
+    manifests: Manifests, attempts: Iterable[int], before: Snapshot
+) -> frozenset[str] | None:
+    """Series that unfinished attempts may have deleted; None where that cannot be told."""
+    found: set[str] = set()
+    for number in attempts:
+        manifest = manifests.read(number)
+        if not isinstance(manifest, Manifest):
+            return None
+        found |= manifest.suppressed
+    return frozenset(found) - before.manifest.suppressed
+
+
+def suppressed_between(
+    manifests: Manifests, before: Snapshot, newest: Manifest
+) -> frozenset[str] | None:
+    """Series that were suppressed at some time since; None where that cannot be told.
+
+    Then a purge, which makes manifests expire, may have gone by as well.
+    """
+    between = range(before.manifest.number + 1, newest.number)
+    if len(between) > _MOST_READ:
+        return None
+    return erased_by(manifests, between, before)

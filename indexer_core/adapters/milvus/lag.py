@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import count, load, translated
-from indexer_core.adapters.milvus.collections import counts_at
+from indexer_core.adapters.milvus.client import count, load
+from indexer_core.adapters.milvus.collections import counts_at, generations_of, is_own
 from indexer_core.adapters.milvus.ledger import Ledger
 from indexer_core.adapters.milvus.schema import BORN, DIED, SERIES, Names
 from indexer_core.index.commit import Manifests
@@ -40,6 +40,8 @@ class Lag:
         By collection: what counts, and what is kept for earlier states alone.
     missing
         Collections that the position names and Milvus does not have.
+    strangers
+        Collections with this prefix that are not this index's: no follower of it touches them.
     """
 
     applied: int
@@ -54,6 +56,7 @@ class Lag:
     entities: Mapping[str, int]
     dead: Mapping[str, int]
     missing: tuple[str, ...]
+    strangers: tuple[str, ...]
 
     @property
     def n_behind(self) -> int:
@@ -73,8 +76,12 @@ def lag_of(client: MilvusClient, blobs: BlobStore, *, prefix: str, clock: Clock)
     position, following = entry.position, entry.following
     manifests, now_s = Manifests(blobs), clock.now_s()
     newest = manifests.newest()
-    with translated():
-        there = set(client.list_collections())
+    generations = generations_of(client, prefix)
+    there = {
+        Names(prefix=prefix, generation=generation).collection(kind)
+        for generation, kinds in generations.items()
+        for kind in kinds
+    }
     names = Names(prefix=prefix, generation=position.generation)
     kinds = (SERIES, *position.spaces) if position.generation else ()
     wanted = {kind: names.collection(kind) for kind in kinds}
@@ -96,6 +103,12 @@ def lag_of(client: MilvusClient, blobs: BlobStore, *, prefix: str, clock: Clock)
         entities=entities,
         dead={kind: count(client, name, dead) for kind, name in found.items()},
         missing=tuple(kind for kind in wanted if kind not in found),
+        strangers=tuple(
+            Names(prefix=prefix, generation=generation).collection(kind)
+            for generation, kinds in sorted(generations.items())
+            for kind in sorted(kinds)
+            if not is_own(generation, following.index_id)
+        ),
     )
 
 

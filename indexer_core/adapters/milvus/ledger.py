@@ -52,7 +52,11 @@ class Following:
     digest
         Of the manifest that was applied, as it was then: a purge writes manifests anew.
     attempts
-        Numbers of the manifests that were being applied when an attempt ended unfinished.
+        Numbers of the manifests that were being applied when an attempt ended unfinished, and of
+        those later than the position that were heeded: what they suppress may be gone already.
+    attempted
+        Digest of the manifest that the last unfinished attempt was for, and no other has left
+        anything; "": there was none.
     in_doubt
         Somebody may have written without holding the claim, or has asked for it: every series is
         to be compared.
@@ -66,18 +70,27 @@ class Following:
         When the position was moved to each of its `states`.
     swept
         Entities that had died by this manifest are deleted.
+    unanswered_s
+        When a write was last not answered: it may be made after all, as long as a claim lasts; then
+        its series are to be looked at again. 0: every one was answered, or looked at.
+    index_id
+        In the names of the collections that followers of this position made, and of no others:
+        those alone are written to and dropped.
     """
 
     owner: str = ""
     until_s: float = 0.0
     digest: str = ""
     attempts: tuple[int, ...] = ()
+    attempted: str = ""
     in_doubt: bool = False
     is_rebuild_wanted: bool = False
     building: Building | None = None
     retired: Mapping[str, float] = field(default_factory=dict)
     moved_s: tuple[float, ...] = ()
     swept: int = 0
+    unanswered_s: float = 0.0
+    index_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +156,29 @@ class Ledger:
             self._lose()
         self._is_late = False  # nobody wrote between, whatever the time was
 
+    def note_unanswered(self) -> float:
+        """Say that a write was not answered just now; when that is."""
+        now_s = self._clock.now_s()
+        self.write(self.entry.noted(unanswered_s=now_s))
+        return now_s
+
+    def has_landed(self) -> bool:
+        """Whether there was a write without an answer, which is made by now if it ever is."""
+        at_s = self.entry.following.unanswered_s
+        return bool(at_s) and at_s + self._claim_s <= self._clock.now_s()
+
+    def keep(self) -> None:
+        """Renew the claim where it has run for a while: before whatever may take long.
+
+        Raises
+        ------
+        ClaimLostError
+            Another has taken the claim over.
+        """
+        left_s = self.entry.following.until_s - self._clock.now_s()
+        if left_s < self._claim_s * (1 - _RENEWED_AFTER):
+            self.write(self.entry)
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Around one request to Milvus that changes something.
@@ -152,9 +188,7 @@ class Ledger:
         ClaimLostError
             Another has taken the claim over; nothing is to be written.
         """
-        left_s = self.entry.following.until_s - self._clock.now_s()
-        if left_s < self._claim_s * (1 - _RENEWED_AFTER):
-            self.write(self.entry)
+        self.keep()
         try:
             yield
         finally:

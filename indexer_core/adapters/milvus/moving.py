@@ -20,21 +20,23 @@ class FollowPolicy:
         Of one request to Milvus; a claim lasts four times as long.
     batch
         Series that are looked at together.
-    keep_s, keep_states
-        How long a state that was followed by another can still be searched, and how many of them:
-        at least. They are given up some at a time, up to twice as late, because Milvus looks
-        through the collections for their dead.
+    keep_s
+        How long a state that was followed by another can still be searched, at least: pages of an
+        answer are of one state. States are given up some at a time, up to twice as late, because
+        Milvus looks through the collections for their dead.
+    keep_states
+        How many of them there are, at most twice that: the position names all of them.
     retire_s
         How long collections stay that others have replaced: readers ask them until they look at
         the position.
     heed_s
-        How often it is looked for series to hide while collections are filled.
+        How often it is looked for series to hide between two batches of a long step.
     """
 
     timeout_s: float = 30.0
     batch: int = 200
     keep_s: float = 900.0
-    keep_states: int = 32
+    keep_states: int = 1_000
     retire_s: float = 300.0
     heed_s: float = 10.0
 
@@ -78,8 +80,11 @@ def moved(entry: Entry, contents: Contents, digest: str, now_s: float, *, keeps:
         following=replace(
             following,
             digest=digest,
-            attempts=(),
+            attempts=tuple(each for each in following.attempts if each > contents.number),
+            attempted="",
             in_doubt=False,
+            # A late writer may have left dead that are older than those that were swept.
+            swept=0 if following.in_doubt else following.swept,
             moved_s=(*(at_s for _, at_s in kept), now_s),
         ),
     )

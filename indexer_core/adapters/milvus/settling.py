@@ -3,11 +3,20 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from indexer_core.adapters.milvus.collections import Collections, OneCollection, later_than
-from indexer_core.adapters.milvus.contents import Contents, Part, ids_of
+from indexer_core.adapters.milvus.collections import (
+    Collections,
+    OneCollection,
+    counts_at,
+    in_batches,
+    later_than,
+)
+from indexer_core.adapters.milvus.contents import Contents, Part, ids_of, n_entities, parts_of
 from indexer_core.adapters.milvus.entities import Entity
-from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY
+from indexer_core.adapters.milvus.ledger import Entry
+from indexer_core.adapters.milvus.schema import DIED, FOREVER, ID, KEY, SERIES
 from indexer_core.errors import CorruptIndexError
+from indexer_core.index.changes import Changes
+from indexer_core.index.reader import Snapshot
 
 Told = Callable[[int, int], None]
 """Is told how many series of how many are done."""
@@ -37,18 +46,41 @@ class Settler:
         """One of the collections."""
         return self.collections.of(self.generation, kind)
 
+    def has_later(self, entry: Entry) -> bool:
+        """Whether there is what was written for later manifests than any that was tried.
+
+        Whatever changes is in the collection of series.
+        """
+        last = max(entry.position.applied, *entry.following.attempts, 0)
+        return any(self.of(SERIES).has(where) for where in later_than(last))
+
+    def lacks(self, snapshot: Snapshot) -> bool:
+        """Whether any collection has not as many entities as a snapshot that it should be equal to.
+
+        A deletion leaves no other trace.
+        """
+        counts = counts_at(snapshot.manifest.number)
+        return any(self.of(kind).count(counts) != n_entities(snapshot, kind) for kind in self.kinds)
+
     def take_back(self, number: int) -> set[str]:
         """Leave nothing of what was written for later manifests than this; the series it was of."""
         born, died = later_than(number)
         keys: set[str] = set()
         for kind in self.kinds:
-            found = self.of(kind).that(born)
-            if found:
-                self.of(kind).delete(born)
-            reset = self.of(kind).that(died)
-            self.of(kind).set_death([each[ID] for each in reset], FOREVER)
-            keys.update(each[KEY] for each in (*found, *reset))
+            for batch in self.of(kind).delete(born):
+                keys.update(each[KEY] for each in batch)
+            for batch in self.of(kind).batches(died):
+                self.of(kind).set_death([each[ID] for each in batch], FOREVER)
+                keys.update(each[KEY] for each in batch)
         return keys
+
+    def sweep(self, number: int, told: Told) -> None:
+        """Delete what had died by this manifest."""
+        done = 0
+        for kind in self.kinds:
+            for batch in self.of(kind).delete(f"{DIED} <= {number}"):
+                done += len(batch)
+                told(done, done)
 
     def erase(self, keys: Collection[str]) -> None:
         """Delete all versions of some series."""
@@ -94,6 +126,34 @@ class Settler:
             ids = sorted(old | _wanted(contents, kind, parts))
             there = [each for each in self.of(kind).of_ids(ids) if each[KEY] in rest]
             self._settle(contents, kind, parts, there)
+
+    def settle_changed(
+        self,
+        contents: Contents,
+        changes: Changes,
+        unsure: Collection[str],
+        was: str | None,
+        told: Told,
+    ) -> None:
+        """The same of those that changed, and of some of which it is not known what counts.
+
+        Parameters
+        ----------
+        was
+            The map before the changes.
+        """
+        sure = changes.keys - set(unsure) - contents.suppressed
+        done = 0
+        for some in in_batches(sorted(sure), self.batch):
+            rows = parts_of(changes.counted[key] for key in some if key in changes.counted)
+            self.replace(contents, some, rows, was)
+            done += len(some)
+            told(done, len(sure))
+        for some in in_batches(sorted(unsure), self.batch):
+            self.settle(contents, some)
+            told(done, len(sure))
+        if changes.is_other_map:
+            self.settle_all(contents, told)
 
     def settle_all(self, contents: Contents, told: Told) -> None:
         """The same of every series of the snapshot, and of whatever else is there.
