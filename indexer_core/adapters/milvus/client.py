@@ -2,13 +2,17 @@
 
 pymilvus writes a failed request's message to its log, and the message quotes the filter: UIDs and
 patient keys among them. So its loggers are silenced, and errors are told without their text.
+
+pymilvus's own timeout is for connecting. Here it is one for every request, whoever makes it: a
+Milvus that stands still while its connections stay open would else be waited for for ever.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
@@ -29,29 +33,73 @@ def translated() -> Iterator[None]:
     Raises
     ------
     UnavailableError
-        It refused or could not be reached.
+        It refused, could not be reached or took too long.
     """
+    # No `from`: a traceback in a log would repeat the text.
     try:
         yield
     except MilvusException as error:
-        # No `from`: a traceback in a log would repeat the text.
         raise UnavailableError(f"Milvus did not answer as it should (code {error.code})") from None
+    except grpc.RpcError as error:  # pymilvus lets some pass as they are: a timeout, a wrong token
+        status = error.code().name if isinstance(error, grpc.Call) else "unknown"
+        raise UnavailableError(f"Milvus did not answer as it should (status {status})") from None
+
+
+class _Client(MilvusClient):  # type: ignore[misc]  # pymilvus has no types
+    """A client whose every request ends in time: `timeout_s` where no other time is given."""
+
+    def __init__(self, *, timeout_s: float, **connection: Any) -> None:
+        self._timeout_s = timeout_s
+        super().__init__(timeout=timeout_s, **connection)
+
+    def query(self, *args: Any, **kwargs: Any) -> Any:
+        return super().query(*args, **self._in_time(kwargs))
+
+    def query_iterator(self, name: str, **kwargs: Any) -> Any:
+        # It asks this first, too, and has no time for that.
+        self.describe_collection(name, timeout=self._timeout_s)
+        return super().query_iterator(name, **self._in_time(kwargs))
+
+    def search(self, *args: Any, **kwargs: Any) -> Any:
+        return super().search(*args, **self._in_time(kwargs))
+
+    def upsert(self, *args: Any, **kwargs: Any) -> Any:
+        return super().upsert(*args, **self._in_time(kwargs))
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        return super().delete(*args, **self._in_time(kwargs))
+
+    def create_collection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_collection(*args, **self._in_time(kwargs))
+
+    def drop_collection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().drop_collection(*args, **self._in_time(kwargs))
+
+    def list_collections(self, **kwargs: Any) -> Any:
+        return super().list_collections(**self._in_time(kwargs))
+
+    def load_collection(self, name: str, timeout: float | None = None, **kwargs: Any) -> Any:
+        # Creating a collection loads it, and gives the time by place.
+        return super().load_collection(name, timeout or self._timeout_s, **kwargs)
+
+    def _in_time(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"timeout": self._timeout_s, **kwargs}
 
 
 def connect(settings: MilvusSettings) -> MilvusClient:
-    """A client; for several threads.
+    """A client, each of whose requests has the time that settings give; for several threads.
 
     Raises
     ------
     UnavailableError
-        There is no Milvus there, or it refuses the token.
+        There is no Milvus there, or it refuses the token or takes too long.
     """
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
     if settings.uri.endswith(".db"):
         # milvus-lite serves within this process, and logs every request that it does not know.
         logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
     with translated():
-        return MilvusClient(uri=settings.uri, token=settings.token, timeout=settings.timeout_s)
+        return _Client(uri=settings.uri, token=settings.token, timeout_s=settings.timeout_s)
 
 
 def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: str) -> None:
