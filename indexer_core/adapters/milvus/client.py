@@ -8,7 +8,7 @@ Milvus that stands still while its connections stay open would else be waited fo
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,8 +127,11 @@ def load(client: MilvusClient, names: Iterable[str]) -> None:
 
 def every(
     client: MilvusClient, name: str, where: str, fields: Sequence[str], batch: int = 2_000
-) -> Iterator[list[dict[str, Any]]]:
-    """All entities of a collection that an expression holds of, in batches, with these fields."""
+) -> Generator[list[dict[str, Any]]]:
+    """All entities of a collection that an expression holds of, in batches, with these fields.
+
+    No batch has an id that comes before one of an earlier batch.
+    """
     with translated():
         found = client.query_iterator(
             name, batch_size=batch, filter=where, output_fields=list(fields)
