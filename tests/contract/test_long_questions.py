@@ -104,3 +104,16 @@ def test_what_would_fetch_too_much_is_refused_and_what_does_not_is_answered(home
         everything.in_order(by_key, 7, after="0" * 63)
     assert everything.n_passed == len(SERIES)
     assert len(list(index.select(few).listed())) == opened.select(few).n_passed
+
+
+def test_series_and_states_are_looked_up_by_an_index(homes):
+    client, shelf = homes.shelf.client, homes.shelf
+    for kind in ("series", "text", "image"):
+        found = {
+            name: client.describe_index(shelf.collection(kind), name)["index_type"]
+            for name in client.list_indexes(shelf.collection(kind))
+        }
+        inverted = {name for name, index_type in found.items() if index_type == "INVERTED"}
+        assert {"seriesKey", "shortKey", "scopeName", "uid", "born", "died"} <= inverted
+        assert ("patientKeyAsWritten" in inverted) == (kind == "series")
+        assert sorted(set(found.values())) == ["FLAT", "INVERTED"]

@@ -16,6 +16,7 @@ import grpc
 from pymilvus import CollectionSchema, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from indexer_core.adapters.milvus.schema import LOOKED_UP
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import UnavailableError
 
@@ -24,6 +25,9 @@ CONSISTENCY = "Strong"
 
 MAX_PER_REQUEST = 16_384
 """Entities that Milvus gives in one answer, at most."""
+
+EXACT_INDEX = "FLAT"
+"""Index of vectors that compares all of them."""
 
 
 @contextmanager
@@ -103,9 +107,16 @@ def connect(settings: MilvusSettings) -> MilvusClient:
 
 
 def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: str) -> None:
-    """A collection whose vectors of field `vector` are searched exactly by inner product."""
+    """A collection whose vectors of field `vector` are searched exactly by inner product.
+
+    Fields by which single series and states are looked up have an index, too.
+    """
     index = client.prepare_index_params()
-    index.add_index(vector, index_type="FLAT", metric_type="IP")
+    index.add_index(vector, index_type=EXACT_INDEX, metric_type="IP")
+    there = {each.name for each in schema.fields}
+    for field in LOOKED_UP:
+        if field in there:
+            index.add_index(field, index_type="INVERTED")
     with translated():
         client.create_collection(
             name, schema=schema, index_params=index, consistency_level=CONSISTENCY

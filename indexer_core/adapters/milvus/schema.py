@@ -55,6 +55,19 @@ def as_written(field: str) -> str:
     return f"{field}AsWritten"
 
 
+LOOKED_UP = (
+    KEY,
+    SHORT_KEY,
+    SCOPE,
+    UID,
+    BORN,
+    DIED,
+    as_written("studyInstanceUid"),
+    as_written("patientKey"),
+)
+"""Fields that are asked for some of very many values: they have an inverted index."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
     """Names of the collections of a generation.
