@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 from pymilvus import CollectionSchema, MilvusClient
+from pymilvus.client.types import LoadState
 from pymilvus.exceptions import MilvusException
 
 from indexer_core.adapters.milvus.schema import LOOKED_UP
@@ -82,6 +83,9 @@ class _Client(MilvusClient):  # type: ignore[misc]  # pymilvus has no types
     def list_collections(self, **kwargs: Any) -> Any:
         return super().list_collections(**self._in_time(kwargs))
 
+    def get_load_state(self, *args: Any, **kwargs: Any) -> Any:
+        return super().get_load_state(*args, **self._in_time(kwargs))
+
     def load_collection(self, name: str, timeout: float | None = None, **kwargs: Any) -> Any:
         # Creating a collection loads it, and gives the time by place.
         return super().load_collection(name, timeout or self._timeout_s, **kwargs)
@@ -126,6 +130,8 @@ def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: st
 def load(client: MilvusClient, names: Iterable[str]) -> None:
     """Make collections ready to be asked; a Milvus that was started anew may have let go of them.
 
+    Those that are ready are left alone: who only searches may not be allowed to load.
+
     Raises
     ------
     UnavailableError
@@ -133,7 +139,8 @@ def load(client: MilvusClient, names: Iterable[str]) -> None:
     """
     for name in names:
         with translated():
-            client.load_collection(name)
+            if client.get_load_state(name)["state"] != LoadState.Loaded:
+                client.load_collection(name)
 
 
 def every(
