@@ -90,16 +90,20 @@ class StateReader:
         return sorted(each[KEY] for each in self._every(where, [KEY]))
 
     def first_keys(self, where: str, top: int) -> list[str]:
-        """The first of these keys, however many there are.
+        """The first of these keys, 1 or more, however many there are.
 
-        Milvus goes through entities by id, and ids begin with keys, which are equally long.
+        Milvus goes through entities by id, and ids begin with keys: what comes later has a lesser
+        key only where that is how a key begins that was told.
         """
-        found: list[str] = []
+        found: set[str] = set()
         batch = min(top, MAX_PER_REQUEST)
         with closing(every(self.client, self._series, self._seen(where), [KEY], batch)) as batches:
             for some in batches:
-                found += [each[KEY] for each in some]
+                found.update(each[KEY] for each in some)
                 if len(found) >= top:
+                    last = sorted(found)[top - 1]
+                    shorter = with_values(KEY, [last[:n] for n in range(1, len(last))])
+                    found.update(each[KEY] for each in self._every(all_of([where, shorter]), [KEY]))
                     break
         return sorted(found)[:top]
 

@@ -44,7 +44,11 @@ ROW, REVISION, PLACE, IS_PLACED = "row", "revision", "place", "isPlaced"
 """`row`: see `indexer_core.adapters.milvus.entities`. `place`: x and y, 0 where it has none."""
 
 ITEM = "\n"
-"""Before, between and after the items of a list; "" is an empty list."""
+"""Before, between and after the items of a list; "" is an empty list.
+
+A line break within an item lies here as a space, and a filter that names one finds nothing, unlike
+on segments. No rule and no header gives such an item: they are words of the vocabulary.
+"""
 
 MAX_BYTES = 65_535
 """Longest text that Milvus takes."""
