@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from indexer_core.adapters.milvus.client import connect
@@ -169,14 +169,14 @@ def test_conditions_find_the_same_series_in_both_homes(both, conditions):
         assert len(found(meeting(conditions, also_unknown=[field]))) - len(fits) == n_unknown
         assert len(found(left_out(conditions, field))) == n_unknown
     degrees = {2 * doubt: listed(snapshot, rows) for doubt, rows in expected.degrees()}
-    told = {
-        halves: found(in_doubt(conditions, halves))
-        for halves in range(1, most_halves(conditions) + 1)
-    }
+    doubts = {n: in_doubt(conditions, n) for n in range(1, most_halves(conditions) + 1)}
+    count_possible = possible(conditions)
+    assume(count_possible is not None and None not in doubts.values())  # see test_long_questions
+    told = {halves: found(where) for halves, where in doubts.items()}
     assert {halves: keys for halves, keys in told.items() if keys} == {
         halves: keys for halves, keys in degrees.items() if halves and keys
     }
-    assert len(found(possible(conditions))) == expected.n_possible
+    assert len(found(count_possible)) == expected.n_possible
 
 
 @pytest.mark.parametrize("value", ["c\\d", "\\", "c\\", "%", "_", "%_\\", "a_b", '"', "'", "\n"])
@@ -196,7 +196,7 @@ def test_many_filters_of_a_question_can_still_be_asked(both):
     expected = fitting(snapshot, conditions)
     for doubt, rows in list(expected.degrees())[1:]:
         expression = in_doubt(conditions, int(2 * doubt))
-        assert len(expression) < 50_000
+        assert expression is not None
         assert found(expression) == listed(snapshot, rows)
     assert len(found(possible(conditions))) == expected.n_possible
 

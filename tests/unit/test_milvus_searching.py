@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from indexer_core.adapters.milvus.client import connect, create
+from indexer_core.adapters.milvus.client import connect, create, load
 from indexer_core.adapters.milvus.expressions import EVERYTHING
 from indexer_core.adapters.milvus.schema import FOREVER, VECTOR, vector_schema
 from indexer_core.adapters.milvus.searching import Limits, nearest_series
@@ -80,3 +80,16 @@ def test_more_series_than_can_be_ranked_are_refused(client):
     assert len(nearest_series(client, "some", QUERY, EVERYTHING, 20, limits)) == 20
     with pytest.raises(InvalidInputError, match="ranks up to 30 series for one answer"):
         nearest_series(client, "some", QUERY, EVERYTHING, 150, limits)
+
+
+def test_what_is_loaded_is_not_loaded_again(client, monkeypatch):
+    def not_allowed(*_):
+        raise PermissionError
+
+    load(client, ["some"])
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "load_collection", not_allowed)
+        load(client, ["some"])
+    client.release_collection("some")
+    load(client, ["some"])
+    assert len(nearest_series(client, "some", QUERY, EVERYTHING, 3)) == 3

@@ -2,16 +2,22 @@
 
 pymilvus writes a failed request's message to its log, and the message quotes the filter: UIDs and
 patient keys among them. So its loggers are silenced, and errors are told without their text.
+
+pymilvus's own timeout is for connecting. Here it is one for every request, whoever makes it: a
+Milvus that stands still while its connections stay open would else be waited for for ever.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 from pymilvus import CollectionSchema, MilvusClient
+from pymilvus.client.types import LoadState
 from pymilvus.exceptions import MilvusException
 
+from indexer_core.adapters.milvus.schema import LOOKED_UP
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import UnavailableError
 
@@ -21,6 +27,9 @@ CONSISTENCY = "Strong"
 MAX_PER_REQUEST = 16_384
 """Entities that Milvus gives in one answer, at most."""
 
+EXACT_INDEX = "FLAT"
+"""Index of vectors that compares all of them."""
+
 
 @contextmanager
 def translated() -> Iterator[None]:
@@ -29,35 +38,89 @@ def translated() -> Iterator[None]:
     Raises
     ------
     UnavailableError
-        It refused or could not be reached.
+        It refused, could not be reached or took too long.
     """
+    # No `from`: a traceback in a log would repeat the text.
     try:
         yield
     except MilvusException as error:
-        # No `from`: a traceback in a log would repeat the text.
         raise UnavailableError(f"Milvus did not answer as it should (code {error.code})") from None
+    except grpc.RpcError as error:  # pymilvus lets some pass as they are: a timeout, a wrong token
+        status = error.code().name if isinstance(error, grpc.Call) else "unknown"
+        raise UnavailableError(f"Milvus did not answer as it should (status {status})") from None
+
+
+class _Client(MilvusClient):  # type: ignore[misc]  # pymilvus has no types
+    """A client whose every request ends in time: `timeout_s` where no other time is given."""
+
+    def __init__(self, *, timeout_s: float, **connection: Any) -> None:
+        self._timeout_s = timeout_s
+        super().__init__(timeout=timeout_s, **connection)
+
+    def query(self, *args: Any, **kwargs: Any) -> Any:
+        return super().query(*args, **self._in_time(kwargs))
+
+    def query_iterator(self, name: str, **kwargs: Any) -> Any:
+        # It asks this first, too, and has no time for that.
+        self.describe_collection(name, timeout=self._timeout_s)
+        return super().query_iterator(name, **self._in_time(kwargs))
+
+    def search(self, *args: Any, **kwargs: Any) -> Any:
+        return super().search(*args, **self._in_time(kwargs))
+
+    def upsert(self, *args: Any, **kwargs: Any) -> Any:
+        return super().upsert(*args, **self._in_time(kwargs))
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        return super().delete(*args, **self._in_time(kwargs))
+
+    def create_collection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_collection(*args, **self._in_time(kwargs))
+
+    def drop_collection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().drop_collection(*args, **self._in_time(kwargs))
+
+    def list_collections(self, **kwargs: Any) -> Any:
+        return super().list_collections(**self._in_time(kwargs))
+
+    def get_load_state(self, *args: Any, **kwargs: Any) -> Any:
+        return super().get_load_state(*args, **self._in_time(kwargs))
+
+    def load_collection(self, name: str, timeout: float | None = None, **kwargs: Any) -> Any:
+        # Creating a collection loads it, and gives the time by place.
+        return super().load_collection(name, timeout or self._timeout_s, **kwargs)
+
+    def _in_time(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"timeout": self._timeout_s, **kwargs}
 
 
 def connect(settings: MilvusSettings) -> MilvusClient:
-    """A client; for several threads.
+    """A client, each of whose requests has the time that settings give; for several threads.
 
     Raises
     ------
     UnavailableError
-        There is no Milvus there, or it refuses the token.
+        There is no Milvus there, or it refuses the token or takes too long.
     """
     logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
     if settings.uri.endswith(".db"):
         # milvus-lite serves within this process, and logs every request that it does not know.
         logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
     with translated():
-        return MilvusClient(uri=settings.uri, token=settings.token, timeout=settings.timeout_s)
+        return _Client(uri=settings.uri, token=settings.token, timeout_s=settings.timeout_s)
 
 
 def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: str) -> None:
-    """A collection whose vectors of field `vector` are searched exactly by inner product."""
+    """A collection whose vectors of field `vector` are searched exactly by inner product.
+
+    Fields by which single series and states are looked up have an index, too.
+    """
     index = client.prepare_index_params()
-    index.add_index(vector, index_type="FLAT", metric_type="IP")
+    index.add_index(vector, index_type=EXACT_INDEX, metric_type="IP")
+    there = {each.name for each in schema.fields}
+    for field in LOOKED_UP:
+        if field in there:
+            index.add_index(field, index_type="INVERTED")
     with translated():
         client.create_collection(
             name, schema=schema, index_params=index, consistency_level=CONSISTENCY
@@ -67,6 +130,8 @@ def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: st
 def load(client: MilvusClient, names: Iterable[str]) -> None:
     """Make collections ready to be asked; a Milvus that was started anew may have let go of them.
 
+    Those that are ready are left alone: who only searches may not be allowed to load.
+
     Raises
     ------
     UnavailableError
@@ -74,13 +139,17 @@ def load(client: MilvusClient, names: Iterable[str]) -> None:
     """
     for name in names:
         with translated():
-            client.load_collection(name)
+            if client.get_load_state(name)["state"] != LoadState.Loaded:
+                client.load_collection(name)
 
 
 def every(
     client: MilvusClient, name: str, where: str, fields: Sequence[str], batch: int = 2_000
-) -> Iterator[list[dict[str, Any]]]:
-    """All entities of a collection that an expression holds of, in batches, with these fields."""
+) -> Generator[list[dict[str, Any]]]:
+    """All entities of a collection that an expression holds of, in batches, with these fields.
+
+    No batch has an id that comes before one of an earlier batch.
+    """
     with translated():
         found = client.query_iterator(
             name, batch_size=batch, filter=where, output_fields=list(fields)

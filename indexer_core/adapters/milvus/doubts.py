@@ -2,7 +2,10 @@
 
 Doubt is a sum over the filters of an alternative, and Milvus adds nothing up. So "at most so many
 halves" and "at least so many" are put together from those of the two halves of a list of filters;
-for eight filters that is some thirty thousand characters, for the usual three two thousand.
+for eight filters that is some thirty thousand characters, for the usual three two thousand. With
+several alternatives of many filters it would be megabytes, which no Milvus reads in time: longer
+ones than `MAX_BYTES` are not made, and the series in question have to be fetched and judged
+(`in_question`).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +23,13 @@ from indexer_core.filters import Filter
 from indexer_core.fitting import ASKS_FOR, UNKNOWN_HALVES, UNMET_HALVES
 from indexer_core.selection import Conditions
 
+MAX_BYTES = 131_072
+"""Length of an expression of doubt, in UTF-8, without that of filters by hand, scopes and names."""
+
+
+class _TooLongError(Exception):
+    """An expression is longer than `MAX_BYTES`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Costs:
@@ -31,8 +41,38 @@ class _Costs:
     out: str
 
 
-def possible(conditions: Conditions) -> str:
-    """Series of which something is not known, that would fit otherwise."""
+def possible(conditions: Conditions) -> str | None:
+    """Series of which something is not known, that would fit otherwise; None: it gets too long."""
+    try:
+        return all_of([allowed(conditions), _possible(conditions)])
+    except _TooLongError:
+        return None
+
+
+def in_doubt(conditions: Conditions, halves: int) -> str | None:
+    """Series of exactly this doubt, in halves, at least 1; None: it gets too long.
+
+    See `indexer_core.fitting`.
+    """
+    branches = _costs_of_branches(conditions)
+    try:
+        nearest = _bounded(any_of(_at_most(costs, halves) for costs in branches))
+        not_nearer = _bounded(all_of(_doubted(costs, halves) for costs in branches))
+    except _TooLongError:
+        return None
+    return all_of([allowed(conditions), nearest, not_nearer])
+
+
+def in_question(conditions: Conditions) -> str:
+    """Series that fit or are in doubt: all that nothing leaves out."""
+    branches = any_of(
+        all_of(_not_missed(each) for each in branch if each.operator not in ASKS_FOR)
+        for branch in _branches(conditions)
+    )
+    return all_of([allowed(conditions), branches])
+
+
+def _possible(conditions: Conditions) -> str:
     branches = _costs_of_branches(conditions)
     found: list[str] = []
     for place, (branch, costs) in enumerate(zip(_branches(conditions), branches, strict=True)):
@@ -45,21 +85,13 @@ def possible(conditions: Conditions) -> str:
             # The first of the alternatives that a series comes nearest to decides.
             before = [_doubted(each, halves + 1) for each in branches[:place]]
             behind = [_doubted(each, halves) for each in branches[place + 1 :]]
-            found.append(all_of([misses_none, *exactly, *before, *behind]))
-    return all_of([allowed(conditions), any_of(found)])
+            found.append(_bounded(all_of([misses_none, *exactly, *before, *behind])))
+    return _bounded(any_of(found))
 
 
 def most_halves(conditions: Conditions) -> int:
     """The greatest doubt that a series can have, in halves."""
     return max(_most(costs) for costs in _costs_of_branches(conditions))
-
-
-def in_doubt(conditions: Conditions, halves: int) -> str:
-    """Series of exactly this doubt, in halves, at least 1; see `indexer_core.fitting`."""
-    branches = _costs_of_branches(conditions)
-    nearest = any_of(_at_most(costs, halves) for costs in branches)
-    not_nearer = [_doubted(costs, halves) for costs in branches]
-    return all_of([allowed(conditions), nearest, *not_nearer])
 
 
 def _not_missed(condition: Filter) -> str:
@@ -131,6 +163,13 @@ def _split(
     shares = range(max(0, halves - most_right), min(halves, most_left) + 1)
     if halves > most_left + most_right:  # as a bound from above it holds, as one from below not
         shares = range(most_left, most_left + 1)
-    return any_of(
-        all_of([bounded(left, share), bounded(right, halves - share)]) for share in shares
+    return _bounded(
+        any_of(all_of([bounded(left, share), bounded(right, halves - share)]) for share in shares)
     )
+
+
+def _bounded(expression: str) -> str:
+    """The same, as long as it may be: so that none is made of many long ones."""
+    if len(expression.encode()) > MAX_BYTES:
+        raise _TooLongError
+    return expression

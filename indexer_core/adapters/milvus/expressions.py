@@ -77,6 +77,24 @@ def with_values(field: str, values: Collection[str]) -> str:
     return _among(field, sorted(values))
 
 
+def with_keys(keys: Iterable[str]) -> str:
+    """The series of these keys.
+
+    Raises
+    ------
+    InvalidInputError
+        They are more than `MAX_NAMES`.
+    """
+    found = sorted(keys)
+    _check_number(len(found))
+    return _among(KEY, found)
+
+
+def behind_key(key: str) -> str:
+    """Series whose keys come after this one."""
+    return f"{KEY} > {_quoted(key)}"
+
+
 def without_keys(keys: Collection[str]) -> str:
     """All but the series of these keys.
 

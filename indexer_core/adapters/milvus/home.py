@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import connect, translated
+from indexer_core.adapters.milvus.client import connect, load
 from indexer_core.adapters.milvus.expressions import MAX_NAMES
 from indexer_core.adapters.milvus.index import MilvusIndex
 from indexer_core.adapters.milvus.position import Position, read_position
@@ -117,9 +117,7 @@ class MilvusHome:
             self._client = connect(self._settings)
         names = Names(prefix=self._settings.prefix, generation=position.generation)
         if position.generation != self._position.generation:
-            with translated():
-                for kind in (SERIES, *position.spaces):
-                    self._client.load_collection(names.collection(kind))
+            load(self._client, map(names.collection, (SERIES, *position.spaces)))
         newest = StateReader(
             client=self._client,
             names=names,

@@ -6,8 +6,10 @@ counted of rows is the core's code, as on segments.
 
 Searching, counting and looking at a page cost what Milvus makes of them. Some things fetch from
 every series that meets the conditions: to list them their keys, to sort them the field that it
-goes by, to count groups scope and group, and for a facet its field. That is some hundred bytes a
-series, and a second or so for every hundred thousand.
+goes by, to count groups scope and group, and for a facet its field. That is up to a kilobyte of
+memory a series, and a second or so for every hundred thousand; for more than a million series it is
+refused (`indexer_core.adapters.milvus.reading.MAX_FETCHED`). The order of keys needs no more than
+the page. So a question that is too long to be judged by Milvus fetches, too, what is in question.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +19,21 @@ from typing import Any
 
 import numpy as np
 
-from indexer_core.adapters.milvus.doubts import in_doubt, most_halves, possible
+from indexer_core.adapters.milvus.doubts import in_doubt, in_question, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
+    NOTHING,
     all_of,
+    behind_key,
     left_out,
     meeting,
     named,
     open_to,
     pictured,
+    with_keys,
     with_values,
     without_keys,
 )
+from indexer_core.adapters.milvus.fetching import FetchedRows
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import IMAGE_COUNT, KEY, as_written
 from indexer_core.facets import Facet, facet
@@ -95,7 +101,12 @@ class ChosenSeries:
         return self._reader.listed(self._reader.keys(self.where))
 
     def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
-        """The first in the order of a field, which is fetched of every one of them."""
+        """The first in the order of a field, which is fetched of every one of them.
+
+        In the order of keys no more are fetched than are told.
+        """
+        if sort == Sort(field=KEY):
+            return self._by_key(top, after)
         found = self._reader.columns(self.where, (KEY, sort.field))
         segments, place = [*found.segments], None
         if after is not None:
@@ -108,6 +119,14 @@ class ChosenSeries:
         rows += [none] * (len(segments) - len(rows))
         hits = first_behind(segments, rows, sort, top, place=place)
         return list(self._reader.listed([hit.key for hit in hits]))
+
+    def _by_key(self, top: int, after: str | None) -> list[Hit]:
+        where = self.where
+        if after is not None:
+            if not self._reader.has(with_keys([after])):
+                raise series_erased()
+            where = all_of([where, behind_key(after)])
+        return list(self._reader.listed(self._reader.first_keys(where, top)))
 
     def without(self, keys: Sequence[str]) -> "ChosenSeries":
         """The same less the series of these keys."""
@@ -161,15 +180,47 @@ class FittedSeries:
     @cached_property
     def n_possible(self) -> int:
         """Those of which something is not known, that would fit otherwise."""
-        return self._reader.count(possible(self._conditions))
+        where = possible(self._conditions)
+        return self._judged[1].n_possible if where is None else self._reader.count(where)
 
     def degrees(self) -> Iterator[tuple[float, ChosenSeries]]:
-        """What fits, then the others from the least doubt to the greatest."""
+        """What fits, then the others from the least doubt to the greatest.
+
+        Raises
+        ------
+        InvalidInputError
+            There are so many alternatives that series have to be fetched to be judged, and more
+            than can be fetched, or than can be named, are in question.
+        """
         yield 0.0, self.fits
         for halves in range(1, most_halves(self._conditions) + 1):
             where = in_doubt(self._conditions, halves)
-            if self._reader.has(where):
+            if where is None:
+                where = self._of_doubt(halves)
+            if where != NOTHING and self._reader.has(where):
                 yield halves / 2, ChosenSeries(self._reader, where)
+
+    @cached_property
+    def _judged(self) -> tuple[FetchedRows, Fitting]:
+        """All series in question, fetched: where the question is too long for Milvus to judge."""
+        conditions = self._conditions
+        fields = dict.fromkeys(each.field for branch in conditions.alternatives for each in branch)
+        rows = self._reader.columns(in_question(conditions), (KEY, *fields, IMAGE_COUNT))
+        # Filters by hand, scopes and names leave nothing else already.
+        asked = replace(conditions, filters=(), scopes=None, series=None)
+        return rows, fitting(rows, asked)
+
+    def _of_doubt(self, halves: int) -> str:
+        """An expression for the series that were judged so, by their keys."""
+        rows, judged = self._judged
+        for doubt, selection in judged.degrees():
+            if 2 * doubt == halves:
+                return with_keys(
+                    segment.loaded.key(row)
+                    for segment, mask in zip(rows.segments, selection.rows, strict=True)
+                    for row in np.flatnonzero(mask).tolist()
+                )
+        return NOTHING
 
     def verdict(self, hit: Hit) -> Verdict:
         """What a series found meets."""

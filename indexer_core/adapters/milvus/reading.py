@@ -1,6 +1,7 @@
 """One state of the collections, as it is read."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,8 +27,12 @@ from indexer_core.adapters.milvus.fetching import (
 from indexer_core.adapters.milvus.position import FollowedSpace
 from indexer_core.adapters.milvus.schema import KEY, NUMBER, SERIES, VECTOR, Names
 from indexer_core.adapters.milvus.searching import NearSeries, Vector, nearest_series
+from indexer_core.errors import InvalidInputError
 from indexer_core.index.loaded import LiveSegment
 from indexer_core.search import Hit, check_dimension
+
+MAX_FETCHED = 1_000_000
+"""Series of which one answer fetches something, at most: about a kilobyte of memory each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,8 @@ class StateReader:
         As of `indexer_core.adapters.milvus.position.Position`.
     hidden
         Keys of series that are there still and must not be found.
+    most
+        Series that `keys` and `columns` fetch for one answer.
     """
 
     client: MilvusClient
@@ -51,6 +58,7 @@ class StateReader:
     projection_version: str | None
     n_series: int
     hidden: frozenset[str] = frozenset()
+    most: int = MAX_FETCHED
 
     def counted(self) -> "StateReader":
         """The same with the number of its series as it is."""
@@ -71,11 +79,43 @@ class StateReader:
         return bool(found)
 
     def keys(self, where: str) -> list[str]:
-        """Keys of the series that an expression holds of, in order."""
+        """Keys of the series that an expression holds of, in order.
+
+        Raises
+        ------
+        InvalidInputError
+            They are more than `most`.
+        """
+        self._check_number(where)
         return sorted(each[KEY] for each in self._every(where, [KEY]))
 
+    def first_keys(self, where: str, top: int) -> list[str]:
+        """The first of these keys, 1 or more, however many there are.
+
+        Milvus goes through entities by id, and ids begin with keys: what comes later has a lesser
+        key only where that is how a key begins that was told.
+        """
+        found: set[str] = set()
+        batch = min(top, MAX_PER_REQUEST)
+        with closing(every(self.client, self._series, self._seen(where), [KEY], batch)) as batches:
+            for some in batches:
+                found.update(each[KEY] for each in some)
+                if len(found) >= top:
+                    last = sorted(found)[top - 1]
+                    shorter = with_values(KEY, [last[:n] for n in range(1, len(last))])
+                    found.update(each[KEY] for each in self._every(all_of([where, shorter]), [KEY]))
+                    break
+        return sorted(found)[:top]
+
     def columns(self, where: str, fields: Sequence[str]) -> FetchedRows:
-        """Some fields of every series that an expression holds of: all of them are fetched."""
+        """Some fields of every series that an expression holds of: all of them are fetched.
+
+        Raises
+        ------
+        InvalidInputError
+            They are more than `most`.
+        """
+        self._check_number(where)
         stored = dict.fromkeys((KEY, *(name for each in fields for name in stored_as(each))))
         found = list(self._every(where, list(stored)))
         return self.rows([columns_of(found, fields)])
@@ -130,6 +170,14 @@ class StateReader:
 
     def _seen(self, where: str) -> str:
         return all_of([in_state(self.number), without_keys(self.hidden), where])
+
+    def _check_number(self, where: str) -> None:
+        n_series = self.count(where)
+        if n_series > self.most:
+            raise InvalidInputError(
+                f"this would fetch something of {n_series:,} series from Milvus, and {self.most:,} "
+                "are the most: add filters"
+            )
 
     def _every(self, where: str, fields: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         found = every(self.client, self._series, self._seen(where), fields, MAX_PER_REQUEST)

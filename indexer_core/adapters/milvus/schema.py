@@ -44,7 +44,11 @@ ROW, REVISION, PLACE, IS_PLACED = "row", "revision", "place", "isPlaced"
 """`row`: see `indexer_core.adapters.milvus.entities`. `place`: x and y, 0 where it has none."""
 
 ITEM = "\n"
-"""Before, between and after the items of a list; "" is an empty list."""
+"""Before, between and after the items of a list; "" is an empty list.
+
+A line break within an item lies here as a space, and a filter that names one finds nothing, unlike
+on segments. No rule and no header gives such an item: they are words of the vocabulary.
+"""
 
 MAX_BYTES = 65_535
 """Longest text that Milvus takes."""
@@ -53,6 +57,19 @@ MAX_BYTES = 65_535
 def as_written(field: str) -> str:
     """The field of the `series` collection that has a text or list as it is written."""
     return f"{field}AsWritten"
+
+
+LOOKED_UP = (
+    KEY,
+    SHORT_KEY,
+    SCOPE,
+    UID,
+    BORN,
+    DIED,
+    as_written("studyInstanceUid"),
+    as_written("patientKey"),
+)
+"""Fields that are asked for some of very many values: they have an inverted index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
