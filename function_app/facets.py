@@ -71,6 +71,7 @@ def facets(request: FacetsRequest, index: VectorIndex) -> dict[str, Any]:
         chosen=chosen,
     )
     n_series = chosen.n_passed
+    index.confirm()
     return {
         "facets": {each.field: _facet(each) for each in found},
         "count": None if 0 < n_series < request.least else n_series,

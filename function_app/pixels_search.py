@@ -121,7 +121,7 @@ def _fused(
     def show(hit: Hit) -> dict[str, Any]:
         return _hit(hit, index, request.conditions, found, template_names)
 
-    return {
+    answer = {
         **page_json(
             index.state, chosen, lambda n: found.hits[:n], request.page, request.question, show
         ),
@@ -130,6 +130,8 @@ def _fused(
         "exact": precision.exact,
         "recall": precision.recall,
     }
+    index.confirm()
+    return answer
 
 
 def _by_texts(

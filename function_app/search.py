@@ -232,7 +232,7 @@ def search(
 
     question = request.asked(resumed.day, ranked_by)
     page = page_json(index.state, found.fits, ranked.first, request.page, question, show)
-    return {
+    answer = {
         **page,
         "interpretation": interpretation_of(request.text.strip(), understanding, conditions, found),
         "fit": str(
@@ -248,6 +248,8 @@ def search(
         "exact": precision.exact,
         "recall": precision.recall,
     }
+    index.confirm()
+    return answer
 
 
 def _pictured(

@@ -82,9 +82,11 @@ def list_series(request: ListRequest, index: VectorIndex) -> ListPage:
     hits = found[: request.top]
     n_told = len(hits) + (0 if cursor is None else cursor.n_before)
     is_last = len(found) <= request.top
+    n_chosen = chosen.n_passed
+    index.confirm()
     return ListPage(
         hits=hits,
-        count=chosen.n_passed,
+        count=n_chosen,
         token=None if is_last else request.token_after(hits[-1], number, n_told),
     )
 

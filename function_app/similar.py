@@ -106,13 +106,15 @@ def like_vectors(
         question,
         lambda hit: image_hit_json(hit, index, conditions),
     )
-    return {
+    answer = {
         **found,
         "imageEncoder": index.state.image_encoder,
         "interpretation": interpretation_json(conditions, chosen),
         "exact": precision.exact,
         "recall": precision.recall,
     }
+    index.confirm()
+    return answer
 
 
 def interpretation_json(conditions: Conditions, chosen: Chosen) -> dict[str, Any]:

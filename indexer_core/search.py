@@ -32,11 +32,11 @@ class Precision:
     """How a snapshot is searched: exactly, or so that a share of the true neighbours is found.
 
     recall: of the ten nearest, measured when the files were built; the lowest of all files that
-    are searched approximately, 1 where all are searched exactly.
+    are searched approximately, 1 where all are searched exactly; None where nobody measured it.
     """
 
     exact: bool
-    recall: float
+    recall: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,3 +179,6 @@ class SnapshotIndex:
     def record(self, hit: Hit) -> dict[str, Any]:
         """The series record of a hit, coordinates included."""
         return record_of(hit, self.snapshot)
+
+    def confirm(self) -> None:
+        """Nothing of a snapshot ever goes."""

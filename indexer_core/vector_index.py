@@ -129,7 +129,13 @@ class VectorIndex(Protocol):
         """How well its series fit conditions."""
 
     def precision(self, space: str, *, exact: bool | None) -> Precision:
-        """How a space is searched: as `indexer_core.search.precision_of`."""
+        """How a space is searched: as `indexer_core.search.precision_of`.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            An exact search is asked for, and this home has none.
+        """
 
     def facets(
         self,
@@ -157,6 +163,15 @@ class VectorIndex(Protocol):
 
     def record(self, hit: Hit) -> dict[str, Any]:
         """The series record of a hit, coordinates included."""
+
+    def confirm(self) -> None:
+        """Called once all of an answer is read.
+
+        Raises
+        ------
+        ManifestExpiredError
+            The state was given up meanwhile: what was read may lack series.
+        """
 
 
 class IndexHome(Protocol):

@@ -339,7 +339,7 @@ SEARCH_ANSWER: Schema = found(
     possible={"type": "integer", "minimum": 0, "description": "series that may"},
     rankedBy=texts(description="text; pixels, too, where words can be compared with pictures"),
     exact={"type": "boolean"},
-    recall={"type": "number"},
+    recall=nullable("number", description="of the ten nearest; null: not measured"),
 )
 SEARCH_ANSWER["properties"]["facets"] = {"type": "object", "additionalProperties": _FACET}
 _CODED: Schema = opened(
@@ -375,7 +375,7 @@ SIMILAR_ANSWER: Schema = found(
     imageEncoder={"type": "string"},
     interpretation=opened({"filters": {"type": "array"}, "unknown": {"type": "object"}}),
     exact={"type": "boolean"},
-    recall={"type": "number"},
+    recall=nullable("number", description="of the ten nearest; null: not measured"),
 )
 HEALTH_ANSWER: Schema = closed({"status": {"const": "ok"}}, ("status",))
 DOCUMENT: Schema = {"type": "object", "description": "OpenAPI 3.1"}

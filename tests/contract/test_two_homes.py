@@ -8,11 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from indexer_core.adapters.milvus.entities import series_entities, vector_entities
-from indexer_core.adapters.milvus.schema import DIED, ID, SERIES
-from indexer_core.errors import ManifestExpiredError, NotFoundError, UnavailableError
+from indexer_core.adapters.milvus.home import MilvusHome
+from indexer_core.adapters.milvus.schema import DIED, ID, SERIES, VECTOR
+from indexer_core.errors import (
+    ManifestExpiredError,
+    NotFoundError,
+    NotOnThisHomeError,
+    UnavailableError,
+)
 from indexer_core.filters import parse_filter
 from indexer_core.grouping import Level
 from indexer_core.index.reader import Reader
+from indexer_core.search import Precision
 from indexer_core.selection import ANYTHING, Conditions
 from indexer_core.sorting import NEWEST_FIRST
 from tests.support.segments import IMAGE_DIMENSION, PROJECTION, TEXT, TEXT_DIMENSION, unit_vectors
@@ -176,6 +183,40 @@ def test_a_series_that_is_removed_while_it_is_looked_at_is_told(homes):
     homes.shelf.client.delete(homes.shelf.collection(SERIES), filter='seriesKey == "b"')
     with pytest.raises(UnavailableError, match="removed while it was looked at"):
         index.record(hits[0])
+
+
+def test_an_answer_is_none_where_its_state_was_given_up_while_it_was_read(homes):
+    homes.add(FIRST)
+    homes.follow()
+    index, segments = homes.newest(MILVUS), homes.newest(SEGMENTS)
+    for number in range(3):
+        homes.add({"a": FIRST["a"]}, revision=number + 2)
+        homes.follow()
+        if not number:
+            index.confirm()
+        homes.shelf.clock.advance(3_600)
+    with pytest.raises(ManifestExpiredError, match="given up"):
+        index.confirm()
+    homes.newest(MILVUS).confirm()
+    segments.confirm()
+
+
+def test_collections_of_another_index_are_not_called_exact(homes):
+    homes.add(FIRST)
+    homes.follow()
+    assert homes.newest(MILVUS).precision("text", exact=None) == Precision(exact=True, recall=1.0)
+    client, name = homes.shelf.client, homes.shelf.collection("text")
+    client.release_collection(name)
+    client.drop_index(name, VECTOR)
+    other = client.prepare_index_params()
+    other.add_index(VECTOR, index_type="HNSW", metric_type="IP", params={"M": 8})
+    client.create_index(name, other)
+    index = MilvusHome(homes.milvus_settings, homes.shelf.blobs).refresh()
+    assert index.precision("text", exact=None) == Precision(exact=False, recall=None)
+    assert index.precision("image", exact=True) == Precision(exact=True, recall=1.0)
+    with pytest.raises(NotOnThisHomeError, match="approximately"):
+        index.precision("text", exact=True)
+    assert found(index) == ["a", "b", "c", "d"]
 
 
 def test_collections_that_are_gone_are_told(homes):

@@ -34,8 +34,8 @@ class TwoHomes:
 
     def __init__(self, uri: str) -> None:
         self.shelf = Followed(connect(MilvusSettings(uri=uri)))
-        settings = MilvusSettings(uri=uri, prefix=self.shelf.prefix)
-        self.milvus = MilvusHome(settings, self.shelf.blobs)
+        self.milvus_settings = MilvusSettings(uri=uri, prefix=self.shelf.prefix)
+        self.milvus = MilvusHome(self.milvus_settings, self.shelf.blobs)
 
     def add(self, series: Mapping[str, Made | None], revision: int = 1) -> int:
         """Commit a segment of these; None: removed. The number of the manifest."""

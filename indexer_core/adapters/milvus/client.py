@@ -170,3 +170,10 @@ def count(client: MilvusClient, name: str, where: str) -> int:
     with translated():
         found = client.query(name, filter=where, output_fields=["count(*)"])
     return int(found[0]["count(*)"])
+
+
+def is_exact(client: MilvusClient, name: str, vector: str) -> bool:
+    """Whether searches of a collection compare all vectors of this field."""
+    with translated():
+        described = client.describe_index(name, vector)
+    return bool(described) and described.get("index_type") == EXACT_INDEX

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.client import connect, load
+from indexer_core.adapters.milvus.client import connect, is_exact, load
 from indexer_core.adapters.milvus.expressions import MAX_NAMES
 from indexer_core.adapters.milvus.index import MilvusIndex
 from indexer_core.adapters.milvus.position import Position, read_position
 from indexer_core.adapters.milvus.reading import StateReader
-from indexer_core.adapters.milvus.schema import SERIES, Names
+from indexer_core.adapters.milvus.schema import SERIES, VECTOR, Names
 from indexer_core.adapters.milvus.settings import MilvusSettings
 from indexer_core.errors import ManifestExpiredError, UnavailableError
 from indexer_core.index.commit import Manifests
@@ -41,6 +41,7 @@ class MilvusHome:
         self._hidden: frozenset[str] = frozenset()
         self._deleted: tuple[int, frozenset[str]] = 0, frozenset()
         """What a follower has deleted, as a manifest of this number hides it."""
+        self._approximate: frozenset[str] = frozenset()
         self._newest: StateReader | None = None
         self._index: MilvusIndex | None = None
 
@@ -87,12 +88,21 @@ class MilvusHome:
             )
         if number == position.applied:
             return index
-        return MilvusIndex(replace(newest, number=number).counted())
+        return MilvusIndex(replace(newest, number=number).counted(), self._confirm)
 
     def close(self) -> None:
         """Let go of the connection."""
         if self._client is not None:
             self._client.close()
+
+    def _confirm(self, reader: StateReader) -> None:
+        position = read_position(self._blobs, self._settings.prefix)
+        # Collections that were replaced stay as they are until they are dropped.
+        is_same = position.generation == reader.names.generation
+        if is_same and reader.number not in position.states:
+            raise ManifestExpiredError(
+                f"manifest {reader.number} was given up on Milvus meanwhile: ask again"
+            )
 
     def _hidden_since(self, position: Position) -> frozenset[str]:
         """What the newest manifest hides and a follower has not deleted yet."""
@@ -118,6 +128,11 @@ class MilvusHome:
         names = Names(prefix=self._settings.prefix, generation=position.generation)
         if position.generation != self._position.generation:
             load(self._client, map(names.collection, (SERIES, *position.spaces)))
+            self._approximate = frozenset(
+                space
+                for space in position.spaces
+                if not is_exact(self._client, names.collection(space), VECTOR)
+            )
         newest = StateReader(
             client=self._client,
             names=names,
@@ -126,7 +141,8 @@ class MilvusHome:
             projection_version=position.projection_version,
             n_series=position.n_series,
             hidden=hidden,
+            approximate=self._approximate,
         )
         self._newest = newest.counted() if hidden else newest
-        self._index = MilvusIndex(self._newest)
+        self._index = MilvusIndex(self._newest, self._confirm)
         self._position, self._hidden = position, hidden

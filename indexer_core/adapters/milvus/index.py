@@ -12,7 +12,7 @@ refused (`indexer_core.adapters.milvus.reading.MAX_FETCHED`). The order of keys 
 the page. So a question that is too long to be judged by Milvus fetches, too, what is in question.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ from indexer_core.adapters.milvus.expressions import (
 from indexer_core.adapters.milvus.fetching import FetchedRows
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import IMAGE_COUNT, KEY, as_written
+from indexer_core.errors import NotOnThisHomeError
 from indexer_core.facets import Facet, facet
 from indexer_core.fitting import Fitting, Verdict, fitting
 from indexer_core.grouping import COLUMNS, Group, Level, Member, count_groups, members_of
@@ -233,10 +234,19 @@ class FittedSeries:
 
 
 class MilvusIndex:
-    """One state of the collections (`indexer_core.vector_index.VectorIndex`)."""
+    """One state of the collections (`indexer_core.vector_index.VectorIndex`).
 
-    def __init__(self, reader: StateReader) -> None:
+    Parameters
+    ----------
+    confirm
+        Raises `ManifestExpiredError` where the state was given up since.
+    """
+
+    def __init__(
+        self, reader: StateReader, confirm: Callable[[StateReader], None] = lambda _reader: None
+    ) -> None:
         self._reader = reader
+        self._confirm = confirm
 
     @property
     def state(self) -> State:
@@ -259,9 +269,22 @@ class MilvusIndex:
         """How well its series fit conditions."""
         return FittedSeries(self._reader, conditions)
 
-    def precision(self, space: str, *, exact: bool | None) -> Precision:  # noqa: ARG002 - see there
-        """Exactly, whatever is asked for: the collections have no other index."""
-        return Precision(exact=True, recall=1.0)
+    def precision(self, space: str, *, exact: bool | None) -> Precision:
+        """How a space is searched: exactly, unless somebody gave its collection another index.
+
+        Raises
+        ------
+        NotOnThisHomeError
+            An exact search is asked for, and there is none.
+        """
+        if space not in self._reader.approximate:
+            return Precision(exact=True, recall=1.0)
+        if exact:
+            raise NotOnThisHomeError(
+                "this index on Milvus is searched approximately: leave exact out, or ask the "
+                "segments"
+            )
+        return Precision(exact=False, recall=None)
 
     def facets(
         self,
@@ -299,3 +322,7 @@ class MilvusIndex:
     def record(self, hit: Hit) -> dict[str, Any]:
         """The series record of a hit, coordinates included."""
         return record_of(hit, self._reader.rows([hit.segment]))
+
+    def confirm(self) -> None:
+        """See that the state is kept still: a follower may have swept what it alone could see."""
+        self._confirm(self._reader)

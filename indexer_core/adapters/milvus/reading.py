@@ -47,6 +47,8 @@ class StateReader:
         As of `indexer_core.adapters.milvus.position.Position`.
     hidden
         Keys of series that are there still and must not be found.
+    approximate
+        Spaces whose collection was given an index that does not compare all vectors.
     most
         Series that `keys` and `columns` fetch for one answer.
     """
@@ -58,6 +60,7 @@ class StateReader:
     projection_version: str | None
     n_series: int
     hidden: frozenset[str] = frozenset()
+    approximate: frozenset[str] = frozenset()
     most: int = MAX_FETCHED
 
     def counted(self) -> "StateReader":
