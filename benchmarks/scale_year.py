@@ -17,6 +17,7 @@ from indexer_core.costs.size_figures import values  # noqa: E402
 from indexer_core.costs.year import DAYS, Year, year_of  # noqa: E402
 from indexer_core.costs.year_figures import LIMITS, YEAR, year_figures  # noqa: E402
 from indexer_core.costs.year_limits import garbage_a_day, limits_of  # noqa: E402
+from indexer_core.errors import InvalidInputError  # noqa: E402
 from indexer_core.index.compaction import MergePolicy  # noqa: E402
 
 PAGE = ROOT / "docs" / "scale.md"
@@ -124,7 +125,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into the page")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     options = parser.parse_args(arguments)
-    found = tables(year_figures(options.set))
+    try:
+        figures = year_figures(options.set)
+    except InvalidInputError as error:
+        parser.error(str(error))
+    found = tables(figures)
     if options.write:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(with_tables(page, found), encoding="utf-8")
