@@ -7,7 +7,6 @@ requests are those that the code makes; `tests/unit/test_costs.py` counts them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 
 from indexer_core.errors import InvalidInputError
 
@@ -144,6 +143,9 @@ def with_changes(figures: Iterable[Figure], changes: Sequence[str]) -> dict[str,
     return found
 
 
+_MOST = 1e15
+"""Products of more than this would soon be no numbers any more."""
+
 # What is divided by must be more than nothing.
 _DIVISORS = {
     *("batch", "pollSeconds", "segmentBytes", "readGbPerS", "vcpuGbPerS", "memoryShare"),
@@ -159,7 +161,7 @@ def _value(name: str, text: str) -> float:
     except ValueError:
         value = -1.0
     least_is_excluded = name in _DIVISORS
-    if not isfinite(value) or value < 0 or (least_is_excluded and value == 0):
+    if not 0 <= value <= _MOST or (least_is_excluded and value == 0):
         least = "more than 0" if least_is_excluded else "at least 0"
-        raise InvalidInputError(f"{name} is a number, {least}, not {text!r}")
+        raise InvalidInputError(f"{name} is a number, {least} and at most {_MOST:g}, not {text!r}")
     return value
