@@ -217,6 +217,8 @@ def test_an_answer_is_none_where_its_state_was_given_up_while_it_was_read(homes)
         homes.shelf.clock.advance(3_600)
     with pytest.raises(ManifestExpiredError, match="given up"):
         index.confirm()
+    with pytest.raises(ManifestExpiredError, match="given up"):
+        index.pictured("1.2.none", None)
     homes.newest(MILVUS).confirm()
     segments.confirm()
 
