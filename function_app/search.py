@@ -303,7 +303,7 @@ def _hit(
         "similarity": round(hit.similarity, 4),
         "words": list(hit.words),
         "template": None if hit.text is None else template_names[hit.text],
-        "text": None if hit.text is None else texts[hit.text],
+        "text": _text(texts, hit.text),
         "filters": [str(condition) for condition in verdict.met],
         "unknown": [str(condition) for condition in verdict.unknown],
         "unmet": [str(condition) for condition in verdict.unmet],
@@ -319,6 +319,11 @@ def _hit(
         "why": why,
         **record,
     }
+
+
+def _text(texts: Sequence[str], number: int | None) -> str | None:
+    """The text that was found; a home that shortens records may not have it."""
+    return None if number is None or number >= len(texts) else texts[number]
 
 
 def _told(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -355,6 +355,7 @@ class LocalSystem:
         """What erases series from every store."""
         from function_app.handlers import ingest
         from indexer_core.purge_stores import purger_of
+        from local_host.milvus_copies import MilvusCopies
 
         return purger_of(
             self.stores,
@@ -362,7 +363,7 @@ class LocalSystem:
             assembly=self.assembly,
             handle_event=lambda body: ingest(body, self.services),
             policy=self.home.purge_policy,
-            further=self.home.further_stores(),
+            further=(*self.home.further_stores(), MilvusCopies(self.index)),
             scrub=self.home.scrub,
         )
 

@@ -68,6 +68,7 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _series(call, service),
             parameters=(UID_PARAMETER,),
             answer=SERIES_ANSWER,
+            errors=("manifestExpired",),
         ),
         Operation(
             name="thumbnail",
@@ -77,7 +78,7 @@ def series_operations(service: Service) -> tuple[Operation, ...]:
             run=lambda call: _thumbnail(call, service),
             parameters=(UID_PARAMETER,),
             answer_types=(_WEBP,),
-            errors=("notOnThisHome",),
+            errors=("manifestExpired", "notOnThisHome"),
             nothing="there is no picture of it that may be shown",
         ),
     )
@@ -142,6 +143,7 @@ def _series(call: Call, service: Service) -> Answer:
     hits = _named(call, index)
     manifest = index.state.number
     value = [index.record(hit) for hit in hits]
+    index.confirm()
     return Answer(
         value={"value": value, "manifest": manifest, "nextLink": None},
         manifest=manifest,
@@ -170,9 +172,12 @@ def _named(call: Call, index: VectorIndex) -> list[Hit]:
     ------
     ApiError
         There is none that is open to the caller.
+    ManifestExpiredError
+        Nobody knows: the state was given up while it was read.
     """
     named = Conditions(scopes=call.caller.scopes, series=Names.of([call.values["uid"]]))
     hits = list(index.select(named).listed())
     if not hits:
+        index.confirm()
         raise ApiError("notFound", NO_SERIES)
     return hits

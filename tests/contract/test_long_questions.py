@@ -117,3 +117,9 @@ def test_series_and_states_are_looked_up_by_an_index(homes):
         assert {"seriesKey", "shortKey", "scopeName", "uid", "born", "died"} <= inverted
         assert ("patientKeyAsWritten" in inverted) == (kind == "series")
         assert sorted(set(found.values())) == ["FLAT", "INVERTED"]
+
+
+def test_so_many_series_in_doubt_that_milvus_cannot_be_told_them_are_said_to_be(homes, monkeypatch):
+    monkeypatch.setattr("indexer_core.adapters.milvus.index.MAX_NAMES", 0)
+    with pytest.raises(InvalidInputError, match="series are in doubt alike"):
+        told(homes.newest(MILVUS), long_question())

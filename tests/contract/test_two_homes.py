@@ -18,7 +18,10 @@ from indexer_core.errors import (
 )
 from indexer_core.filters import parse_filter
 from indexer_core.grouping import Level
+from indexer_core.index.collect import RetentionPolicy
+from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Reader
+from indexer_core.index.upkeep import Upkeep
 from indexer_core.search import Precision
 from indexer_core.selection import ANYTHING, Conditions
 from indexer_core.sorting import NEWEST_FIRST
@@ -144,6 +147,23 @@ def test_a_state_is_one_object_until_another_was_followed(changed):
     assert homes.newest(MILVUS) is homes.newest(MILVUS)
 
 
+def test_what_was_hidden_before_a_manifest_that_expired_does_not_count_as_hidden_since(
+    homes, monkeypatch
+):
+    monkeypatch.setattr("indexer_core.adapters.milvus.home.MAX_NAMES", 1)
+    homes.add(FIRST)
+    homes.shelf.suppress("a")
+    homes.follow()
+    assert found(homes.newest(MILVUS)) == ["b", "c", "d"]
+    homes.shelf.suppress("b")
+    shelf = homes.shelf
+    shelf.clock.advance(90_000)
+    upkeep = Upkeep(shelf.blobs, shelf.files, clock=shelf.clock, ids=shelf.ids)
+    upkeep.collect(RetentionPolicy(keep_s=0.0, keep_newest=1, grace_s=0.0))
+    assert not isinstance(shelf.manifests.read(shelf.position.applied), Manifest)
+    assert found(homes.newest(MILVUS)) == ["c", "d"]
+
+
 def test_what_is_half_applied_is_not_seen(homes):
     number = homes.add(FIRST)
     homes.follow()
@@ -197,6 +217,8 @@ def test_an_answer_is_none_where_its_state_was_given_up_while_it_was_read(homes)
         homes.shelf.clock.advance(3_600)
     with pytest.raises(ManifestExpiredError, match="given up"):
         index.confirm()
+    with pytest.raises(ManifestExpiredError, match="given up"):
+        index.pictured("1.2.none", None)
     homes.newest(MILVUS).confirm()
     segments.confirm()
 

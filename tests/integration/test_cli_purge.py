@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from indexer_core.adapters.milvus.position import Position, dump_position, position_name
 from indexer_core.index.commit import Manifests
 from indexer_core.index.pins import Pins
 from indexer_core.index.rows import rows_of, table_of
@@ -172,6 +173,21 @@ def test_receipt_is_printed_and_kept(clinic):
         assert words in printed
     assert "2 files in the sources" in printed
     assert uid_of("a") not in printed
+
+
+def test_the_receipt_tells_what_milvus_still_has(clinic):
+    """Whether this program answers from there or not, and though it has no client of it."""
+    name = position_name("dicom")
+    system = LocalSystem(settings_for(clinic.data))
+    system.index.put_if_absent(name, dump_position(Position(generation="g", applied=1)))
+    system.close()
+    receipt = json.loads(clinic.run("purge", uid_of("a"), "--format", "json"))[0]
+    told = [each["what"] for each in receipt["remaining"] if "Milvus" in each["what"]]
+    newest = clinic.newest()
+    assert len(told) == 1
+    assert "prefix dicom, which has followed to manifest 1" in told[0]
+    assert f"that manifest {newest} or a later one can be searched" in told[0]
+    assert "run dicom-indexer milvus follow" in clinic.run("purge", "--receipts")
 
 
 def test_reader_of_the_state_keeps_the_purge_from_ending(clinic):

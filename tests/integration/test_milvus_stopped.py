@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.milvus_server import served
-from indexer_core.adapters.milvus.client import connect, count, create, every, load, translated
+from indexer_core.adapters.milvus.client import (
+    connect,
+    count,
+    create,
+    every,
+    is_exact,
+    load,
+    translated,
+)
 from indexer_core.adapters.milvus.expressions import EVERYTHING
 from indexer_core.adapters.milvus.home import MilvusHome
 from indexer_core.adapters.milvus.schema import BORN, ID, VECTOR, vector_schema
@@ -74,6 +82,7 @@ def test_each_request_ends_as_unavailable(server, followed, client):
         lambda: list(every(client, text, where, [ID])),
         lambda: nearest_series(client, text, QUERY, where, 1),
         lambda: load(client, [text]),
+        lambda: is_exact(client, text, VECTOR),
         lambda: create(client, "other", vector_schema(TEXT_DIMENSION), VECTOR),
         client.list_collections,
         lambda: client.delete(text, filter=where),

@@ -9,11 +9,12 @@ import pytest
 from function_app.homes import MilvusAnswers
 from function_app.milvus_home import milvus_home
 from indexer_core.adapters.milvus.settings import MilvusSettings
-from indexer_core.errors import InvalidInputError, UnavailableError
+from indexer_core.errors import InvalidInputError, ManifestExpiredError, UnavailableError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.filling import text_vectors
 from indexer_core.index.segment import TEXT_SPACE
 from indexer_core.index.updates import Restore, Suppress
+from indexer_core.snapshot_index import SnapshotIndex
 from indexer_core.testing.memory import ManualClock, MemoryBlobs
 from tests.conftest import ROOT
 from tests.support.api import Api, Encoder, problem_of, record
@@ -113,6 +114,24 @@ def test_a_page_goes_on_in_its_manifest_until_that_is_swept(followed):
     assert second["manifest"] == page["manifest"]
     followed.home.floor = page["manifest"] + 1
     response = api.ask("POST", "/api/search", body={**body, "token": token})
+    assert (response.status, problem_of(response)) == (410, "manifestExpired")
+
+
+def test_a_hit_whose_record_was_shortened_has_no_text_and_is_told(followed, monkeypatch):
+    whole = SnapshotIndex.record
+    monkeypatch.setattr(SnapshotIndex, "record", lambda *asked: {**whole(*asked), "texts": []})
+    told = followed.api.told("POST", "/api/search", body={"text": "head"})
+    assert told["count"] == 3
+    assert {hit["why"]["text"] for hit in told["value"]} == {None}
+
+
+@pytest.mark.parametrize("path", ["/api/series/1.2.1", "/api/series/9.9"])
+def test_a_series_is_not_missing_where_its_state_was_given_up(followed, monkeypatch, path):
+    def given_up(_index):
+        raise ManifestExpiredError("given up meanwhile")
+
+    monkeypatch.setattr(SnapshotIndex, "confirm", given_up)
+    response = followed.api.ask("GET", path)
     assert (response.status, problem_of(response)) == (410, "manifestExpired")
 
 

@@ -17,7 +17,7 @@ from indexer_core.adapters.milvus.entities import (
     vector_entities,
     vector_versions,
 )
-from indexer_core.adapters.milvus.schema import FOREVER
+from indexer_core.adapters.milvus.schema import FOREVER, MAX_BYTES
 from indexer_core.errors import CorruptIndexError
 from indexer_core.index.commit import Manifests, commit
 from indexer_core.index.reader import Reader
@@ -189,8 +189,8 @@ def test_provisional_is_a_flag_of_all_collections():
     assert row_of(first).record["flags"] == ["sliceGap"]
 
 
-def noise(n_bytes):
-    return base64.b64encode(random.Random(1).randbytes(n_bytes)).decode()
+def noise(n_bytes, seed=1):
+    return base64.b64encode(random.Random(seed).randbytes(n_bytes)).decode()
 
 
 def test_evidence_is_left_out_of_a_record_that_is_too_long():
@@ -203,13 +203,26 @@ def test_evidence_is_left_out_of_a_record_that_is_too_long():
 
 
 def test_of_a_record_that_is_too_long_without_evidence_long_values_are_left_out():
-    said = {"texts": [noise(60_000)], "flags": ["sliceGap"], "plane": "axial", "frames": 3}
+    said = {"model": noise(60_000), "flags": ["sliceGap"], "plane": "axial", "frames": 3}
     loaded = loaded_of([row("s1", 1, "w", record=said)])
     [entity] = series_entities(loaded, every(loaded), None, 1)
     assert len(entity["row"]) < 1_000
     record = row_of(entity).record
     kept = {name: record[name] for name in said}
-    assert kept == said | {"texts": [], "flags": ["sliceGap", "shortened"]}
+    assert kept == said | {"model": "", "flags": ["sliceGap", "shortened"]}
+
+
+def test_texts_keep_their_numbers_where_a_record_is_shortened():
+    long = [noise(60_000), "head", noise(300)]
+    many = [noise(300, number) for number in range(2_000)]
+    rows = [row(f"s{n}", 1, "w", record={"texts": texts}) for n, texts in enumerate((long, many))]
+    loaded = loaded_of(rows)
+    entities = series_entities(loaded, every(loaded), None, 1)
+    assert all(len(entity["row"]) <= MAX_BYTES for entity in entities)
+    found = [row_of(entity).record["texts"] for entity in entities]
+    assert found[0] == [text[:200] for text in long]
+    assert found[1] == [text[:200] for text in many[: len(found[1])]]
+    assert len(found[1]) == 32
 
 
 def test_texts_and_lists_are_cut_where_milvus_takes_no_more():

@@ -86,6 +86,9 @@ class _Client(MilvusClient):  # type: ignore[misc]  # pymilvus has no types
     def get_load_state(self, *args: Any, **kwargs: Any) -> Any:
         return super().get_load_state(*args, **self._in_time(kwargs))
 
+    def describe_index(self, *args: Any, **kwargs: Any) -> Any:
+        return super().describe_index(*args, **self._in_time(kwargs))
+
     def load_collection(self, name: str, timeout: float | None = None, **kwargs: Any) -> Any:
         # Creating a collection loads it, and gives the time by place.
         return super().load_collection(name, timeout or self._timeout_s, **kwargs)

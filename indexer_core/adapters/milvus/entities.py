@@ -7,7 +7,8 @@ anything, which series need new ones.
 
 `row` is the row as JSON, without its facts and the URLs of its blobs, compressed: what is found is
 shown from it. Where that is more than Milvus takes, the evidence is left out; then every value that
-is long, and its flags have `SHORTENED`. Texts that are compared are cut where they are too long.
+is long, and its flags have `SHORTENED`; its texts are cut, because hits name them by number. Texts
+that are compared are cut where they are too long.
 """
 
 import base64
@@ -65,6 +66,10 @@ Rows = NDArray[np.int64]
 SHORTENED = "shortened"
 """Flag of a record whose long values Milvus does not take."""
 _LONGEST_VALUE = 1_000
+_TEXTS = "texts"
+_LONGEST_TEXT = 200
+_MOST_TEXTS = 32
+"""More than there are templates: cut texts alone never are more than Milvus takes."""
 _VERSION_DIGITS = 16
 _FAST = 1
 """Level of compression: the text is short, and there are many."""
@@ -317,15 +322,19 @@ def _packed(row: IndexRow) -> str:
     if len(packed) > MAX_BYTES:
         packed = _as_text(row, {**record, "evidence": {}})
     if len(packed) > MAX_BYTES:
-        short = {name: _shortened(value) for name, value in record.items()}
+        short = {name: _shortened(name, value) for name, value in record.items()}
         packed = _as_text(row, {**short, "flags": [*short.get("flags", []), SHORTENED]})
     return packed
 
 
-def _shortened(value: Any) -> Any:
-    """A value of a record, or none of its kind where it is long."""
+def _shortened(name: str, value: Any) -> Any:
+    """A value of a record, or none of its kind where it is long; of texts how they begin."""
     is_short = len(json.dumps(value)) <= _LONGEST_VALUE
-    return value if is_short or not isinstance(value, str | list | dict) else type(value)()
+    if is_short or not isinstance(value, str | list | dict):
+        return value
+    if name == _TEXTS:
+        return [text[:_LONGEST_TEXT] for text in value[:_MOST_TEXTS]]
+    return type(value)()
 
 
 def _as_text(row: IndexRow, record: Mapping[str, Any]) -> str:

@@ -40,7 +40,11 @@ class MilvusHome:
         self._position = Position()
         self._hidden: frozenset[str] = frozenset()
         self._deleted: tuple[int, frozenset[str]] = 0, frozenset()
-        """What a follower has deleted, as a manifest of this number hides it."""
+        """What a follower has deleted, as a manifest of this number hides it.
+
+        Remembered while that manifest is the newest: later it expires where nobody follows, and
+        then all that was ever hidden would count as hidden since.
+        """
         self._approximate: frozenset[str] = frozenset()
         self._newest: StateReader | None = None
         self._index: MilvusIndex | None = None
@@ -107,6 +111,8 @@ class MilvusHome:
     def _hidden_since(self, position: Position) -> frozenset[str]:
         """What the newest manifest hides and a follower has not deleted yet."""
         newest, applied = self._manifest, position.applied
+        if newest.number == applied:
+            self._deleted = applied, newest.suppressed
         if newest.number <= applied or not position.generation:
             return frozenset()
         if self._deleted[0] != applied:

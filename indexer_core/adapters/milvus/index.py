@@ -21,6 +21,7 @@ import numpy as np
 
 from indexer_core.adapters.milvus.doubts import in_doubt, in_question, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
+    MAX_NAMES,
     NOTHING,
     all_of,
     behind_key,
@@ -36,7 +37,7 @@ from indexer_core.adapters.milvus.expressions import (
 from indexer_core.adapters.milvus.fetching import FetchedRows
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import IMAGE_COUNT, KEY, as_written
-from indexer_core.errors import NotOnThisHomeError
+from indexer_core.errors import InvalidInputError, NotFoundError, NotOnThisHomeError
 from indexer_core.facets import Facet, facet
 from indexer_core.fitting import Fitting, Verdict, fitting
 from indexer_core.grouping import COLUMNS, Group, Level, Member, count_groups, members_of
@@ -216,6 +217,11 @@ class FittedSeries:
         rows, judged = self._judged
         for doubt, selection in judged.degrees():
             if 2 * doubt == halves:
+                if selection.n_passed > MAX_NAMES:
+                    raise InvalidInputError(
+                        f"{selection.n_passed:,} series are in doubt alike, and an index on Milvus "
+                        f"can rank {MAX_NAMES:,} of so long a question: add filters or ask for less"
+                    )
                 return with_keys(
                     segment.loaded.key(row)
                     for segment, mask in zip(rows.segments, selection.rows, strict=True)
@@ -314,10 +320,22 @@ class MilvusIndex:
         return [counted[field] for field in fields]
 
     def pictured(self, uid: str, scopes: frozenset[str] | None) -> Pictured:
-        """The series of this UID or key with their image vectors."""
+        """The series of this UID or key with their image vectors.
+
+        Raises
+        ------
+        NotFoundError, InvalidInputError
+            There is none, or it has no image.
+        ManifestExpiredError
+            Nobody knows: the state was given up since.
+        """
         where = all_of([named(Names.of([uid])), open_to(Conditions(scopes=scopes))])
         keys = self._reader.keys(where)
-        return pictured_by(keys, self._reader.vectors(IMAGE_SPACE, keys))
+        try:
+            return pictured_by(keys, self._reader.vectors(IMAGE_SPACE, keys))
+        except (NotFoundError, InvalidInputError):
+            self.confirm()
+            raise
 
     def record(self, hit: Hit) -> dict[str, Any]:
         """The series record of a hit, coordinates included."""
