@@ -5,6 +5,11 @@ import argparse
 
 def add_milvus(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     """What can be done with the index on Milvus."""
+    parser.epilog = (
+        "DICOM_INDEXER_MILVUS_URI is the address of the Milvus, or, with milvus-lite, a folder "
+        "that ends in .db; DICOM_INDEXER_MILVUS_TOKEN opens it; DICOM_INDEXER_MILVUS_PREFIX "
+        "begins the names of the collections; DICOM_INDEXER_MILVUS_TIMEOUT_S is how long a request may take"
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, help_text: str) -> argparse.ArgumentParser:

@@ -77,7 +77,7 @@ def _connected(settings: "MilvusSettings") -> "MilvusClient":
         from indexer_core.adapters.milvus.client import connect
     except ModuleNotFoundError as error:
         raise InvalidInputError(
-            "an index on Milvus needs pymilvus: pip install dicom-indexer[milvus]"
+            "an index on Milvus needs pymilvus: pip install 'dicom-indexer[milvus]'"
         ) from error
     return connect(settings)
 
@@ -178,15 +178,17 @@ def _status(options: argparse.Namespace, home: _Home) -> int:
     lag = lag_of(home.client, system.index, prefix=home.settings.prefix, clock=system.clock)
     if options.format == "json":
         print(json.dumps({**asdict(lag), "n_behind": lag.n_behind}, indent=2))
-        return 0
-    for line in _told_lag(lag):
-        print(line)
-    return 0
+    else:
+        for line in _told_lag(lag):
+            print(line)
+    return 1 if lag.missing else 0
 
 
 def _told_lag(lag: "Lag") -> Iterator[str]:
     if not lag.generation:
         yield f"nothing was followed yet; the index is at manifest {lag.newest}"
+    elif lag.missing:
+        yield "nothing can be searched: collections are missing; run dicom-indexer milvus follow"
     elif lag.n_behind:
         yield (
             f"manifest {lag.applied} can be searched, {lag.n_behind:,} behind: "
@@ -204,7 +206,7 @@ def _told_lag(lag: "Lag") -> Iterator[str]:
         yield "new collections are being filled, or are to be"
     if lag.is_in_doubt:
         yield "the next step compares every series"
-    yield "a follower is at work" if lag.follower else "no follower is at work just now"
+    yield "a follower is at work" if lag.follower else "no follower is at work at this moment"
 
 
 def _verify(options: argparse.Namespace, home: _Home) -> int:

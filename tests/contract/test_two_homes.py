@@ -241,6 +241,19 @@ def test_collections_of_another_index_are_not_called_exact(homes):
     assert found(index) == ["a", "b", "c", "d"]
 
 
+def test_collections_that_a_restarted_milvus_let_go_of_are_loaded_again(homes, monkeypatch):
+    homes.add(FIRST)
+    homes.follow()
+    before = homes.newest(MILVUS)
+    for kind in (SERIES, "text", "image"):
+        homes.shelf.client.release_collection(homes.shelf.collection(kind))
+    with pytest.raises(UnavailableError):
+        found(before)
+    monkeypatch.setattr("indexer_core.adapters.milvus.home._LOOK_S", -1.0)
+    assert homes.newest(MILVUS) is before
+    assert found(before) == ["a", "b", "c", "d"]
+
+
 def test_collections_that_are_gone_are_told(homes):
     homes.add(FIRST)
     homes.follow()

@@ -105,12 +105,21 @@ def connect(settings: MilvusSettings) -> MilvusClient:
     UnavailableError
         There is no Milvus there, or it refuses the token or takes too long.
     """
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
+    names, hint = ["pymilvus"], "nothing answers there, or it refuses the token"
     if settings.uri.endswith(".db"):
         # milvus-lite serves within this process, and logs every request that it does not know.
-        logging.getLogger("grpc._server").setLevel(logging.CRITICAL + 1)
-    with translated():
-        return _Client(uri=settings.uri, token=settings.token, timeout_s=settings.timeout_s)
+        names += ["grpc._server", "milvus_lite"]
+        hint = (
+            "milvus-lite is not installed, the folder cannot be made, or another process uses it: "
+            "for several, start milvus-lite server --data-dir FOLDER and name its address"
+        )
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        with translated():
+            return _Client(uri=settings.uri, token=settings.token, timeout_s=settings.timeout_s)
+    except UnavailableError as error:
+        raise UnavailableError(f"cannot reach Milvus: {hint}") from error
 
 
 def create(client: MilvusClient, name: str, schema: CollectionSchema, vector: str) -> None:

@@ -6,6 +6,8 @@ moment on.
 """
 
 from dataclasses import replace
+from math import inf
+from time import monotonic
 
 from pymilvus import MilvusClient
 
@@ -20,6 +22,9 @@ from indexer_core.errors import ManifestExpiredError, UnavailableError
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import EMPTY, Manifest
 from indexer_core.ports import BlobStore
+
+_LOOK_S = 10.0
+"""A Milvus that was started anew has let go of its collections: how often they are looked at."""
 
 
 class MilvusHome:
@@ -45,6 +50,7 @@ class MilvusHome:
         Remembered while that manifest is the newest: later it expires where nobody follows, and
         then all that was ever hidden would count as hidden since.
         """
+        self._looked_s = -inf
         self._approximate: frozenset[str] = frozenset()
         self._newest: StateReader | None = None
         self._index: MilvusIndex | None = None
@@ -63,7 +69,12 @@ class MilvusHome:
         position = read_position(self._blobs, self._settings.prefix)
         self._manifest = self._manifests.newest(self._manifest)
         hidden = self._hidden_since(position)
-        if (position, hidden) != (self._position, self._hidden) or self._index is None:
+        is_same = (position, hidden) == (self._position, self._hidden) and self._index is not None
+        if is_same and self._newest is not None and monotonic() - self._looked_s > _LOOK_S:
+            approximate = self._approximate
+            self._look(self._newest.client, self._newest.names, position)
+            is_same = approximate == self._approximate
+        if not is_same:
             self._open(position, hidden)
         return self._index
 
@@ -125,6 +136,16 @@ class MilvusHome:
             raise UnavailableError("so many series were hidden that Milvus has to follow first")
         return hidden
 
+    def _look(self, client: MilvusClient, names: Names, position: Position) -> None:
+        """See that the collections can be asked, and how they are searched."""
+        load(client, map(names.collection, (SERIES, *position.spaces)))
+        self._approximate = frozenset(
+            space
+            for space in position.spaces
+            if not is_exact(client, names.collection(space), VECTOR)
+        )
+        self._looked_s = monotonic()
+
     def _open(self, position: Position, hidden: frozenset[str]) -> None:
         if not position.generation:
             self._position, self._newest, self._index = position, None, None
@@ -133,12 +154,7 @@ class MilvusHome:
             self._client = connect(self._settings)
         names = Names(prefix=self._settings.prefix, generation=position.generation)
         if position.generation != self._position.generation:
-            load(self._client, map(names.collection, (SERIES, *position.spaces)))
-            self._approximate = frozenset(
-                space
-                for space in position.spaces
-                if not is_exact(self._client, names.collection(space), VECTOR)
-            )
+            self._look(self._client, names, position)
         newest = StateReader(
             client=self._client,
             names=names,
