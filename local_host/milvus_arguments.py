@@ -8,7 +8,8 @@ def add_milvus(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     parser.epilog = (
         "DICOM_INDEXER_MILVUS_URI is the address of the Milvus, or, with milvus-lite, a folder "
         "that ends in .db; DICOM_INDEXER_MILVUS_TOKEN opens it; DICOM_INDEXER_MILVUS_PREFIX "
-        "begins the names of the collections; DICOM_INDEXER_MILVUS_TIMEOUT_S is how long a request may take"
+        "begins the names of the collections; DICOM_INDEXER_MILVUS_TIMEOUT_S is the time of a "
+        "request"
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
