@@ -230,8 +230,9 @@ class Follower:
         was = before.manifest.projection
         version = None if was is None else was.version
         settler.settle_changed(contents, changes, unsure, version, heeding.telling)
-        # Earlier states have lost what is shown again.
-        self._move(self.ledger.entry, contents, keeps=passed is not None and not again)
+        # Earlier states have lost what is shown again; and a position names one map for them all.
+        keeps = passed is not None and not again and not changes.is_other_map
+        self._move(self.ledger.entry, contents, keeps=keeps)
 
     def _build(self) -> None:
         """Fill new collections, or go on with it, and move the position to them."""
