@@ -5,7 +5,7 @@ One step goes from the state that can be searched to the newest manifest, howeve
 1. The claim is taken (`indexer_core.adapters.milvus.ledger`).
 2. What an attempt for another manifest has left is taken back: births and deaths after the state.
 3. That there is an attempt is written down, with the number of its manifest.
-4. Series that were suppressed are deleted, all versions of them.
+4. Series that are suppressed are deleted, all versions of them.
 5. Every series that changed is settled: what is to count and is not there is inserted, what counts
    and should not has died. Nobody sees any of it yet.
 6. One compare-and-set moves the position.
@@ -217,14 +217,16 @@ class Follower:
         attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
         self.ledger.write(self.ledger.entry.noted(attempts=attempts, attempted=digest))
         if before is None or erased is None:
-            heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+            heeding = self._heeding(contents, settler)
+            heeding.erase(contents.suppressed)
             settler.settle_all(contents, heeding.telling)
             self._move(self.ledger.entry, contents, keeps=False)
             return
         changes = changes_between(before, self._reader.snapshot)
         # Hidden meanwhile and shown again: what there was of them may have been purged.
         hidden = changes.hidden | erased | (passed or frozenset())
-        heeding = self._heeding(contents, settler, hidden=hidden)
+        heeding = self._heeding(contents, settler)
+        heeding.erase(hidden)
         again = (changes.shown | hidden) - contents.suppressed
         unsure = again | (touched - contents.suppressed)
         was = before.manifest.projection
@@ -253,7 +255,8 @@ class Follower:
             self.collections.load(building.generation, settler.kinds)
         else:
             self._create(building)
-        heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+        heeding = self._heeding(contents, settler)
+        heeding.erase(contents.suppressed)
         if is_filled:
             settler.settle_all(contents, heeding.telling)
         else:
@@ -261,7 +264,7 @@ class Follower:
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
 
-    def _heeding(self, contents: Contents, settler: Settler, hidden: frozenset[str]) -> Heeding:
+    def _heeding(self, contents: Contents, settler: Settler) -> Heeding:
         """Deletes series in all collections: some now, and what is suppressed from now on."""
         there = self.collections.generations()
         settlers = [settler]
@@ -269,20 +272,12 @@ class Follower:
             self.collections.load(generation, there[generation])
             other = replace(settler, generation=generation, kinds=tuple(sorted(there[generation])))
             settlers.append(other)
-
-        def hide(keys: frozenset[str], number: int) -> None:
-            noted = dict.fromkeys((*self.ledger.entry.following.attempts, number))
-            self.ledger.write(self.ledger.entry.noted(attempts=tuple(noted)))
-            contents.hide(keys)
-            for each in settlers:
-                each.erase(keys)
-
-        for each in settlers:
-            each.erase(hidden)
         return Heeding(
             self.manifests,
             self._newest,
-            hide=hide,
+            contents,
+            settlers,
+            ledger=self.ledger,
             clock=self._clock,
             every_s=self.policy.heed_s,
             told=self._telling,
