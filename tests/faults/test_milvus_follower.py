@@ -323,6 +323,7 @@ class Late:
 def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(followed, is_new):
     followed.add(s1=1, s2=1)
     followed.follow()
+    generation = followed.position.generation
     late = Late(followed.client)
     follower = followed.follower(late)
     followed.add(s1=2)
@@ -339,3 +340,4 @@ def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(fol
     assert [follower.step().outcome for _ in range(2)][-1] == CURRENT
     followed.assert_equal()
     assert not followed.following.unanswered_s
+    assert followed.generations() == {generation}

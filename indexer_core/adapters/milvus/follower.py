@@ -371,9 +371,12 @@ class Follower:
         settler = self._settler(entry.position.generation, entry.position.spaces)
         if not self._has_looked:
             self.collections.load(entry.position.generation, settler.kinds)
-        if entry.following.in_doubt:
+        following = entry.following
+        if following.in_doubt:
             return False
-        before = None if self._has_looked or entry.following.attempts else self._before(entry)
+        # What was unfinished, or not answered and came late, makes other counts of its own.
+        is_open = self._has_looked or following.attempts or following.unanswered_s
+        before = None if is_open else self._before(entry)
         return settler.has_later(entry) or (before is not None and settler.lacks(before))
 
     def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
