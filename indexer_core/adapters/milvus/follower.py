@@ -202,22 +202,24 @@ class Follower:
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
         is_left = bool(following.attempts) and following.attempted != digest
-        if is_left or following.in_doubt or self._newest.number < position.applied:
-            # A backup that was put back may be behind what was applied.
-            touched |= settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
+        contents = self._contents()
+        heeding = self._heeding(contents, settler)
+        if is_left or following.in_doubt or contents.number < position.applied:
+            # A backup that was put back may be behind what was applied.
+            number = min(position.applied, contents.number)
+            touched |= settler.take_back(number, contents, heeding.telling)
+        attempts = self.ledger.entry.following.attempts
         erased = passed = None
         if before is not None:
-            erased = erased_by(self.manifests, following.attempts, before)
+            erased = erased_by(self.manifests, attempts, before)
             passed = suppressed_between(self.manifests, before, self._newest)
-        contents = self._contents()
         is_same = before is not None and before.manifest.number == contents.number
-        if is_same and not (touched or following.attempts):
+        if is_same and not (touched or attempts):
             return
-        attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
+        attempts = tuple(dict.fromkeys((*attempts, contents.number)))
         self.ledger.write(self.ledger.entry.noted(attempts=attempts, attempted=digest))
         if before is None or erased is None:
-            heeding = self._heeding(contents, settler)
             heeding.erase(contents.suppressed)
             settler.settle_all(contents, heeding.telling)
             self._move(self.ledger.entry, contents, keeps=False)
@@ -225,7 +227,6 @@ class Follower:
         changes = changes_between(before, self._reader.snapshot)
         # Hidden meanwhile and shown again: what there was of them may have been purged.
         hidden = changes.hidden | erased | (passed or frozenset())
-        heeding = self._heeding(contents, settler)
         heeding.erase(hidden)
         again = (changes.shown | hidden) - contents.suppressed
         unsure = again | (touched - contents.suppressed)
@@ -302,7 +303,8 @@ class Follower:
         position = entry.position
         if entry.following.swept < position.floor:
             settler = self._settler(position.generation, position.spaces)
-            settler.sweep(position.floor, self._telling)
+            heeding = self._heeding(self._contents(), settler)
+            settler.sweep(position.floor, heeding.telling)
             self.ledger.write(self.ledger.entry.noted(swept=position.floor))
 
     def _leave_one_state(self) -> None:
