@@ -17,7 +17,7 @@ doing them twice is doing them once.
 
 Where the state before cannot be told, because its manifest has expired or a purge wrote it anew,
 or the collections are in doubt, every series is compared instead of those that changed. Another
-encoder, collections that are gone, or that hold what no follower of this position wrote, or a wish
+encoder, collections that are gone or hold what others wrote, a blob store that is a copy, or a wish
 lead to new collections, filled beside those in use; a filling that was killed goes on.
 """
 
@@ -27,11 +27,7 @@ from functools import partial
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.collections import (
-    Collections,
-    generation_of,
-    is_own,
-)
+from indexer_core.adapters.milvus.collections import Collections, generation_of, is_own
 from indexer_core.adapters.milvus.contents import Contents, spaces_of
 from indexer_core.adapters.milvus.heeding import Heeding, erased_by, suppressed_between
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
@@ -39,7 +35,9 @@ from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
     alone,
     digest_of,
+    disowned,
     moved,
+    placed,
     replaced,
     trimmed,
     used_generations,
@@ -84,6 +82,8 @@ class Follower:
     ----------
     prefix
         Of the collections.
+    address
+        Where the blob store lies, in the same words for all followers of it; and for no copy.
     files
         Opens the files of segments; None: from `blobs`, in memory.
     told
@@ -99,6 +99,7 @@ class Follower:
         vector_files: VectorFiles,
         *,
         prefix: str,
+        address: str,
         clock: Clock,
         ids: Ids,
         policy: FollowPolicy | None = None,
@@ -112,6 +113,7 @@ class Follower:
         )
         self.collections = Collections(client, prefix, self.ledger, timeout_s=self.policy.timeout_s)
         self.manifests = Manifests(blobs)
+        self._address = address
         self._clock = clock
         self._ids = ids
         self._told = told
@@ -175,6 +177,7 @@ class Follower:
         )
 
     def _follow(self) -> None:
+        self.ledger.change(placed(self.ledger.entry, self._address))
         self._drop_unused()
         entry = self.ledger.entry
         if (
@@ -184,10 +187,11 @@ class Follower:
         ):
             self._build()
         elif self._is_strange(entry):
-            # Its writer goes on, or went on before a backup was put back: theirs stay as they are.
-            self.ledger.write(entry.noted(index_id="", attempts=()))
+            self.ledger.write(disowned(entry))
             self._build()
         else:
+            if self._is_lacking(entry):
+                self.ledger.write(entry.noted(in_doubt=True))
             self._apply()
         self._sweep()
         self._has_looked = True
@@ -298,8 +302,7 @@ class Follower:
     def _sweep(self) -> None:
         """Delete what no state that is kept can see; the position gives them up first."""
         entry = trimmed(self.ledger.entry, self.policy, self._clock.now_s())
-        if entry != self.ledger.entry:
-            self.ledger.write(entry)
+        self.ledger.change(entry)
         position = entry.position
         if entry.following.swept < position.floor:
             settler = self._settler(position.generation, position.spaces)
@@ -309,9 +312,7 @@ class Follower:
 
     def _leave_one_state(self) -> None:
         """Give up all states but the one in use: they would lose what is written again."""
-        entry = alone(self.ledger.entry)
-        if entry != self.ledger.entry:
-            self.ledger.write(entry)
+        self.ledger.change(alone(self.ledger.entry))
 
     def _contents(self) -> Contents:
         """The newest manifest, opened."""
@@ -343,8 +344,7 @@ class Follower:
             self.collections.drop(generation, kinds)
         used = self._used(entry)
         retired = {each: at_s for each, at_s in entry.following.retired.items() if each in used}
-        if retired != entry.following.retired:
-            self.ledger.write(self.ledger.entry.noted(retired=retired))
+        self.ledger.change(self.ledger.entry.noted(retired=retired))
 
     def _unused(self, entry: Entry) -> dict[str, set[str]]:
         """Own ones that nobody needs: an attempt has left them, or others replaced them."""
@@ -354,8 +354,7 @@ class Follower:
 
     def _used(self, entry: Entry) -> set[str]:
         """Own generations that somebody may need."""
-        used = used_generations(entry, self.policy, self._clock.now_s())
-        return {each for each in used if is_own(each, entry.following.index_id)}
+        return used_generations(entry, self.policy, self._clock.now_s())
 
     def _is_other_or_lost(self, entry: Entry) -> bool:
         """Whether the collections in use have vectors of other encoders, or are not there."""
@@ -368,18 +367,21 @@ class Follower:
     def _is_strange(self, entry: Entry) -> bool:
         """Whether the collections in use have what no follower of this position wrote.
 
-        That is so where the position is a copy, or an earlier one that was put back.
+        That is so where it is an earlier one that was put back.
         """
         settler = self._settler(entry.position.generation, entry.position.spaces)
         if not self._has_looked:
             self.collections.load(entry.position.generation, settler.kinds)
-        following = entry.following
-        if following.in_doubt:
-            return False
+        return not entry.following.in_doubt and settler.has_later(entry)
+
+    def _is_lacking(self, entry: Entry) -> bool:
+        """Whether they have more or less than the state, as seen once: then all is in doubt."""
+        said = entry.following
         # What was unfinished, or not answered and came late, makes other counts of its own.
-        is_open = self._has_looked or following.attempts or following.unanswered_s
+        is_open = self._has_looked or said.in_doubt or said.attempts or said.unanswered_s
         before = None if is_open else self._before(entry)
-        return settler.has_later(entry) or (before is not None and settler.lacks(before))
+        settler = self._settler(entry.position.generation, entry.position.spaces)
+        return before is not None and settler.lacks(before)
 
     def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
         return Settler(
