@@ -88,6 +88,7 @@ class BothHomes:
             self.index.blobs,
             self.index.vector_files,
             prefix=PREFIX,
+            address="benchmark",
             clock=SystemClock(),
             ids=RandomIds(),
             files=self.index.files,

@@ -11,7 +11,12 @@ from indexer_core.adapters.azure.kept_copies import KeptCopies
 from indexer_core.adapters.azure.queues import AzureQueue
 from indexer_core.adapters.azure.settings import Settings, SourceSetting
 from indexer_core.adapters.azure.sources import folder_prefix
-from indexer_core.adapters.azure.stores import HOST_QUEUES, azure_stores, create_stores
+from indexer_core.adapters.azure.stores import (
+    HOST_QUEUES,
+    INDEX_CONTAINER,
+    azure_stores,
+    create_stores,
+)
 from indexer_core.adapters.file_cache import cached_files
 from indexer_core.adapters.onnx_text import MANIFEST_NAME
 from indexer_core.adapters.system import RandomIds, SystemClock
@@ -54,6 +59,11 @@ class AzureHome:
     def place(self) -> str:
         """Not its name: a connection string holds a key."""
         return "the storage account"
+
+    @property
+    def address(self) -> str:
+        """The URL of the container, without what a shared access signature adds to it."""
+        return self._storage.container(INDEX_CONTAINER).url.partition("?")[0]
 
     def create(self) -> None:
         """Make container, tables and queues where they are missing."""

@@ -51,6 +51,10 @@ class Home(Protocol):
     def place(self) -> str:
         """Where it is, for people."""
 
+    @property
+    def address(self) -> str:
+        """Where the index is, as no copy of it; holds no secret."""
+
     def create(self) -> None:
         """Make what is missing of the stores."""
 
@@ -133,6 +137,11 @@ class LocalHome:
     def place(self) -> str:
         """The data directory."""
         return str(self._data)
+
+    @property
+    def address(self) -> str:
+        """The folder of the index, whatever it was named by."""
+        return (self._data / "index").resolve().as_uri()
 
     def create(self) -> None:
         """Nothing: every store makes its own file."""

@@ -140,6 +140,7 @@ def _follower(home: _Home, bar: "output.Bar") -> "Follower":
         system.index,
         system.vector_files,
         prefix=home.settings.prefix,
+        address=system.home.address,
         clock=system.clock,
         ids=system.ids,
         policy=FollowPolicy(timeout_s=home.settings.timeout_s),

@@ -323,6 +323,7 @@ class Late:
 def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(followed, is_new):
     followed.add(s1=1, s2=1)
     followed.follow()
+    generation = followed.position.generation
     late = Late(followed.client)
     follower = followed.follower(late)
     followed.add(s1=2)
@@ -339,3 +340,39 @@ def test_a_write_that_was_not_answered_and_comes_late_leaves_no_series_twice(fol
     assert [follower.step().outcome for _ in range(2)][-1] == CURRENT
     followed.assert_equal()
     assert not followed.following.unanswered_s
+    assert followed.generations() == {generation}
+
+
+@pytest.mark.parametrize("is_left", [False, True])
+def test_what_is_suppressed_while_it_sweeps_or_takes_back_goes_at_once(followed, is_left):
+    followed.add(s1=1, s2=1, s3=1)
+    followed.follow()
+    if is_left:
+        followed.publish("second map")
+        step_with(followed, FaultPlan(at=5, fault=WriteFault.CRASH_BEFORE))
+    followed.add(s1=2)
+    if not is_left:
+        followed.follow()
+    followed.clock.advance(LONG_S)
+    seen: list[set[str]] = []
+
+    class Watched:
+        """A client that hides a series before the first deletion, and looks after each."""
+
+        def __getattr__(self, name):
+            return getattr(followed.client, name)
+
+        def delete(self, *args, **kwargs):
+            if not seen:
+                followed.suppress("s3")
+                followed.clock.advance(20)
+            found = followed.client.delete(*args, **kwargs)
+            seen.append(followed.all_keys())
+            return found
+
+    followed.follower(Watched()).step()
+    assert "s3" in seen[0]
+    assert "s3" not in followed.all_keys()
+    assert followed.position.applied < followed.newest.number
+    followed.follow()
+    followed.assert_equal()

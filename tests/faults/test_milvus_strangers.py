@@ -7,8 +7,9 @@ import pytest
 from pymilvus import MilvusClient
 
 from indexer_core.adapters.milvus.schema import BORN, ID
+from indexer_core.testing.faults import FaultPlan, SimulatedCrash, WriteFault
 from indexer_core.testing.memory import MemoryBlobs, SequentialIds
-from tests.support.following import Followed, milvus
+from tests.support.following import AroundClient, Followed, milvus
 
 LONG_S = 10_000.0
 _SERIES = count(1)
@@ -80,8 +81,36 @@ def test_a_copy_leaves_the_collections_to_those_who_went_on(followed):
     assert held(followed) == before
 
 
+@pytest.mark.parametrize("is_building", [False, True])
+def test_a_copy_of_one_at_rest_leaves_its_collections_alone(followed, is_building):
+    generations = followed.generations()
+    if is_building:
+        followed.follower().ledger.note(is_rebuild_wanted=True)
+        plan = FaultPlan(at=5, fault=WriteFault.CRASH_BEFORE)
+        with pytest.raises(SimulatedCrash):
+            followed.follower(AroundClient(followed.client, plan)).step()
+        assert followed.following.building
+        generations = followed.generations()
+        assert len(generations) == 2
+    copy = another(followed, saved_of(followed))
+    before = held(followed)
+    for _ in range(2):
+        copy.clock.advance(LONG_S)
+        copy.suppress("s2")
+        copy.follower().ledger.note(is_rebuild_wanted=True)
+        copy.follow()
+        copy.assert_equal()
+        assert held(followed) == before
+    assert generations < followed.generations()
+    followed.clock.advance(LONG_S)
+    followed.add(s4=1)
+    followed.follow()
+    followed.assert_equal()
+
+
+@pytest.mark.parametrize("is_here", [False, True])
 @pytest.mark.parametrize("is_swept", [False, True])
-def test_an_index_that_was_put_back_with_its_position_gets_new_collections(followed, is_swept):
+def test_an_index_that_was_put_back_with_its_position(followed, is_swept, is_here):
     saved = saved_of(followed)
     followed.add(s2=-2)
     followed.follow()
@@ -89,7 +118,18 @@ def test_an_index_that_was_put_back_with_its_position_gets_new_collections(follo
         followed.clock.advance(LONG_S)
         followed.follow()
     again = another(followed, saved)
+    if is_here:
+        again.address = followed.address
     before = again.position.generation
     again.follow()
     again.assert_equal()
-    assert again.position.generation != before
+    # Only where it was, and with nothing of later manifests in them, they are compared and go on.
+    assert (again.position.generation == before) == (is_swept and is_here)
+
+
+def test_what_was_lost_from_the_collections_is_written_again(followed):
+    generation = followed.position.generation
+    followed.client.delete(followed.collection("text"), filter='seriesKey == "s1"')
+    followed.follow()
+    followed.assert_equal()
+    assert followed.generations() == {generation}

@@ -94,6 +94,7 @@ class Both:
             stores.index,
             FlatFp16Vectors(),
             prefix=PREFIX,
+            address="memory",
             clock=stores.clock,
             ids=stores.ids,
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -219,6 +220,25 @@ def test_status_follow_verify_and_rebuild(commands, followed, tmp_path):
     assert "text: 5 entities as manifest" in told
     assert "5 missing" in told
     assert "rebuild" in commands.error
+
+
+def test_a_copied_data_directory_is_followed_into_collections_of_its_own(
+    commands, followed, tmp_path, monkeypatch
+):
+    def generation() -> str:
+        return json.loads(commands.run("status", "--format", "json"))["generation"]
+
+    commands.run("follow", "--once")
+    before = generation()
+    monkeypatch.chdir(tmp_path)
+    kept, commands.data = commands.data, Path("copy")
+    shutil.copytree(kept, commands.data)
+    commands.run("follow", "--once")
+    assert generation() != before
+    commands.data = Path(kept.name)  # the same by another name
+    commands.run("follow", "--once")
+    assert generation() == before
+    assert json.loads(commands.run("verify", "--format", "json"))["isEqual"]
 
 
 def test_without_a_milvus_it_is_said_what_to_set(commands, followed, monkeypatch):

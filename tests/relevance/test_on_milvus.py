@@ -28,6 +28,7 @@ def homes(sample_searcher, tmp_path_factory):
         system.index,
         system.vector_files,
         prefix=settings.prefix,
+        address=system.home.address,
         clock=system.clock,
         ids=system.ids,
     ).step()

@@ -98,7 +98,7 @@ class Followed(Shelf):
         if blobs is not None:
             self.blobs, self.manifests = blobs, Manifests(blobs)
         self.client = client
-        self.prefix = f"t{next(_NUMBERS)}"
+        self.prefix = self.address = f"t{next(_NUMBERS)}"
         self.blobs.put_if_absent(PROJECTION.file.name, PROJECTOR_FILE)
         self.commit(OPEN)
 
@@ -109,6 +109,7 @@ class Followed(Shelf):
             blobs or self.blobs,
             self.files,
             prefix=self.prefix,
+            address=self.address,
             clock=self.clock,
             ids=self.ids,
             policy=FollowPolicy(**policy),

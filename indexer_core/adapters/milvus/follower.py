@@ -5,7 +5,7 @@ One step goes from the state that can be searched to the newest manifest, howeve
 1. The claim is taken (`indexer_core.adapters.milvus.ledger`).
 2. What an attempt for another manifest has left is taken back: births and deaths after the state.
 3. That there is an attempt is written down, with the number of its manifest.
-4. Series that were suppressed are deleted, all versions of them.
+4. Series that are suppressed are deleted, all versions of them.
 5. Every series that changed is settled: what is to count and is not there is inserted, what counts
    and should not has died. Nobody sees any of it yet.
 6. One compare-and-set moves the position.
@@ -17,7 +17,7 @@ doing them twice is doing them once.
 
 Where the state before cannot be told, because its manifest has expired or a purge wrote it anew,
 or the collections are in doubt, every series is compared instead of those that changed. Another
-encoder, collections that are gone, or that hold what no follower of this position wrote, or a wish
+encoder, collections that are gone or hold what others wrote, a blob store that is a copy, or a wish
 lead to new collections, filled beside those in use; a filling that was killed goes on.
 """
 
@@ -27,11 +27,7 @@ from functools import partial
 
 from pymilvus import MilvusClient
 
-from indexer_core.adapters.milvus.collections import (
-    Collections,
-    generation_of,
-    is_own,
-)
+from indexer_core.adapters.milvus.collections import Collections, generation_of, is_own
 from indexer_core.adapters.milvus.contents import Contents, spaces_of
 from indexer_core.adapters.milvus.heeding import Heeding, erased_by, suppressed_between
 from indexer_core.adapters.milvus.ledger import Building, ClaimLostError, Entry, Ledger
@@ -39,7 +35,9 @@ from indexer_core.adapters.milvus.moving import (
     FollowPolicy,
     alone,
     digest_of,
+    disowned,
     moved,
+    placed,
     replaced,
     trimmed,
     used_generations,
@@ -84,6 +82,8 @@ class Follower:
     ----------
     prefix
         Of the collections.
+    address
+        Where the blob store lies, in the same words for all followers of it; and for no copy.
     files
         Opens the files of segments; None: from `blobs`, in memory.
     told
@@ -99,6 +99,7 @@ class Follower:
         vector_files: VectorFiles,
         *,
         prefix: str,
+        address: str,
         clock: Clock,
         ids: Ids,
         policy: FollowPolicy | None = None,
@@ -112,6 +113,7 @@ class Follower:
         )
         self.collections = Collections(client, prefix, self.ledger, timeout_s=self.policy.timeout_s)
         self.manifests = Manifests(blobs)
+        self._address = address
         self._clock = clock
         self._ids = ids
         self._told = told
@@ -175,6 +177,7 @@ class Follower:
         )
 
     def _follow(self) -> None:
+        self.ledger.change(placed(self.ledger.entry, self._address))
         self._drop_unused()
         entry = self.ledger.entry
         if (
@@ -184,10 +187,11 @@ class Follower:
         ):
             self._build()
         elif self._is_strange(entry):
-            # Its writer goes on, or went on before a backup was put back: theirs stay as they are.
-            self.ledger.write(entry.noted(index_id="", attempts=()))
+            self.ledger.write(disowned(entry))
             self._build()
         else:
+            if self._is_lacking(entry):
+                self.ledger.write(entry.noted(in_doubt=True))
             self._apply()
         self._sweep()
         self._has_looked = True
@@ -202,36 +206,40 @@ class Follower:
         position, following = entry.position, entry.following
         settler = self._settler(position.generation, position.spaces)
         is_left = bool(following.attempts) and following.attempted != digest
-        if is_left or following.in_doubt or self._newest.number < position.applied:
-            # A backup that was put back may be behind what was applied.
-            touched |= settler.take_back(min(position.applied, self._newest.number))
         before = None if following.in_doubt else self._before(entry)
+        contents = self._contents()
+        heeding = self._heeding(contents, settler)
+        if is_left or following.in_doubt or contents.number < position.applied:
+            # A backup that was put back may be behind what was applied.
+            number = min(position.applied, contents.number)
+            touched |= settler.take_back(number, contents, heeding.telling)
+        attempts = self.ledger.entry.following.attempts
         erased = passed = None
         if before is not None:
-            erased = erased_by(self.manifests, following.attempts, before)
+            erased = erased_by(self.manifests, attempts, before)
             passed = suppressed_between(self.manifests, before, self._newest)
-        contents = self._contents()
         is_same = before is not None and before.manifest.number == contents.number
-        if is_same and not (touched or following.attempts):
+        if is_same and not (touched or attempts):
             return
-        attempts = tuple(dict.fromkeys((*following.attempts, contents.number)))
+        attempts = tuple(dict.fromkeys((*attempts, contents.number)))
         self.ledger.write(self.ledger.entry.noted(attempts=attempts, attempted=digest))
         if before is None or erased is None:
-            heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+            heeding.erase(contents.suppressed)
             settler.settle_all(contents, heeding.telling)
             self._move(self.ledger.entry, contents, keeps=False)
             return
         changes = changes_between(before, self._reader.snapshot)
         # Hidden meanwhile and shown again: what there was of them may have been purged.
         hidden = changes.hidden | erased | (passed or frozenset())
-        heeding = self._heeding(contents, settler, hidden=hidden)
+        heeding.erase(hidden)
         again = (changes.shown | hidden) - contents.suppressed
         unsure = again | (touched - contents.suppressed)
         was = before.manifest.projection
         version = None if was is None else was.version
         settler.settle_changed(contents, changes, unsure, version, heeding.telling)
-        # Earlier states have lost what is shown again.
-        self._move(self.ledger.entry, contents, keeps=passed is not None and not again)
+        # Earlier states have lost what is shown again; and a position names one map for them all.
+        keeps = passed is not None and not again and not changes.is_other_map
+        self._move(self.ledger.entry, contents, keeps=keeps)
 
     def _build(self) -> None:
         """Fill new collections, or go on with it, and move the position to them."""
@@ -252,7 +260,8 @@ class Follower:
             self.collections.load(building.generation, settler.kinds)
         else:
             self._create(building)
-        heeding = self._heeding(contents, settler, hidden=contents.suppressed)
+        heeding = self._heeding(contents, settler)
+        heeding.erase(contents.suppressed)
         if is_filled:
             settler.settle_all(contents, heeding.telling)
         else:
@@ -260,7 +269,7 @@ class Follower:
         entry = replaced(self.ledger.entry, building.generation, self._clock.now_s())
         self._move(entry, contents, keeps=False)
 
-    def _heeding(self, contents: Contents, settler: Settler, hidden: frozenset[str]) -> Heeding:
+    def _heeding(self, contents: Contents, settler: Settler) -> Heeding:
         """Deletes series in all collections: some now, and what is suppressed from now on."""
         there = self.collections.generations()
         settlers = [settler]
@@ -268,20 +277,12 @@ class Follower:
             self.collections.load(generation, there[generation])
             other = replace(settler, generation=generation, kinds=tuple(sorted(there[generation])))
             settlers.append(other)
-
-        def hide(keys: frozenset[str], number: int) -> None:
-            noted = dict.fromkeys((*self.ledger.entry.following.attempts, number))
-            self.ledger.write(self.ledger.entry.noted(attempts=tuple(noted)))
-            contents.hide(keys)
-            for each in settlers:
-                each.erase(keys)
-
-        for each in settlers:
-            each.erase(hidden)
         return Heeding(
             self.manifests,
             self._newest,
-            hide=hide,
+            contents,
+            settlers,
+            ledger=self.ledger,
             clock=self._clock,
             every_s=self.policy.heed_s,
             told=self._telling,
@@ -301,19 +302,17 @@ class Follower:
     def _sweep(self) -> None:
         """Delete what no state that is kept can see; the position gives them up first."""
         entry = trimmed(self.ledger.entry, self.policy, self._clock.now_s())
-        if entry != self.ledger.entry:
-            self.ledger.write(entry)
+        self.ledger.change(entry)
         position = entry.position
         if entry.following.swept < position.floor:
             settler = self._settler(position.generation, position.spaces)
-            settler.sweep(position.floor, self._telling)
+            heeding = self._heeding(self._contents(), settler)
+            settler.sweep(position.floor, heeding.telling)
             self.ledger.write(self.ledger.entry.noted(swept=position.floor))
 
     def _leave_one_state(self) -> None:
         """Give up all states but the one in use: they would lose what is written again."""
-        entry = alone(self.ledger.entry)
-        if entry != self.ledger.entry:
-            self.ledger.write(entry)
+        self.ledger.change(alone(self.ledger.entry))
 
     def _contents(self) -> Contents:
         """The newest manifest, opened."""
@@ -345,8 +344,7 @@ class Follower:
             self.collections.drop(generation, kinds)
         used = self._used(entry)
         retired = {each: at_s for each, at_s in entry.following.retired.items() if each in used}
-        if retired != entry.following.retired:
-            self.ledger.write(self.ledger.entry.noted(retired=retired))
+        self.ledger.change(self.ledger.entry.noted(retired=retired))
 
     def _unused(self, entry: Entry) -> dict[str, set[str]]:
         """Own ones that nobody needs: an attempt has left them, or others replaced them."""
@@ -356,8 +354,7 @@ class Follower:
 
     def _used(self, entry: Entry) -> set[str]:
         """Own generations that somebody may need."""
-        used = used_generations(entry, self.policy, self._clock.now_s())
-        return {each for each in used if is_own(each, entry.following.index_id)}
+        return used_generations(entry, self.policy, self._clock.now_s())
 
     def _is_other_or_lost(self, entry: Entry) -> bool:
         """Whether the collections in use have vectors of other encoders, or are not there."""
@@ -370,15 +367,21 @@ class Follower:
     def _is_strange(self, entry: Entry) -> bool:
         """Whether the collections in use have what no follower of this position wrote.
 
-        That is so where the position is a copy, or an earlier one that was put back.
+        That is so where it is an earlier one that was put back.
         """
         settler = self._settler(entry.position.generation, entry.position.spaces)
         if not self._has_looked:
             self.collections.load(entry.position.generation, settler.kinds)
-        if entry.following.in_doubt:
-            return False
-        before = None if self._has_looked or entry.following.attempts else self._before(entry)
-        return settler.has_later(entry) or (before is not None and settler.lacks(before))
+        return not entry.following.in_doubt and settler.has_later(entry)
+
+    def _is_lacking(self, entry: Entry) -> bool:
+        """Whether they have more or less than the state, as seen once: then all is in doubt."""
+        said = entry.following
+        # What was unfinished, or not answered and came late, makes other counts of its own.
+        is_open = self._has_looked or said.in_doubt or said.attempts or said.unanswered_s
+        before = None if is_open else self._before(entry)
+        settler = self._settler(entry.position.generation, entry.position.spaces)
+        return before is not None and settler.lacks(before)
 
     def _settler(self, generation: str, spaces: Iterable[str]) -> Settler:
         return Settler(

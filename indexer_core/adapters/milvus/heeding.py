@@ -3,9 +3,11 @@
 And which were suppressed at some time, so that more may be gone than two states say.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
-from indexer_core.adapters.milvus.settling import Told
+from indexer_core.adapters.milvus.contents import Contents
+from indexer_core.adapters.milvus.ledger import Ledger
+from indexer_core.adapters.milvus.settling import Settler, Told
 from indexer_core.index.commit import Manifests
 from indexer_core.index.manifest import Manifest
 from indexer_core.index.reader import Snapshot
@@ -22,8 +24,10 @@ class Heeding:
     ----------
     newest
         The manifest that is followed.
-    hide
-        Deletes series, which a manifest of this number is the first to hide as far as is known.
+    contents
+        What it is in Milvus: as if what is found to be suppressed were so in it.
+    settlers
+        Of the collections that are made equal to it, first; and of all others that may be asked.
     every_s
         How often it is looked whether there are others.
     told
@@ -34,19 +38,32 @@ class Heeding:
         self,
         manifests: Manifests,
         newest: Manifest,
+        contents: Contents,
+        settlers: Sequence[Settler],
         *,
-        hide: Callable[[frozenset[str], int], None],
+        ledger: Ledger,
         clock: Clock,
         every_s: float,
         told: Told,
     ) -> None:
         self._manifests = manifests
         self._newest = newest
-        self._hide = hide
+        self._contents = contents
+        self._settled, *self._others = settlers
+        self._ledger = ledger
         self._clock = clock
         self._every_s = every_s
         self._told = told
         self._looked_s = clock.now_s()
+
+    def erase(self, keys: frozenset[str]) -> None:
+        """Delete series that were suppressed at some time since.
+
+        What the manifest shows again stays where it is searched: it is settled with the rest.
+        """
+        self._settled.erase(keys & self._contents.suppressed)
+        for each in self._others:
+            each.erase(keys)
 
     def telling(self, done: int, total: int) -> None:
         """Told between two batches how far the step is; now and then it looks."""
@@ -57,7 +74,15 @@ class Heeding:
         self._newest = self._manifests.newest(self._newest)
         self._looked_s = self._clock.now_s()
         if self._newest.suppressed - hidden:
-            self._hide(self._newest.suppressed - hidden, self._newest.number)
+            self._hide(self._newest.suppressed - hidden)
+
+    def _hide(self, keys: frozenset[str]) -> None:
+        """Delete what the newest manifest is the first to hide, as far as is known."""
+        entry = self._ledger.entry
+        noted = dict.fromkeys((*entry.following.attempts, self._newest.number))
+        self._ledger.write(entry.noted(attempts=tuple(noted)))
+        self._contents.hide(keys)
+        self.erase(keys)
 
 
 def erased_by(

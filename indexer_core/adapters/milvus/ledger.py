@@ -76,6 +76,8 @@ class Following:
     index_id
         In the names of the collections that followers of this position made, and of no others:
         those alone are written to and dropped.
+    place
+        Digest of where the blob store lies that this position is in: a copy of it lies elsewhere.
     """
 
     owner: str = ""
@@ -91,6 +93,7 @@ class Following:
     swept: int = 0
     unanswered_s: float = 0.0
     index_id: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,11 @@ class Ledger:
         if not self._put(self._claimed(entry)):
             self._lose()
         self._is_late = False  # nobody wrote between, whatever the time was
+
+    def change(self, entry: Entry) -> None:
+        """`write` it, where it says something else than the blob does."""
+        if entry != self.entry:
+            self.write(entry)
 
     def note_unanswered(self) -> float:
         """Say that a write was not answered just now; when that is."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from indexer_core.adapters.milvus.collections import is_own
 from indexer_core.adapters.milvus.contents import Contents
 from indexer_core.adapters.milvus.ledger import Entry
 from indexer_core.adapters.milvus.position import Position
@@ -120,11 +121,26 @@ def replaced(entry: Entry, generation: str, now_s: float) -> Entry:
     return replace(entry.noted(building=None, retired=retired, swept=0), position=position)
 
 
+def placed(entry: Entry, address: str) -> Entry:
+    """The same in the blob store at an address; in a copy of another it owns no collections."""
+    place = sha256(address.encode()).hexdigest()
+    is_copy = entry.following.place not in ("", place)
+    return (disowned(entry) if is_copy else entry).noted(place=place)
+
+
+def disowned(entry: Entry) -> Entry:
+    """The same with no collections of its own: those that it names are of one who goes on."""
+    return entry.noted(
+        index_id="", building=None, retired={}, attempts=(), attempted="", unanswered_s=0.0
+    )
+
+
 def used_generations(entry: Entry, policy: FollowPolicy, now_s: float) -> set[str]:
-    """Generations whose collections somebody may need."""
+    """Own generations whose collections somebody may need."""
     building = entry.following.building
     used = {at for at, at_s in entry.following.retired.items() if at_s + policy.retire_s > now_s}
-    return used | {entry.position.generation} | ({building.generation} if building else set())
+    used |= {entry.position.generation} | ({building.generation} if building else set())
+    return {each for each in used if is_own(each, entry.following.index_id)}
 
 
 def _without(entry: Entry, n_states: int) -> Entry:

@@ -62,16 +62,22 @@ class Settler:
         counts = counts_at(snapshot.manifest.number)
         return any(self.of(kind).count(counts) != n_entities(snapshot, kind) for kind in self.kinds)
 
-    def take_back(self, number: int) -> set[str]:
-        """Leave nothing of what was written for later manifests than this; the series it was of."""
+    def take_back(self, number: int, contents: Contents, told: Told) -> set[str]:
+        """Leave nothing of what was written for later manifests than this; the series it was of.
+
+        What the snapshot hides, by now perhaps, is not brought back to life: it may be deleted.
+        """
         born, died = later_than(number)
         keys: set[str] = set()
         for kind in self.kinds:
             for batch in self.of(kind).delete(born):
                 keys.update(each[KEY] for each in batch)
+                told(len(keys), len(keys))
             for batch in self.of(kind).batches(died):
-                self.of(kind).set_death([each[ID] for each in batch], FOREVER)
+                shown = [each[ID] for each in batch if each[KEY] not in contents.suppressed]
+                self.of(kind).set_death(shown, FOREVER)
                 keys.update(each[KEY] for each in batch)
+                told(len(keys), len(keys))
         return keys
 
     def sweep(self, number: int, told: Told) -> None:
