@@ -14,7 +14,7 @@ from indexer_core.filters import parse_filter
 from indexer_core.grouping import Level
 from indexer_core.query.parser import understand
 from indexer_core.selection import ANYTHING, Conditions
-from indexer_core.sorting import Sort
+from indexer_core.sorting import NEWEST_FIRST, Sort
 from tests.support.some_series import KEYS, SERIES
 from tests.support.two_homes import MILVUS, SEGMENTS, TwoHomes
 
@@ -67,19 +67,25 @@ def test_long_questions_have_the_same_degrees_in_both_homes(homes, conditions):
     assert told(homes.newest(MILVUS), conditions) == (expected, n_possible)
 
 
-def test_what_would_fetch_too_much_is_refused_and_what_does_not_is_answered(homes):
-    opened = homes.newest(MILVUS)
+def limited(homes, most):
     followed, position = homes.shelf, homes.shelf.position
-    reader = StateReader(
+    return StateReader(
         client=followed.client,
         names=Names(prefix=followed.prefix, generation=position.generation),
         number=position.applied,
         spaces=position.spaces,
         projection_version=position.projection_version,
         n_series=position.n_series,
-        most=30,
+        most=most,
     )
-    index, few = MilvusIndex(reader), Conditions(filters=(parse_filter("bodyPart=Knee"),))
+
+
+def test_what_would_fetch_too_much_is_refused_and_what_does_not_is_answered(homes):
+    opened = homes.newest(MILVUS)
+    index, few = (
+        MilvusIndex(limited(homes, 30)),
+        Conditions(filters=(parse_filter("bodyPart=Knee"),)),
+    )
     assert 0 < opened.select(few).n_passed <= 30
     everything = index.select(ANYTHING)
     asked = [
@@ -106,6 +112,31 @@ def test_what_would_fetch_too_much_is_refused_and_what_does_not_is_answered(home
     assert len(list(index.select(few).listed())) == opened.select(few).n_passed
 
 
+def test_of_too_many_to_be_fetched_the_newest_are_listed_page_by_page(homes):
+    expected = [
+        hit.key
+        for hit in homes.newest(SEGMENTS).select(ANYTHING).in_order(NEWEST_FIRST, 999, after=None)
+    ]
+    assert len(expected) == len(SERIES)
+    everything = MilvusIndex(limited(homes, 80)).select(ANYTHING)
+    assert newest_of(everything, top=7, most=999) == expected
+    # Of so few it is found how far back they go; where fewer are dated there is no such day.
+    few = MilvusIndex(limited(homes, 40)).select(ANYTHING)
+    for top in (1, 7):
+        assert newest_of(few, top=top, most=35) == expected[:35]
+    with pytest.raises(InvalidInputError, match="40 are the most"):
+        newest_of(few, top=7, most=len(expected))
+
+
+def newest_of(chosen, *, top, most):
+    """Keys, page by page."""
+    after, told = None, []
+    while len(told) < most and (hits := chosen.in_order(NEWEST_FIRST, top, after=after)):
+        told += [hit.key for hit in hits]
+        after = told[-1]
+    return told
+
+
 def test_series_and_states_are_looked_up_by_an_index(homes):
     client, shelf = homes.shelf.client, homes.shelf
     for kind in ("series", "text", "image"):
@@ -120,6 +151,10 @@ def test_series_and_states_are_looked_up_by_an_index(homes):
 
 
 def test_so_many_series_in_doubt_that_milvus_cannot_be_told_them_are_said_to_be(homes, monkeypatch):
-    monkeypatch.setattr("indexer_core.adapters.milvus.index.MAX_NAMES", 0)
+    # As if it were longer still: then no degree of doubt can be judged by an expression.
+    monkeypatch.setattr("indexer_core.adapters.milvus.index.in_doubt", lambda *_: None)
+    expected = told(homes.newest(SEGMENTS), long_question())
+    assert told(homes.newest(MILVUS), long_question()) == expected
+    monkeypatch.setattr("indexer_core.adapters.milvus.index.MAX_NAMES", 4)
     with pytest.raises(InvalidInputError, match="series are in doubt alike"):
         told(homes.newest(MILVUS), long_question())

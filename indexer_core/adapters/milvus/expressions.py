@@ -31,6 +31,7 @@ EVERYTHING, NOTHING = f"{DIED} >= 0", f"{DIED} < 0"
 MAX_NAMES = 20_000
 """Names of series in one expression, at most: some four megabytes of text."""
 
+_DATE = "studyDate"
 _NEGATED = frozenset({"!=", "!~"})
 _CONTAINS = frozenset({"~", "!~"})
 _OPPOSITE = {">=": "<", "<=": ">", ">": "<=", "<": ">="}
@@ -93,6 +94,26 @@ def with_keys(keys: Iterable[str]) -> str:
 def behind_key(key: str) -> str:
     """Series whose keys come after this one."""
     return f"{KEY} > {_quoted(key)}"
+
+
+def dated_since(text: str) -> str:
+    """Studies of this date, or of one that comes behind it as a text."""
+    return f"{_DATE} >= {_quoted(text)}"
+
+
+def dated_before(text: str) -> str:
+    """Studies of a date that comes before this one as a text."""
+    return f"{_DATE} < {_quoted(text)}"
+
+
+def dated_until(text: str) -> str:
+    """The same, and those of this date."""
+    return f"{_DATE} <= {_quoted(text)}"
+
+
+def undated() -> str:
+    """Studies of which no date is known."""
+    return f"{_DATE} is null"
 
 
 def without_keys(keys: Collection[str]) -> str:
@@ -225,7 +246,7 @@ def _patterns(condition: Filter) -> list[str] | None:
         values = [f"{ITEM}{each}{ITEM}" for each in values if ITEM not in each]
     if field in LIST_FIELDS or condition.operator in _CONTAINS:
         return [pattern for each in values for pattern in _holding(each)]
-    return [f"{_escaped(each)}%" for each in values] if field == "studyDate" else None
+    return [f"{_escaped(each)}%" for each in values] if field == _DATE else None
 
 
 def _holding(text: str) -> list[str]:
@@ -263,7 +284,7 @@ def _like_any(field: str, patterns: Sequence[str]) -> tuple[str, str]:
 
 def _compared(condition: Filter) -> tuple[str, str]:
     field, operator, value = condition.field, condition.operator, condition.values[0]
-    if field == "studyDate":
+    if field == _DATE:
         return _date_compared(operator, value)
     number = float(value)
     if field in NUMBER_FIELDS:
@@ -285,7 +306,7 @@ def _from(field: str, first: int) -> tuple[str, str]:
 
 def _date_compared(operator: str, value: str) -> tuple[str, str]:
     """A date given to the year or month compares to that precision: 2019-05-01 <= 2019 is true."""
-    field, quoted = "studyDate", _quoted(value)
+    field, quoted = _DATE, _quoted(value)
     within, not_within = _like_any(field, [f"{_escaped(value)}%"])
     if operator in (">=", "<"):
         since, before = f"{field} >= {quoted}", f"{field} < {quoted}"

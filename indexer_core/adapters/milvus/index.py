@@ -9,7 +9,8 @@ every series that meets the conditions: to list them their keys, to sort them th
 goes by, to count groups scope and group, and for a facet its field. That is up to a kilobyte of
 memory a series, and a second or so for every hundred thousand; for more than a million series it is
 refused (`indexer_core.adapters.milvus.reading.MAX_FETCHED`). The order of keys needs no more than
-the page. So a question that is too long to be judged by Milvus fetches, too, what is in question.
+the page, and the newest of too many are found by counting (`indexer_core.adapters.milvus.newest`).
+A question that is too long to be judged by Milvus fetches, too, what is in question.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from indexer_core.adapters.milvus.client import MAX_PER_REQUEST
 from indexer_core.adapters.milvus.doubts import in_doubt, in_question, most_halves, possible
 from indexer_core.adapters.milvus.expressions import (
     MAX_NAMES,
@@ -35,10 +37,12 @@ from indexer_core.adapters.milvus.expressions import (
     without_keys,
 )
 from indexer_core.adapters.milvus.fetching import FetchedRows
+from indexer_core.adapters.milvus.newest import newest
 from indexer_core.adapters.milvus.reading import StateReader
 from indexer_core.adapters.milvus.schema import IMAGE_COUNT, KEY, as_written
 from indexer_core.errors import InvalidInputError, NotFoundError, NotOnThisHomeError
 from indexer_core.facets import Facet, facet
+from indexer_core.filters import UNKNOWN
 from indexer_core.fitting import Fitting, Verdict, fitting
 from indexer_core.grouping import COLUMNS, Group, Level, Member, count_groups, members_of
 from indexer_core.index.segment import IMAGE_SPACE, TEXT_SPACE
@@ -46,7 +50,7 @@ from indexer_core.named import Names
 from indexer_core.search import CANDIDATES, Hit, Precision, ranked_by_words, record_of
 from indexer_core.selection import Conditions, select
 from indexer_core.similar import Pictured, nearest_to_any, pictured_by
-from indexer_core.sorting import Sort, first_behind, series_erased
+from indexer_core.sorting import NEWEST_FIRST, Sort, first_behind, series_erased
 from indexer_core.vector_index import Chosen, State, Vector
 
 _GROUPS_AT_ONCE = 500
@@ -105,16 +109,22 @@ class ChosenSeries:
     def in_order(self, sort: Sort, top: int, *, after: str | None) -> list[Hit]:
         """The first in the order of a field, which is fetched of every one of them.
 
-        In the order of keys no more are fetched than are told.
+        In the order of keys no more are fetched than are told, and of very many not much more in
+        the order of dates, the newest first.
         """
         if sort == Sort(field=KEY):
             return self._by_key(top, after)
-        found = self._reader.columns(self.where, (KEY, sort.field))
-        segments, place = [*found.segments], None
+        told = None
         if after is not None:
             told = self._reader.columns(with_values(KEY, [after]), (KEY, sort.field))
             if not told.n_series:
                 raise series_erased()
+        where = self.where
+        if sort == NEWEST_FIRST and self.n_passed > self._reader.most:
+            where = self._newest(top, told)
+        found = self._reader.columns(where, (KEY, sort.field))
+        segments, place = [*found.segments], None
+        if told is not None:
             segments, place = [*segments, *told.segments], (len(segments), 0)
         rows = [np.flatnonzero(each.live) for each in found.segments]
         none = np.empty(0, dtype=np.int64)
@@ -129,6 +139,14 @@ class ChosenSeries:
                 raise series_erased()
             where = all_of([where, behind_key(after)])
         return list(self._reader.listed(self._reader.first_keys(where, top)))
+
+    def _newest(self, top: int, told: FetchedRows | None) -> str:
+        until = None
+        if told is not None:
+            rows = told.segments[0].loaded.rows
+            until = (rows.column(NEWEST_FIRST.field)[0].as_py() or UNKNOWN).lower()
+        few = min(self._reader.most, MAX_PER_REQUEST)
+        return newest(self._reader.count, self.where, top, few, until=until)
 
     def without(self, keys: Sequence[str]) -> "ChosenSeries":
         """The same less the series of these keys."""
