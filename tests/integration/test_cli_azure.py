@@ -326,6 +326,18 @@ def test_history_of_an_account_is_pinned_compared_and_collected(account, program
     assert records(program("export")) == before
 
 
+def test_an_index_of_an_account_is_followed_and_searched_on_milvus(
+    program, indexed, tmp_path, monkeypatch
+):
+    before = program("search", "brain", "--format", "json")
+    monkeypatch.setenv("DICOM_INDEXER_MILVUS_URI", str(tmp_path / "milvus.db"))
+    program("milvus", "follow", "--once")
+    assert "the newest there is" in program("milvus", "status")
+    found = [json.loads(program("search", "brain", "--format", "json")), json.loads(before)]
+    assert found[0]["value"] == found[1]["value"] != []
+    program("milvus", "verify")
+
+
 def test_cohort_of_an_account_is_kept_shown_and_let_go(account, program, indexed):
     made = made_uid(account, program, "b")
     program("cohort", "save", "ct", "--filter", "modality=CT")
@@ -379,8 +391,8 @@ def test_every_command_is_tried_on_an_account():
     written = Path(__file__).read_text()
     tried = {name for name in commands_of.choices if f'program("{name}"' in written}
     # The first needs a data directory, the second a process of its own that goes on until stopped;
-    # the third asks no account, the fourth has its own tests.
-    assert commands_of.choices.keys() - tried == {"demo", "serve", "cost", "smoke"}
+    # the next two ask no account, the last has its own tests.
+    assert commands_of.choices.keys() - tried == {"demo", "serve", "cost", "size", "smoke"}
 
 
 def test_missing_settings_are_all_named_in_one_line(program, monkeypatch):
