@@ -2,8 +2,10 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,10 +36,17 @@ QUERY = np.ones(TEXT_DIMENSION, dtype=np.float32)
 SECRET = "1.2.840.113619.2.55"
 
 
+def state_of(task: Path) -> str:
+    """The letter of a thread's state."""
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 @contextmanager
 def standing_still(process: int) -> Iterator[None]:
     """The process is there, and does nothing meanwhile."""
     os.kill(process, signal.SIGSTOP)
+    while any(state_of(task) != "T" for task in Path(f"/proc/{process}/task").iterdir()):
+        time.sleep(0.01)  # each of its threads stops for itself
     try:
         yield
     finally:

@@ -138,7 +138,9 @@ def _multiplied(queries: NDArray[np.float32], vectors: NDArray[np.float32], k: i
     length = max(1, _SCORES // len(vectors))
     for start in range(0, len(queries), length):
         chunk = slice(start, start + length)
-        products = queries[chunk] @ vectors.T
+        # BLAS reads beyond the end of a short row, uses nothing of it, and may set the flag for it.
+        with np.errstate(invalid="ignore"):
+            products = queries[chunk] @ vectors.T
         if k == 1:
             best = products.argmax(axis=1)[:, None]
         else:
