@@ -11,14 +11,17 @@ from tests.support.browsing import Site
 BRAIN = "sagittal MRI of the brain"
 
 
-def look_for(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Describe the series you look for").fill(text)
-    page.keyboard.press("Enter")
-
-
 def headline(page: Page):
     """How many series were found, above the table."""
     return page.get_by_role("region", name="Series found").get_by_role("heading")
+
+
+def look_for(page: Page, text: str) -> None:
+    """Ask what has another number of answers; whatever was listed before is gone then."""
+    before = headline(page).inner_text()
+    page.get_by_role("textbox", name="Describe the series you look for").fill(text)
+    page.keyboard.press("Enter")
+    expect(headline(page)).not_to_have_text(before)
 
 
 def rows(page: Page):
