@@ -251,11 +251,11 @@ def test_a_milvus_that_is_not_there_is_told_in_one_line(commands, followed, monk
     monkeypatch.setenv("DICOM_INDEXER_MILVUS_URI", "http://127.0.0.1:1")
     monkeypatch.setenv("DICOM_INDEXER_MILVUS_TIMEOUT_S", "1")
     commands.run("status", status=1)
-    assert commands.error.startswith("dicom-indexer: Milvus did not answer")
+    assert commands.error.startswith("dicom-indexer: cannot reach Milvus")
     assert len(commands.error.splitlines()) == 1
 
 
 def test_without_pymilvus_it_is_said_how_to_install_it(commands, followed, monkeypatch):
     monkeypatch.setitem(sys.modules, "indexer_core.adapters.milvus.client", None)
     commands.run("status", status=1)
-    assert "pip install dicom-indexer[milvus]" in commands.error
+    assert "pip install 'dicom-indexer[milvus]'" in commands.error
