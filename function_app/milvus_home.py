@@ -3,8 +3,7 @@
 Nothing is asked of Milvus before the first question, so a program starts without it, too.
 """
 
-from indexer_core.adapters.milvus.settings import MilvusSettings
-from indexer_core.errors import InvalidInputError
+from indexer_core.adapters.milvus.settings import MilvusSettings, client_at_hand
 from indexer_core.ports import BlobStore
 from indexer_core.vector_index import IndexHome
 
@@ -20,12 +19,6 @@ def milvus_home(settings: MilvusSettings, blobs: BlobStore) -> IndexHome:
     InvalidInputError
         Milvus's client is not installed.
     """
-    try:
+    with client_at_hand():
         from indexer_core.adapters.milvus.home import MilvusHome
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pymilvus":
-            raise
-        raise InvalidInputError(
-            "an index on Milvus needs its client: pip install 'dicom-indexer[milvus]'"
-        ) from error
     return MilvusHome(settings, blobs)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from indexer_core.adapters.milvus.settings import MilvusSettings, client_at_hand
 from indexer_core.errors import (
     ConflictError,
     InvalidInputError,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from indexer_core.adapters.milvus.checking import Proof
     from indexer_core.adapters.milvus.follower import Follower
     from indexer_core.adapters.milvus.lag import Lag
-    from indexer_core.adapters.milvus.settings import MilvusSettings
 
 _POLL_S = 2.0
 _TROUBLED_S = 10.0
@@ -41,7 +41,7 @@ class _Home:
 
     system: LocalSystem
     client: "MilvusClient"
-    settings: "MilvusSettings"
+    settings: MilvusSettings
     stop: threading.Event
 
 
@@ -72,13 +72,9 @@ def run_milvus(options: argparse.Namespace, settings: Settings) -> int:
         return actions[options.action](options, home)
 
 
-def _connected(settings: "MilvusSettings") -> "MilvusClient":
-    try:
+def _connected(settings: MilvusSettings) -> "MilvusClient":
+    with client_at_hand():
         from indexer_core.adapters.milvus.client import connect
-    except ModuleNotFoundError as error:
-        raise InvalidInputError(
-            "an index on Milvus needs pymilvus: pip install 'dicom-indexer[milvus]'"
-        ) from error
     return connect(settings)
 
 

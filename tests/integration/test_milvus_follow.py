@@ -256,6 +256,8 @@ def test_a_milvus_that_is_not_there_is_told_in_one_line(commands, followed, monk
 
 
 def test_without_pymilvus_it_is_said_how_to_install_it(commands, followed, monkeypatch):
-    monkeypatch.setitem(sys.modules, "indexer_core.adapters.milvus.client", None)
+    for name in [each for each in sys.modules if each.split(".")[0] == "pymilvus"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "indexer_core.adapters.milvus.client", raising=False)
     commands.run("status", status=1)
     assert "pip install 'dicom-indexer[milvus]'" in commands.error

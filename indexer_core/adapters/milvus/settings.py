@@ -1,7 +1,8 @@
 """Which Milvus the second home of the index is, as settings say; needs no pymilvus to be read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -76,3 +77,22 @@ def _seconds(environment: Mapping[str, str], name: str) -> float:
     if not isfinite(number) or number <= 0:
         raise InvalidInputError(f"{name} is a number above 0, not {value!r}")
     return number
+
+
+@contextmanager
+def client_at_hand() -> Iterator[None]:
+    """Around the imports of what needs Milvus's client.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pymilvus":
+            raise
+        raise InvalidInputError(
+            "an index on Milvus needs its client, pymilvus: pip install 'dicom-indexer[milvus]'"
+        ) from error
